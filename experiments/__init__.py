@@ -1,0 +1,1 @@
+"""The YAML experiments and the one launcher that runs them."""

@@ -1,0 +1,1 @@
+"""What both trees share: pure torch, no data, no loops, no mm packages."""
