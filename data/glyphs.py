@@ -52,7 +52,7 @@ def stroke_programme(class_id: int, seed: int = 0) -> StrokeProgramme:
     rng = np.random.default_rng((_PROGRAMME_STREAM, seed, class_id))
     while True:  # a programme that is all but a single line is too easily taken for another one: draw again
         strokes = _random_strokes(rng)
-        lines = [_polyline(stroke.points, stroke.curved) for stroke in strokes]
+        lines = [polyline(stroke.points, stroke.curved) for stroke in strokes]
         low = np.min([line.min(axis=0) for line in lines], axis=0)
         extent = np.max([line.max(axis=0) for line in lines], axis=0) - low
         ink = sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines) / extent.max()
@@ -87,7 +87,7 @@ def execute(
     lines = []
     for stroke in programme.strokes:
         moved = stroke.points + rng.normal(0, jitter, 2) + rng.normal(0, jitter, stroke.points.shape)
-        lines.append((_polyline(moved, stroke.curved) - 0.5) @ affine.T + centre)
+        lines.append((polyline(moved, stroke.curved) - 0.5) @ affine.T + centre)
     return Drawing(tuple(lines), programme.width * rng.uniform(0.8, 1.25))
 
 
@@ -148,18 +148,22 @@ def glyph_images(
     return images, np.repeat(np.asarray(ids, np.int64), per_class)
 
 
+def random_stroke(rng: np.random.Generator) -> Stroke:
+    """A line, a corner, a curve or an arc somewhere in the unit square."""
+    kind = rng.choice(["line", "corner", "curve", "arc"], p=[0.3, 0.15, 0.25, 0.3])
+    if kind == "arc":
+        return Stroke(_arc(rng), curved=True)
+    return Stroke(_spread_points(rng, {"line": 2, "corner": 3, "curve": 4}[kind]), curved=kind == "curve")
+
+
 def _random_strokes(rng: np.random.Generator) -> list[Stroke]:
     """Two to four strokes; most of them begin on ink that is already there, as in written characters."""
     strokes: list[Stroke] = []
     for _ in range(rng.choice([2, 3, 4], p=[0.35, 0.45, 0.2])):
-        kind = rng.choice(["line", "corner", "curve", "arc"], p=[0.3, 0.15, 0.25, 0.3])
-        if kind == "arc":
-            stroke = Stroke(_arc(rng), curved=True)
-        else:
-            stroke = Stroke(_spread_points(rng, {"line": 2, "corner": 3, "curve": 4}[kind]), curved=kind == "curve")
+        stroke = random_stroke(rng)
         if strokes and rng.random() < 0.65:
             other = strokes[rng.integers(len(strokes))]
-            ink = _polyline(other.points, other.curved)
+            ink = polyline(other.points, other.curved)
             shift = ink[rng.integers(len(ink))] - stroke.points[0]
             stroke = Stroke(stroke.points + shift, stroke.curved)
         strokes.append(stroke)
@@ -184,7 +188,7 @@ def _arc(rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(0.3, 0.7, 2) + rng.uniform(0.2, 0.45, 2) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _polyline(points: np.ndarray, curved: bool) -> np.ndarray:
+def polyline(points: np.ndarray, curved: bool) -> np.ndarray:
     """The stroke as a polyline (m, 2): the points themselves, or a Catmull-Rom spline through them."""
     if not curved:
         return points
