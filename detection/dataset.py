@@ -1,0 +1,71 @@
+"""A VOC-layout folder as an mmdet data set. The one reader of such folders is `data.voc`; this only hands its records on."""
+
+from collections.abc import Sequence
+
+from mmdet.datasets.base_det_dataset import BaseDetDataset
+from mmdet.registry import DATASETS
+
+from data.voc import ImageRecord, read_image_set
+
+
+def to_data_info(record: ImageRecord, classes: Sequence[str]) -> dict:
+    """One record in the form that mmdet's transforms take.
+
+    An object is *ignored* (neither foreground nor background in training) if it is marked difficult or if its class is not
+    among `classes`: it is not labelled, which does not make it background.
+    """
+    label = {name: i for i, name in enumerate(classes)}
+    return {
+        "img_id": record.id,
+        "img_path": str(record.path),
+        "height": record.height,
+        "width": record.width,
+        "instances": [
+            {"bbox": box.tolist(), "bbox_label": label.get(name, 0), "ignore_flag": int(difficult or name not in label)}
+            for name, box, difficult in zip(record.names, record.boxes, record.difficult, strict=True)
+        ],
+    }
+
+
+@DATASETS.register_module()
+class DevkitDataset(BaseDetDataset):
+    """The images of one list of a VOC devkit, for training and for base-class evaluation.
+
+    Args:
+        root: folder with JPEGImages, Annotations and ImageSets (or a VOCdevkit above it).
+        image_set: name of a list, as `data.voc.read_image_set` takes it.
+        classes: the classes to detect, in label order.
+        drop: images that hold an object of one of these classes are left out (base training never sees a novel object).
+        pipeline, test_mode: as mmdet's data sets. Without `test_mode` images without a usable object are left out.
+
+    Raises:
+        ValueError: no image is left.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        image_set: str,
+        classes: Sequence[str],
+        drop: Sequence[str] = (),
+        pipeline: list,
+        test_mode: bool = False,
+    ) -> None:
+        self.root, self.image_set, self.drop = root, image_set, frozenset(drop)
+        super().__init__(metainfo={"classes": tuple(classes)}, pipeline=pipeline, test_mode=test_mode)
+
+    def load_data_list(self) -> list[dict]:
+        records = [r for r in read_image_set(self.root, self.image_set) if not self.drop.intersection(r.names)]
+        infos = [to_data_info(r, self.metainfo["classes"]) for r in records]
+        if not self.test_mode:
+            infos = [i for i in infos if not all(o["ignore_flag"] for o in i["instances"])]
+        if not infos:
+            raise ValueError(
+                f"{self.root}: no image of '{self.image_set}' holds an object of the {len(self.metainfo['classes'])} "
+                f"classes to detect without one of the {len(self.drop)} classes to leave out"
+            )
+        return infos
+
+    def filter_data(self) -> list[dict]:
+        return self.data_list

@@ -1,0 +1,122 @@
+"""Embed once: every distinct image goes through the detector a single time; its boxes and embeddings are kept.
+
+Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions, f features before the embedding.
+"""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from mmdet.structures.bbox import bbox2roi
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import MMLogger
+from torch import Tensor, nn
+
+from data.voc import ImageRecord
+from detection.dataset import to_data_info
+
+# The embeddings that are kept, by the method that uses them.
+METHODS = ("repmet", "baseline_untrained", "baseline_roi")
+
+
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """What the episodes need of one image. All boxes are x1, y1, x2, y2 in pixels of the original image.
+
+    Attributes:
+        boxes: (P, 4), the boxes that the detector predicts (class-agnostic).
+        proposals: (P, 4), the regions that the embeddings were pooled from.
+        embeddings: by method, (P, e), unit length.
+        annotated: by method, (G, e), pooled from the annotated boxes themselves.
+    """
+
+    boxes: Tensor
+    proposals: Tensor
+    embeddings: dict[str, Tensor]
+    annotated: dict[str, Tensor]
+
+
+class Embedder:
+    """Runs the trained network over images, for RepMet and for the two baselines at once.
+
+    repmet              E of the trained head
+    baseline_untrained  E of the same head as it was initialised, on the same trained backbone: what training the head gives
+    baseline_roi        the trained head's RoI features, from which E is computed, at unit length: what the embedding gives
+
+    Args:
+        model: a trained mmdet two-stage detector with a `RepMetBBoxHead`, in eval mode.
+        pipeline: mmdet's test pipeline.
+        seed: of the untrained head.
+        batch_size: images a forward pass.
+    """
+
+    def __init__(self, model: nn.Module, pipeline: list, *, seed: int = 0, batch_size: int = 8) -> None:
+        head = model.roi_head.bbox_head
+        if not hasattr(head, "embed"):
+            raise ValueError(f"few-shot episodes need a RepMetBBoxHead; this detector's head is a {type(head).__name__}")
+        self.model, self.head, self.batch_size = model.eval(), head, batch_size
+        self.pipeline = Compose(pipeline)
+        self.untrained = copy.deepcopy(head)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for module in self.untrained.modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+            level, logger = MMLogger.get_current_instance().level, MMLogger.get_current_instance()
+            logger.setLevel("ERROR")  # mmengine lists every parameter that it initialises
+            self.untrained._is_init = False
+            self.untrained.init_weights()
+            logger.setLevel(level)
+
+    def __call__(self, records: Iterable[ImageRecord]) -> dict[str, EmbeddedImage]:
+        """The embedded images by id. Each record is read once."""
+        records = list({r.id: r for r in records}.values())
+        result = {}
+        for start in range(0, len(records), self.batch_size):
+            batch = records[start : start + self.batch_size]
+            result.update(zip((r.id for r in batch), self._batch(batch), strict=True))
+        return result
+
+    @torch.inference_mode()
+    def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
+        samples = [self.pipeline(to_data_info(r, ())) for r in records]
+        batch = self.model.data_preprocessor(pseudo_collate(samples), False)
+        levels = self.model.extract_feat(batch["inputs"])
+        found = self.model.rpn_head.predict(levels, batch["data_samples"], rescale=False)
+        metas = [s.metainfo for s in batch["data_samples"]]
+
+        # Proposals of every image, then its annotated boxes in the pixels that the network sees.
+        regions, counts = [], []
+        for proposals, meta, record in zip(found, metas, records, strict=True):
+            scale = torch.as_tensor(meta["scale_factor"], dtype=torch.float32).repeat(2)
+            annotated = (torch.as_tensor(record.boxes).float() * scale).to(proposals.bboxes)
+            regions.append(torch.cat([proposals.bboxes, annotated]))
+            counts.append((len(proposals.bboxes), len(annotated)))
+
+        rois = bbox2roi(regions)  # (sum of P + G, 5)
+        extractor = self.model.roi_head.bbox_roi_extractor
+        pooled = extractor(levels[: extractor.num_inputs], rois)
+        features = self.head.roi_features(pooled)
+        by_method = {
+            "repmet": self.head.embed(features),
+            "baseline_untrained": self.untrained.embed(self.untrained.roi_features(pooled)),
+            "baseline_roi": F.normalize(features, dim=-1),
+        }
+        deltas = self.head.fc_reg(features)
+
+        images, start = [], 0
+        for region, meta, (p, g) in zip(regions, metas, counts, strict=True):
+            mid, end = start + p, start + p + g
+            scale = torch.as_tensor(meta["scale_factor"], dtype=torch.float32).repeat(2).to(region)
+            images.append(
+                EmbeddedImage(
+                    boxes=self.head.decode(rois[start:mid], deltas[start:mid], meta, rescale=True).cpu(),
+                    proposals=(region[:p] / scale).cpu(),
+                    embeddings={m: v[start:mid].cpu() for m, v in by_method.items()},
+                    annotated={m: v[mid:end].cpu() for m, v in by_method.items()},
+                )
+            )
+            start = end
+        return images

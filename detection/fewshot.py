@@ -1,0 +1,117 @@
+"""An episode as arithmetic on embedded images: supports become representatives, queries are scored by one matrix product.
+
+Shapes: N classes of the episode, K representatives a class, P boxes of an image, e embedding dimensions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from detection.embed import EmbeddedImage
+from model_definitions.episode import kmeans_centres
+from model_definitions.losses.repmet_detection import detection_logits
+from model_definitions.representatives import posterior, squared_distances
+from model_definitions.roi_layers import nms
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotRule:
+    """How supports become representatives and queries become detections; the defaults are RepMet's.
+
+    Attributes:
+        sigma, scale: of the posterior and the softmax, those that the head was trained with.
+        support_iou: proposals with at least this IoU to a support box stand for it; without one the box itself does.
+        support_rois: at most this many of them a box, the best first.
+        nms: IoU above which the weaker of two boxes of a class is dropped.
+        dummy_columns: columns in the softmax that stand for classes outside the episode, each at squared distance 2 (the
+            released code keeps its base classes so; 0: only the episode's classes and the background compete).
+    """
+
+    sigma: float = 0.5
+    scale: float = 15.0
+    support_iou: float = 0.7
+    support_rois: int = 1
+    nms: float = 0.3
+    dummy_columns: int = 0
+
+
+def support_embeddings(
+    image: EmbeddedImage, box: int, record_box: Sequence[float], rule: FewShotRule, method: str
+) -> Tensor:
+    """The embeddings that stand for one support box, (1..support_rois, e).
+
+    Args:
+        image: the embedded support image.
+        box: index of the support box among the image's annotated boxes.
+        record_box: that box, x1, y1, x2, y2.
+    """
+    iou = box_iou(torch.as_tensor(record_box, dtype=torch.float32)[None], image.proposals)[0]  # (P,)
+    best = iou.argsort(descending=True, stable=True)[: rule.support_rois]
+    best = best[iou[best] >= rule.support_iou]
+    return image.embeddings[method][best] if len(best) else image.annotated[method][box][None]
+
+
+def episode_representatives(supports: Sequence[Sequence[Tensor]], shot: int) -> Tensor:
+    """RepMet's representatives of an episode: the support embeddings, or k-means beyond max(5, 2 x shot) of a class.
+
+    Args:
+        supports: per class, the embeddings (n, e) of each of its support boxes.
+
+    Returns:
+        (N, K, e) of unit length.
+    """
+    flat = [torch.cat(list(boxes)) for boxes in supports]
+    labels = torch.cat([torch.full((len(v),), c) for c, v in enumerate(flat)])
+    return F.normalize(kmeans_centres(torch.cat(flat), labels, len(flat), max(5, 2 * shot)), dim=-1)
+
+
+def class_scores(embeddings: Tensor, representatives: Tensor, rule: FewShotRule) -> Tensor:
+    """(B, e) against (N, K, e) -> probabilities of the episode's classes (B, N); the background's share is left out."""
+    d2 = squared_distances(embeddings, representatives)  # (B, N, K)
+    logits = detection_logits(d2, rule.sigma, rule.scale)  # (B, N + 1)
+    if rule.dummy_columns:
+        dummy = rule.scale * posterior(logits.new_full((1, 1), 2.0), rule.sigma)  # at right angles to every embedding
+        logits = torch.cat([logits, dummy.expand(len(logits), rule.dummy_columns)], -1)
+    return logits.softmax(-1)[:, : representatives.shape[0]]
+
+
+def detect(images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewShotRule, method: str) -> list[np.ndarray]:
+    """Detections of every image, rows `class, score, x1, y1, x2, y2` with class 0..N-1, after NMS per class.
+
+    No score floor and no cap per image, as in the released protocol.
+    """
+    counts = [len(i.boxes) for i in images]
+    scores = class_scores(torch.cat([i.embeddings[method] for i in images]), representatives, rule)  # (sum P, N)
+    results = []
+    for image, score in zip(images, scores.split(counts), strict=True):
+        rows = []
+        for c in range(score.shape[1]):
+            kept = nms(image.boxes, score[:, c].contiguous(), rule.nms)
+            rows.append(torch.cat([score.new_full((len(kept), 1), c), score[kept, c, None], image.boxes[kept]], 1))
+        results.append(torch.cat(rows).numpy())
+    return results
+
+
+def run_episode(
+    episode, shot: int, embedded: Mapping[str, EmbeddedImage], records: Mapping[str, object], rule: FewShotRule, method: str
+) -> tuple[list[np.ndarray], list[str]]:
+    """Detections on the query slots of one episode, and the image of every slot.
+
+    Args:
+        episode: of `detection.episodes`.
+        shot: supports per class that are used.
+        embedded: the embedded images by id.
+        records: the image records by id, for the support boxes.
+    """
+    supports = [
+        [support_embeddings(embedded[i], b, records[i].boxes[b], rule, method) for i, b in episode.support[name][:shot]]
+        for name in episode.classes
+    ]
+    slots = [image for name in episode.classes for image in episode.query[name]]
+    representatives = episode_representatives(supports, shot)
+    return detect([embedded[i] for i in slots], representatives, rule, method), slots

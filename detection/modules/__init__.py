@@ -1,0 +1,13 @@
+"""The mmdet modules of the detection tree, registered by importing this package.
+
+An mmdet config of any origin can name them: `custom_imports = dict(imports=['detection.modules'])`.
+"""
+
+from detection.mmcv_kernels import install
+
+install()  # before anything imports mmcv.ops, which looks its kernels up at import
+
+from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
+from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
+
+__all__ = ["RepMetBBoxHead", "RepMetOHEMSampler"]

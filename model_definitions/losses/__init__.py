@@ -1,0 +1,1 @@
+"""One file per published loss, its equation in the docstring."""
