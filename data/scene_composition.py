@@ -1,7 +1,7 @@
 """Composition of one scene of generated characters: what is painted, where, and how much of it still shows.
 
-The recipe: a coloured, textured sheet with characters of 20 to 64 pixels (longer side of the box), turned by up to 30
-degrees either way, each in a colour of its own, among single pen strokes that are clutter. Broad strokes painted over
+The recipe: a tinted, textured sheet of paper with characters of 20 to 64 pixels (longer side of the box), turned by up to
+30 degrees either way, each in a dark ink of its own, among single pen strokes that are clutter. Broad strokes painted over
 cover up to 40 % of a character's ink. A character's box is the tight box of all its ink, covered or not.
 """
 
@@ -95,9 +95,9 @@ def _covered(owner: np.ndarray, ink: list[int]) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A sheet (size, size, 3) float32: one colour with slow drifts, stripes and grain."""
-    sheet = np.tile(rng.uniform(40, 215, 3).astype(np.float32), (size, size, 1))
-    drift = 16 * rng.standard_normal((5, 5, 3), np.float32)
+    """A sheet of paper (size, size, 3) float32: a light tint with slow drifts, stripes and grain."""
+    sheet = np.tile((rng.uniform(165, 235) + rng.uniform(-15, 15, 3)).astype(np.float32), (size, size, 1))
+    drift = 10 * rng.standard_normal((5, 5, 3), np.float32)
     sheet += cv2.resize(drift, (size, size), interpolation=cv2.INTER_CUBIC)
     angle, period = rng.uniform(0, np.pi), rng.uniform(6, 40)
     y, x = np.mgrid[:size, :size].astype(np.float32)
@@ -131,13 +131,13 @@ def _covering_stroke(rng: np.random.Generator, box: tuple[int, int, int, int], s
 
 
 def _paint(image: np.ndarray, mask: np.ndarray, x: int, y: int, rng: np.random.Generator) -> None:
-    """Lay ink of a random colour, light or dark enough to be seen there, onto the image, in place."""
+    """Lay ink of a random colour, dark enough to be seen there, onto the image, in place."""
     window = image[y : y + mask.shape[0], x : x + mask.shape[1]]
     luminance = np.array([0.114, 0.587, 0.299])  # BGR
-    ground = window.reshape(-1, 3).mean(axis=0) @ luminance
+    ground = max(window.reshape(-1, 3).mean(axis=0) @ luminance, MIN_CONTRAST + 20)  # ink on ink may be no darker
     while True:
         colour = rng.uniform(0, 255, 3)
-        if abs(colour @ luminance - ground) >= MIN_CONTRAST:
+        if ground - colour @ luminance >= MIN_CONTRAST:
             break
     alpha = (mask.astype(np.float32) / 255)[..., None]
     window += alpha * (colour.astype(np.float32) - window)
