@@ -1,0 +1,224 @@
+"""Checkpoints: written whole or not at all, read without running anything that they hold, each with its experiment."""
+
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
+from torch import nn
+
+from experiments.config import parse_experiment
+
+
+def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
+    """Reads a checkpoint with `weights_only=True`: tensors and plain values, never code.
+
+    Args:
+        path: a local file.
+        map_location: as in `torch.load`.
+
+    Returns:
+        A dict with `state_dict` and, in our own checkpoints, `meta`, `optimizer`, `param_schedulers`, `message_hub`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged, is no checkpoint, or needs Python objects to be unpickled.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = str(error).partition("Unsupported ")[2] or str(error).partition("GLOBAL ")[2]
+        what = found.split()[1] if found.startswith("global:") and len(found.split()) > 2 else "objects other than tensors"
+        raise ValueError(
+            f"{path}: holds {what}, and unpickling objects can run code, so it is not loaded. If you trust the file, "
+            "save its tensors alone: torch.save({'state_dict': torch.load(PATH, weights_only=False)['state_dict']}, NEW)"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: damaged, or no checkpoint ({_first_line(error)})") from None
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"{path}: no checkpoint, it holds a {type(checkpoint).__name__}")
+    return checkpoint
+
+
+def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
+    """Writes a checkpoint of tensors and plain values atomically: whoever reads sees the old file or the new one, whole."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "wb") as file:
+        torch.save(plain(checkpoint), file)
+        file.flush()
+        os.fsync(file.fileno())
+    _put(part, path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Writes a small file atomically."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    _put(part, path)
+
+
+def _put(part: Path, path: Path) -> None:
+    os.replace(part, path)
+    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself must reach the disk as well
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def experiment_of(path: str | Path) -> Config:
+    """The experiment that a checkpoint was trained by.
+
+    Returns:
+        The configuration as `load_experiment` gave it, with `experiment_name`; the tree is `cfg.tree`.
+
+    Raises:
+        ValueError: the file holds no experiment (it was not written by `python -m detection.train` or the like).
+    """
+    meta = load_checkpoint(path).get("meta")
+    experiment = meta.get("experiment") if isinstance(meta, Mapping) else None
+    if not isinstance(experiment, Mapping) or "yaml" not in experiment:
+        raise ValueError(
+            f"{path}: embeds no experiment, so it was not written by this project's train commands; "
+            "name the experiment's YAML file beside it"
+        )
+    cfg = parse_experiment(experiment["yaml"], f"the experiment in {path}")
+    cfg.experiment_name = experiment["name"]
+    return cfg
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """The checkpoint that a run folder's `last_checkpoint` names (the folder may have moved), or None."""
+    folder = Path(folder)
+    note = folder / "last_checkpoint"
+    if note.is_file():
+        path = folder / Path(note.read_text(encoding="utf-8").strip()).name
+        if path.is_file():
+            return path
+    numbered = [p for p in folder.glob("*_*.pth") if p.stem.partition("_")[2].isdigit()]
+    return max(numbered, key=lambda p: int(p.stem.partition("_")[2]), default=None)
+
+
+def check_weights(model: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Raises ValueError where a checkpoint's weights do not fit a model, and names the first that does not."""
+    own = model.state_dict()
+    for name, tensor in own.items():
+        if name in state and state[name].shape != tensor.shape:
+            raise ValueError(
+                f"{path}: {name} has shape {tuple(state[name].shape)}, the model's has {tuple(tensor.shape)}: the "
+                "checkpoint belongs to another experiment (other classes or sizes); use the experiment it was trained by"
+            )
+    for what, names in (("lacks", own.keys() - state.keys()), ("has in addition", state.keys() - own.keys())):
+        names = sorted(n for n in names if not n.endswith("num_batches_tracked"))
+        if names:
+            raise ValueError(
+                f"{path}: {what} {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: the checkpoint "
+                "belongs to another experiment; use the experiment it was trained by"
+            )
+
+
+def plain(value: Any, where: str = "checkpoint") -> Any:
+    """A copy made of tensors and Python's own types alone, as `weights_only` loading asks.
+
+    Raises:
+        TypeError: something else is in it; the message says where.
+    """
+    if value is None or isinstance(value, torch.Tensor | torch.Size | torch.dtype):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    for kind in (bool, int, float, str, bytes):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        items = ((plain(k, where), plain(v, f"{where}.{k}")) for k, v in value.items())
+        return OrderedDict(items) if isinstance(value, OrderedDict) else dict(items)
+    if isinstance(value, list | tuple):
+        items = [plain(item, f"{where}.{i}") for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, set | frozenset):
+        return sorted(plain(item, where) for item in value)
+    if isinstance(value, HistoryBuffer):
+        log, count = value.data
+        return {"log": torch.from_numpy(np.asarray(log, dtype=np.float64).copy()), "count": plain(count.tolist())}
+    raise TypeError(f"{where} is a {type(value).__name__}: a checkpoint holds tensors and plain values only")
+
+
+def history(value: Mapping) -> HistoryBuffer:
+    """The `HistoryBuffer` that `plain` took apart."""
+    return HistoryBuffer(value["log"].tolist(), list(value["count"]))
+
+
+def fetch(url: str, map_location: Any = "cpu") -> dict:
+    """Weights from the network, kept in torch's cache; `weights_only=True`.
+
+    Raises:
+        ConnectionError: they are neither in the cache nor to be had.
+    """
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location=map_location, progress=False, weights_only=True)
+    except (URLError, OSError, TimeoutError) as error:
+        raise ConnectionError(f"{url} cannot be downloaded ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().split("\n") or [""])[0] or type(error).__name__
+
+
+def _register_safe_loaders() -> None:
+    """Puts `weights_only` readers in place of mmengine's, which fall back to unpickling anything."""
+
+    def local(filename: str, map_location: Any = None) -> dict:
+        return load_checkpoint(filename, map_location)
+
+    def http(filename: str, map_location: Any = None) -> dict:
+        return fetch(filename, map_location)
+
+    def torchvision(filename: str, map_location: Any = None) -> dict:
+        return fetch(_named(get_torchvision_models(), filename), map_location)
+
+    def openmmlab(filename: str, map_location: Any = None) -> dict:
+        return fetch(_named(get_external_models(), filename), map_location)
+
+    def refused(filename: str, map_location: Any = None) -> dict:
+        raise ValueError(f"{filename}: this scheme is not supported; download the file and name it")
+
+    for prefixes, loader in (
+        ("", local),
+        (("http://", "https://"), http),
+        (("modelzoo://", "torchvision://"), torchvision),
+        (("open-mmlab://", "openmmlab://"), openmmlab),
+        (("pavi://", "mmcls://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"), refused),
+    ):
+        CheckpointLoader.register_scheme(prefixes, loader, force=True)
+
+
+def _named(known: Mapping[str, str], filename: str) -> str:
+    name = filename.partition("://")[2]
+    if name not in known:
+        raise ValueError(f"{filename}: no weights of that name")
+    return known[name]
+
+
+_register_safe_loaders()

@@ -1,0 +1,8 @@
+"""Trains a toy experiment."""
+
+import sys
+
+from experiments.launcher import train_command
+
+if __name__ == "__main__":
+    sys.exit(train_command("toy", __doc__, {"--size": ("data.size", "points in the data set")}))
