@@ -21,7 +21,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
 import experiments.hooks
-import experiments.tensorboard  # noqa: F401  (both register what an experiment names)
+import experiments.representatives_hook
+import experiments.tensorboard  # noqa: F401  (these register what an experiment names)
 from experiments import schedules
 from experiments.checkpoints import (
     check_weights,

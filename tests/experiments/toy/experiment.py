@@ -11,6 +11,8 @@ from mmengine.registry import DATASETS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
+from model_definitions.representatives import Representatives
+
 SECTIONS = {"data": {"size": None, "classes": None}, "train_pipeline": None}
 MODEL_SECTIONS = {"train_cfg": {"head": {"noise": None}}, "test_cfg": {"head": {"score_thr": None}}}
 
@@ -49,14 +51,17 @@ class ToyModel(BaseModel):
         super().__init__(init_cfg=init_cfg)
         self.linear = nn.Linear(dim, 1)
         self.norm = nn.BatchNorm1d(dim)
-        self.weight = nn.Parameter(torch.randn(num_classes, 2, 3))
+        self.head = Representatives(num_classes, 2, 3)
 
     def forward(self, inputs: list, target: list, mode: str = "tensor") -> dict | torch.Tensor:
         x = torch.nn.functional.dropout(self.norm(torch.stack(list(inputs))), 0.2, self.training)
         if mode != "loss":
             return self.linear(x)
         target = torch.stack(list(target))
-        return {"loss_fit": (self.linear(x)[:, 0] - target).square().mean(), "loss_w": 1e-3 * self.weight.square().sum()}
+        return {
+            "loss_fit": (self.linear(x)[:, 0] - target).square().mean(),
+            "loss_w": 1e-3 * self.head.weight.square().sum(),
+        }
 
 
 def prepare(cfg: Config) -> None:
