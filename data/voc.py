@@ -2,8 +2,11 @@
 
 Training and episodes both read here, VOC itself, generated scenes and anybody's own data alike. Everything is checked on
 reading, before time is spent: all problems of an image set come in one error.
+
+    python -m data.voc --years 2007 2012 --root data     # download VOC, verify it, lay it out under data/VOCdevkit
 """
 
+import argparse
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -154,3 +157,22 @@ def _absent(classes: Sequence[str], records: Sequence[ImageRecord]) -> list[str]
             hint = f"did you mean {near[0]!r}?" if near else f"classes there: {', '.join(there)}"
             problems.append(f"class {name!r}: no annotation has it; {hint}")
     return problems
+
+
+def main() -> None:
+    from data.voc_archives import ARCHIVES, lay_out_voc
+
+    parser = argparse.ArgumentParser(description="Download Pascal VOC, verify it and lay it out under ROOT/VOCdevkit.")
+    parser.add_argument("--root", type=Path, default=Path("data"))
+    parser.add_argument("--years", nargs="+", choices=sorted(ARCHIVES), default=["2007"])
+    parser.add_argument("--keep-archives", action="store_true", help="keep the .tar files after unpacking")
+    arguments = parser.parse_args()
+    try:
+        devkit = lay_out_voc(arguments.root, arguments.years, keep_archives=arguments.keep_archives)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"data.voc: {error}") from None
+    print(f"{devkit}: VOC {', '.join(arguments.years)} complete")
+
+
+if __name__ == "__main__":
+    main()
