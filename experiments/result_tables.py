@@ -1,0 +1,202 @@
+"""The tables of measured results: one function a table, made from the JSON files that runs and benchmarks write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+METHODS = {
+    "repmet": "RepMet",
+    "baseline_untrained": "nearest support, untrained head",
+    "baseline_roi": "nearest support, RoI features",
+}
+FIGURES = {
+    "repmet_pooled": "Pooled AP (RepMet's protocol)",
+    "pooled_ap": "Pooled AP, greedy matching",
+    "class_map": "Mean AP over classes",
+    "episode_map": "Mean AP over episodes [95 % interval]",
+    "recall": "Recall",
+}
+NOTHING = "*Nothing measured yet.*"
+
+
+class Result(NamedTuple):
+    """One JSON file of results: its name, without the ending, and its content."""
+
+    name: str
+    content: Mapping[str, Any]
+
+
+class Table(NamedTuple):
+    """`reads` tells whether a file's content is of the table's kind; `render` makes markdown of all that are."""
+
+    reads: Callable[[Mapping[str, Any]], bool]
+    render: Callable[[Sequence[Result]], str]
+
+
+TABLES: dict[str, Table] = {}
+
+
+def table(name: str, *, reads: Callable[[Mapping[str, Any]], bool]) -> Callable:
+    """Registers a function from results to markdown as the table of a marker's name."""
+
+    def register(render: Callable[[Sequence[Result]], str]) -> Callable[[Sequence[Result]], str]:
+        TABLES[name] = Table(reads, render)
+        return render
+
+    return register
+
+
+def is_detection(content: Mapping[str, Any]) -> bool:
+    """Whether this is a `metrics.json` of detection."""
+    return "experiment" in content and _rows_have(content, "protocol")
+
+
+def is_benchmark(content: Mapping[str, Any]) -> bool:
+    """Whether a benchmark wrote this."""
+    return "env" in content and _rows_have(content, "case")
+
+
+def _rows_have(content: Mapping[str, Any], key: str) -> bool:
+    rows = content.get("results")
+    return isinstance(rows, list) and all(isinstance(row, dict) and key in row for row in rows)
+
+
+@table("detection-few-shot", reads=is_detection)
+def few_shot(results: Sequence[Result]) -> str:
+    """All five figures, a table each: rows experiment, protocol and method, columns shots."""
+    rows, shots = _few_shot_rows(results)
+    parts = []
+    for figure, title in FIGURES.items():
+        body = [[*row, *(_figure(cells.get(shot), figure) for shot in shots)] for row, cells in rows.items()]
+        parts.append(
+            f"**{title}**, %\n\n" + _markdown([*_ROW_HEAD, *(f"{shot}-shot" for shot in shots)], body, len(_ROW_HEAD))
+        )
+    return "\n\n".join(parts) if rows else NOTHING
+
+
+@table("detection-few-shot-summary", reads=is_detection)
+def few_shot_summary(results: Sequence[Result]) -> str:
+    """The published protocol's figure and the mean over episodes with its interval, in one table."""
+    rows, shots = _few_shot_rows(results)
+    columns = [(shot, figure) for shot in shots for figure in ("repmet_pooled", "episode_map")]
+    short = {"repmet_pooled": "pooled AP", "episode_map": "episode mAP [95 %]"}
+    body = [[*row, *(_figure(cells.get(shot), figure) for shot, figure in columns)] for row, cells in rows.items()]
+    head = [*_ROW_HEAD, *(f"{shot}-shot {short[figure]}" for shot, figure in columns)]
+    return _markdown(head, body, len(_ROW_HEAD))
+
+
+@table("detection-base", reads=is_detection)
+def base(results: Sequence[Result]) -> str:
+    """AP on the classes that a detector was trained on."""
+    body = [
+        [result.content["experiment"], *(_percent(result.content["base"].get(name)) for name in ("voc07", "voc", "coco"))]
+        for result in results
+        if result.content.get("base")
+    ]
+    return _markdown(["experiment", "VOC07 AP50, %", "AP50, %", "COCO AP, %"], body, 1)
+
+
+@table("training", reads=is_detection)
+def training(results: Sequence[Result]) -> str:
+    """What the training behind the figures took."""
+    body = []
+    for result in results:
+        if made := result.content.get("training"):
+            seed, machine = result.content.get("seed", ""), made.get("machine", "")
+            counts = [_count(made.get("images")), _count(made.get("epochs"))]
+            body.append([result.content["experiment"], *counts, _duration(made.get("seconds")), str(seed), str(machine)])
+    return _markdown(["experiment", "images", "epochs", "time", "seed", "machine"], body, 1, left_from=5)
+
+
+@table("benchmarks", reads=is_benchmark)
+def benchmarks(results: Sequence[Result]) -> str:
+    """Every benchmark's cases against its peers, and the machine that it ran on."""
+    parts = []
+    for result in results:
+        body = [
+            [
+                row["case"],
+                f"{row['ours_ms']:.3g}",
+                str(row["peer"]),
+                f"{row['peer_ms']:.3g}",
+                f"{row['ratio']:.2f}x",
+                _iqr(row.get("iqr")),
+            ]
+            for row in result.content["results"]
+        ]
+        machine = ", ".join(f"{k} {v}" for k, v in result.content["env"].items() if isinstance(v, str | int | float))
+        head = ["case", "ours, ms", "peer", "peer, ms", "ratio", "its quartiles"]
+        parts.append(f"**{result.name}** ({machine})\n\n" + _markdown(head, body, 1))
+    return "\n\n".join(parts) or NOTHING
+
+
+_ROW_HEAD = ("experiment", "protocol", "method")
+
+
+def _few_shot_rows(results: Sequence[Result]) -> tuple[dict[tuple[str, str, str], dict[int, Mapping]], list[int]]:
+    """By experiment, protocol and method the result of every shot; and the shots there are.
+
+    Raises:
+        ValueError: two files give one result.
+    """
+    rows: dict[tuple[str, str, str], dict[int, Mapping]] = {}
+    origin: dict[tuple, str] = {}
+    for result in results:
+        for entry in result.content["results"]:
+            protocol = entry["protocol"]
+            method = METHODS.get(entry["method"], entry["method"])
+            if protocol.get("finetune"):
+                method += ", fine-tuned"
+            episodes = f"{protocol['way']}-way, {protocol['query']} queries, {protocol['episodes']} episodes"
+            key = (result.content["experiment"], episodes, method)
+            if protocol["shot"] in rows.setdefault(key, {}):
+                first = origin[(*key, protocol["shot"])]
+                raise ValueError(
+                    f"{first}.json and {result.name}.json both hold {protocol['shot']}-shot {method} of {key[0]} "
+                    f"({episodes}): keep one"
+                )
+            rows[key][protocol["shot"]] = entry
+            origin[(*key, protocol["shot"])] = result.name
+    return rows, sorted({shot for cells in rows.values() for shot in cells})
+
+
+def _figure(entry: Mapping | None, figure: str) -> str:
+    if entry is None:
+        return "–"
+    text = _percent(entry[figure])
+    if figure == "episode_map":
+        low, high = entry["episode_map_ci95"]
+        text += f" [{_percent(low)}, {_percent(high)}]"
+    return text
+
+
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _count(number: float | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
+
+
+def _iqr(iqr: Any) -> str:
+    if isinstance(iqr, list | tuple):
+        return " to ".join(f"{value:.2f}" for value in iqr)
+    return "–" if iqr is None else f"{iqr:.2f}"
+
+
+def _markdown(head: Sequence[str], body: Sequence[Sequence[str]], left: int, *, left_from: int | None = None) -> str:
+    """A table whose first `left` columns, and those from `left_from`, are set flush left; the others, numbers, right."""
+    if not body:
+        return NOTHING
+    last = len(head) if left_from is None else left_from
+    rule = ["---" if k < left or k >= last else "---:" for k in range(len(head))]
+    rows = [[str(cell).replace("|", "\\|") for cell in row] for row in (head, rule, *body)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -1,0 +1,180 @@
+"""The generated tables: what they show, that a stale page is noticed, and what is wrong with broken files."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.result_tables import TABLES
+from experiments.results import PAGES, fill, main, read_results, render
+
+
+def entry(shot: int, method: str = "repmet", finetune: bool = False, **figures) -> dict:
+    return {
+        "protocol": {
+            "way": 5,
+            "shot": shot,
+            "query": 10,
+            "episodes": 500,
+            "episode_hash": "ab",
+            "finetune": finetune,
+        },
+        "method": method,
+        "repmet_pooled": 0.7041,
+        "pooled_ap": 0.65,
+        "class_map": 0.61,
+        "episode_map": 0.62,
+        "episode_map_ci95": [0.6, 0.645],
+        "recall": 0.99,
+        **figures,
+    }
+
+
+METRICS = {
+    "experiment": "detection/demo",
+    "seed": 3,
+    "git": "abc",
+    "versions": {},
+    "seconds": 10,
+    "results": [entry(1), entry(5, repmet_pooled=0.85), entry(1, "baseline_roi", repmet_pooled=0.2)],
+    "base": {"voc07": 0.5, "voc": 0.512, "coco": None},
+    "training": {"images": 12000, "epochs": 9, "seconds": 3900, "machine": "2 cores"},
+}
+BENCHMARK = {
+    "env": {"cpu": "x86", "threads": 2, "versions": {"torch": "2"}},
+    "results": [
+        {"case": "a|b", "ours_ms": 16.04, "peer": "torchvision", "peer_ms": 208, "ratio": 12.97, "iqr": [12.1, 13.5]}
+    ],
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "models" / "results").mkdir(parents=True)
+    for page in PAGES:
+        tables = "".join(f"<!-- results:{name} -->\nold\n<!-- /results -->\nkept\n" for name in TABLES)
+        (tmp_path / page).write_text(f"# Title\n\n{tables}end\n")
+    write(tmp_path, "demo", METRICS)
+    write(tmp_path, "roi", BENCHMARK)
+    return tmp_path
+
+
+def write(project: Path, name: str, content) -> None:
+    text = content if isinstance(content, str) else json.dumps(content)
+    (project / "models" / "results" / f"{name}.json").write_text(text)
+
+
+def table(project: Path, name: str) -> str:
+    return render(name, read_results(project / "models" / "results"))
+
+
+def test_few_shot_tables(project):
+    text = table(project, "detection-few-shot")
+    assert "| experiment | protocol | method | 1-shot | 5-shot |\n| --- | --- | --- | ---: | ---: |" in text
+    head = "| detection/demo | 5-way, 10 queries, 500 episodes |"
+    assert f"{head} RepMet | 70.4 | 85.0 |" in text
+    assert f"{head} nearest support, RoI features | 20.0 | – |" in text
+    assert f"{head} RepMet | 62.0 [60.0, 64.5] | 62.0 [60.0, 64.5] |" in text
+    assert text.count("| experiment |") == 5
+
+
+def test_summary_has_two_figures_a_shot(project):
+    assert "RepMet | 70.4 | 62.0 [60.0, 64.5] | 85.0 | 62.0 [60.0, 64.5] |" in table(project, "detection-few-shot-summary")
+
+
+def test_fine_tuned_and_unknown_methods_have_rows_of_their_own(project):
+    write(project, "more", {**METRICS, "experiment": "x", "results": [entry(1, finetune=True), entry(1, "tfa")]})
+    text = table(project, "detection-few-shot")
+    assert "| RepMet, fine-tuned | 70.4 |" in text and "| tfa | 70.4 |" in text
+
+
+def test_base_training_and_benchmarks(project):
+    assert "| detection/demo | 50.0 | 51.2 | – |" in table(project, "detection-base")
+    assert "| detection/demo | 12,000 | 9 | 1 h 05 min | 3 | 2 cores |" in table(project, "training")
+    text = table(project, "benchmarks")
+    assert "**roi** (cpu x86, threads 2)" in text
+    assert "| a\\|b | 16 | torchvision | 208 | 12.97x | 12.10 to 13.50 |" in text
+
+
+def test_runs_without_few_shot_base_or_training(project):
+    write(project, "demo", {"experiment": "plain", "results": [], "base": {"voc07": 0.7, "voc": 0.71, "coco": 0.4}})
+    assert "| plain | 70.0 | 71.0 | 40.0 |" in table(project, "detection-base")
+    for name in ("training", "detection-few-shot", "detection-few-shot-summary"):
+        assert table(project, name) == "*Nothing measured yet.*"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_results_at_all(name):
+    assert render(name, []) == "*Nothing measured yet.*"
+
+
+def test_the_command_writes_once_and_check_notices_what_is_stale(project, capsys):
+    assert main(["--root", str(project), "--check"]) == 1
+    assert "out of date: README.md, models/README.md; run `make results`" in capsys.readouterr().err
+    assert "old" in (project / "README.md").read_text()  # checking writes nothing
+    assert main(["--root", str(project)]) == 0
+    text = (project / "README.md").read_text()
+    assert "old" not in text and text.count("kept") == len(TABLES) and text.endswith("kept\nend\n")
+    assert main(["--root", str(project), "--check"]) == 0
+    assert main(["--root", str(project)]) == 0
+    assert (project / "README.md").read_text() == text
+    write(project, "demo", {**METRICS, "experiment": "renamed"})
+    assert main(["--root", str(project), "--check"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("demo", "{", "demo.json: not valid JSON"),
+        ("demo", [1], "demo.json: neither the metrics.json"),
+        ("demo", {"results": 5, "env": {}}, "demo.json: neither the metrics.json"),
+        ("demo", {**METRICS, "results": [{"method": "repmet"}]}, "demo.json: neither the metrics.json"),
+        ("twin", METRICS, "demo.json and twin.json both hold 1-shot RepMet of detection/demo"),
+        ("roi", {"env": {}, "results": [{"case": "a"}]}, "roi.json does not fit the table 'benchmarks': it lacks 'ours_ms'"),
+        (
+            "demo",
+            {**METRICS, "results": [{"protocol": {"way": 5}, "method": "m"}]},
+            "demo.json does not fit .* lacks 'query'",
+        ),
+        ("demo", {**METRICS, "training": 5}, "demo.json does not fit the table 'training'"),
+    ],
+)
+def test_broken_files_get_one_clear_message(project, capsys, name, content, message):
+    write(project, name, content)
+    before = (project / "README.md").read_text()
+    assert main(["--root", str(project)]) == 2
+    assert (project / "README.md").read_text() == before
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert re.search(message, error), error
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- results:nonsense -->\n<!-- /results -->", "no table 'nonsense'; those there are: benchmarks, detection-base"),
+        ("<!-- results:training -->\n", "misspelt or has no partner"),
+        ("<!-- /results -->\n", "misspelt or has no partner"),
+        ("<!-- results training -->\n<!-- /results -->", "misspelt or has no partner"),
+        ("<!-- results:training -->\n<!-- results:benchmarks -->\n<!-- /results -->", "is not closed"),
+    ],
+)
+def test_broken_markers(text, message):
+    with pytest.raises(ValueError, match=message):
+        fill(text, [])
+
+
+def test_a_missing_page_is_named(project, capsys):
+    (project / "README.md").unlink()
+    assert main(["--root", str(project)]) == 2
+    assert "README.md: not found" in capsys.readouterr().err
+
+
+def test_runs_as_a_module(project):
+    command = [sys.executable, "-m", "experiments.results", "--root", str(project)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "2 result files; wrote README.md, models/README.md\n"
