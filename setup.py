@@ -1,0 +1,164 @@
+"""Builds the compiled RoI layers (`csrc/`) and installs the project; its metadata is in pyproject.toml.
+
+    python setup.py build develop                  builds, and makes this checkout importable from the environment
+    pip install -e . --no-build-isolation          the same through pip
+    FORCE_CUDA=1 python setup.py build develop     CUDA kernels too, on a machine with nvcc and no GPU
+
+The CPU kernels are built wherever there is a C++ compiler, the CUDA kernels where there is also nvcc and a GPU that torch
+can use. Without a compiler the install still succeeds: the operators then come from torchvision.
+Environment: `FORCE_CUDA=1|0`, `TORCH_CUDA_ARCH_LIST` (default: the GPU that is there, else "8.0;9.0+PTX"), `CXX`,
+`MAX_JOBS`.
+"""
+
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from setuptools import Command, setup
+
+ROOT = Path(__file__).resolve().parent
+OPERATORS = ("roi_align", "roi_pool", "nms")
+# The oldest libtorch that the binary runs on; csrc uses nothing newer.
+STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"
+METADATA_COMMANDS = {"egg_info", "dist_info", "sdist", "clean", "--help", "--version", "--name"}
+
+
+def notice(text: str) -> None:
+    print(f"\n*** csrc: {text}\n", file=sys.stderr)
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler that `CXX` names, else the usual names in order; None if there is none."""
+    named = os.environ.get("CXX")
+    for name in [named] if named else ["c++", "g++", "clang++"]:
+        if shutil.which(name.split()[0]):
+            return name
+    return None
+
+
+def wants_cuda(torch, nvcc: str | None) -> bool:
+    """Whether to build the CUDA kernels. Raises SystemExit where FORCE_CUDA=1 asks for what cannot be."""
+    setting = os.environ.get("FORCE_CUDA", "")
+    if setting == "0":
+        return False
+    if setting == "1":
+        if nvcc is None:
+            raise SystemExit("FORCE_CUDA=1: no nvcc found. Install the CUDA toolkit, or set CUDA_HOME to its folder.")
+        if torch.version.cuda is None:
+            raise SystemExit(f"FORCE_CUDA=1: torch {torch.__version__} has no CUDA. Install a CUDA build of torch.")
+        return True
+    return nvcc is not None and torch.version.cuda is not None and torch.cuda.is_available()
+
+
+def extensions() -> tuple[list, dict]:
+    """The extension modules to build and the command that builds them."""
+    if set(sys.argv[1:]) & METADATA_COMMANDS and not {"build", "build_ext", "develop", "install"} & set(sys.argv[1:]):
+        return [], {}
+    compiler = find_compiler()
+    if compiler is None:
+        notice("no C++ compiler (CXX, c++, g++ or clang++), so the RoI layers are not compiled and come from torchvision.")
+        return [], {}
+    try:
+        import torch
+        from torch.utils import cpp_extension
+    except ImportError as error:
+        notice(f"torch cannot be imported ({error}), so the RoI layers are not compiled and come from torchvision.")
+        return [], {}
+    os.environ["CXX"] = compiler
+    os.environ["PATH"] = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")  # ninja may be there
+
+    headers = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob("*.h"))
+    flags = ["-O3", "-g0", "-fvisibility=hidden", "-Wno-psabi", STABLE_ABI]
+    modules = [
+        cpp_extension.CppExtension(
+            "csrc._cpu",
+            ["csrc/registration.cpp", *(f"csrc/{name}.cpp" for name in OPERATORS)],
+            depends=headers,
+            extra_compile_args={"cxx": flags},
+            py_limited_api=True,
+        )
+    ]
+    home = cpp_extension.CUDA_HOME
+    nvcc = shutil.which("nvcc", path=str(Path(home) / "bin")) if home else None
+    if wants_cuda(torch, nvcc):
+        if not os.environ.get("TORCH_CUDA_ARCH_LIST"):
+            here = torch.cuda.is_available()
+            os.environ["TORCH_CUDA_ARCH_LIST"] = (
+                "{}.{}".format(*torch.cuda.get_device_capability()) if here else "8.0;9.0+PTX"
+            )
+        modules.append(
+            cpp_extension.CUDAExtension(
+                "csrc._cuda",
+                [f"csrc/{name}.cu" for name in OPERATORS],
+                depends=headers + sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob("*.cuh")),
+                extra_compile_args={
+                    "cxx": [*flags, "-DUSE_CUDA"],
+                    "nvcc": ["-O3", "-DUSE_CUDA", STABLE_ABI, "--threads=2", "--expt-relaxed-constexpr"],
+                },
+                py_limited_api=True,
+            )
+        )
+    elif nvcc and torch.version.cuda:
+        notice("no GPU in sight, so only the CPU kernels are built; FORCE_CUDA=1 builds those for CUDA too.")
+    build_ext = cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True)
+    return modules, {"build_ext": build_ext}
+
+
+class Develop(Command):
+    """Build in place and put this checkout on the environment's path.
+
+    setuptools' own command of this name calls pip in an isolated environment, which has no torch and may have to download
+    one; an environment made by uv has no pip at all. This one writes what an editable install consists of: metadata and
+    a .pth file. pip and uv list and uninstall it like any other.
+    """
+
+    description = "build csrc in place and install the checkout in editable mode"
+    user_options = [("install-dir=", "d", "folder to install to (default: the environment's site-packages)")]  # noqa: RUF012
+
+    def initialize_options(self) -> None:
+        self.install_dir = None
+
+    def finalize_options(self) -> None:
+        self.site = Path(self.install_dir or sysconfig.get_path("purelib"))
+
+    def run(self) -> None:
+        self.run_command("build_ext")  # does nothing where `build` came before
+        self.get_finalized_command("build_ext").copy_extensions_to_source()
+        name, version = self.distribution.get_name(), self.distribution.get_version()
+        try:
+            self.site.mkdir(parents=True, exist_ok=True)
+            for old in [*self.site.glob(f"{name}-*.dist-info"), *self.site.glob(f"__editable__*{name}*")]:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            pth = self.site / f"__editable__.{name}-{version}.pth"
+            pth.write_text(f"{ROOT}\n", encoding="utf-8")
+            self.write_metadata(pth)
+        except PermissionError as error:
+            raise SystemExit(
+                f"develop: cannot write to {self.site} ({error}). Run it inside a virtual environment."
+            ) from error
+        print(f"{name} {version}: {ROOT} is now on the path of {sys.prefix}")
+
+    def write_metadata(self, pth: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            self.reinitialize_command("dist_info", output_dir=folder)
+            self.run_command("dist_info")
+            (made,) = Path(folder).glob("*.dist-info")
+            target = self.site / made.name
+            shutil.copytree(made, target)
+        origin = {"url": ROOT.as_uri(), "dir_info": {"editable": True}}
+        (target / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
+        (target / "INSTALLER").write_text("setup.py\n", encoding="utf-8")
+        files = [pth, *sorted(target.iterdir()), target / "RECORD"]
+        (target / "RECORD").write_text("".join(f"{file.relative_to(self.site)},,\n" for file in files), encoding="utf-8")
+
+
+modules, commands = extensions()
+setup(
+    ext_modules=modules,
+    cmdclass={**commands, "develop": Develop},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if modules else {},
+)
