@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, read without running anything that they hold, each with its experiment."""
 
-import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
 from torch import nn
 
+from experiments.atomic import write_atomically
 from experiments.config import parse_experiment
 
 
@@ -53,34 +53,9 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
 
 
 def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
-    """Writes a checkpoint of tensors and plain values atomically: whoever reads sees the old file or the new one, whole."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    with open(part, "wb") as file:
-        torch.save(plain(checkpoint), file)
-        file.flush()
-        os.fsync(file.fileno())
-    _put(part, path)
-
-
-def write_text(text: str, path: str | Path) -> None:
-    """Writes a small file atomically."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    with open(part, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    _put(part, path)
-
-
-def _put(part: Path, path: Path) -> None:
-    os.replace(part, path)
-    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself must reach the disk as well
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Writes a checkpoint of tensors and plain values, whole or not at all."""
+    whole = plain(checkpoint)
+    write_atomically(path, lambda file: torch.save(whole, file))
 
 
 def experiment_of(path: str | Path) -> Config:

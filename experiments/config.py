@@ -13,6 +13,9 @@ import yaml
 from mmengine.config import Config
 from mmengine.hub import get_config
 
+import experiments.hooks
+import experiments.representatives_hook
+import experiments.tensorboard  # noqa: F401  (these three register what experiments name)
 from experiments.strict import RUNNER_KEYS, Source, UnknownKey, check_keys
 
 _ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(.*?)\s*['\"]?\}\}")
@@ -136,7 +139,7 @@ def _read(path: Path, sources: list[Source], chain: tuple[Path, ...]) -> dict:
     sources.append(Source(str(path), own))
     bases = own.pop("_base_", None) or []
     merged: dict = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
             raise ValueError(f"{path}: _base_ is a file name or a list of them, got {base!r}")
         inherited = (
@@ -157,7 +160,9 @@ def _read_package(base: str, path: Path, sources: list[Source]) -> dict:
             f"{path}: _base_ {base} needs a package that is not installed ({_one_line(error)}); "
             "`python -m experiments.doctor` says what to install"
         ) from None
-    except (FileNotFoundError, OSError) as error:
+    except ValueError as error:
+        raise ValueError(f"{path}: _base_ {base} names no package that brings configurations: {_one_line(error)}") from None
+    except OSError as error:
         raise FileNotFoundError(f"{path}: _base_ {base} is not there ({_one_line(error)})") from None
     values = {key: value for key, value in values.items() if key in RUNNER_KEYS or key.endswith("_pipeline")}
     sources.append(Source(base, values))

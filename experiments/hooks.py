@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import FUNCTIONS, HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from experiments.checkpoints import write_text
+from experiments.atomic import write_text
 
 
 def reseed(*keys: int) -> None:
@@ -79,6 +79,6 @@ class SafeCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
-        write_text(path.name, Path(runner.work_dir) / "last_checkpoint")
+        write_text(Path(runner.work_dir) / "last_checkpoint", path.name)
         if outdated is not None:
             (Path(self.out_dir) / self.filename_tmpl.format(outdated)).unlink(missing_ok=True)

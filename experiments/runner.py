@@ -20,10 +20,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
-import experiments.hooks
-import experiments.representatives_hook
-import experiments.tensorboard  # noqa: F401  (these register what an experiment names)
 from experiments import schedules
+from experiments.atomic import write_text
 from experiments.checkpoints import (
     check_weights,
     history,
@@ -31,7 +29,6 @@ from experiments.checkpoints import (
     load_checkpoint,
     plain,
     save_checkpoint,
-    write_text,
 )
 from experiments.pretrained import check_pretrained
 
@@ -79,7 +76,7 @@ class ExperimentRunner(Runner):
     @master_only
     def dump_config(self) -> None:
         """Writes the resolved experiment into the run folder."""
-        write_text(self.experiment["yaml"], Path(self.work_dir) / f"{self.experiment['name']}.yaml")
+        write_text(Path(self.work_dir) / f"{self.experiment['name']}.yaml", self.experiment["yaml"])
 
     # Training ---------------------------------------------------------------------------------------------------------
 
