@@ -164,27 +164,27 @@ def _first_line(error: Exception) -> str:
 def _register_safe_loaders() -> None:
     """Puts `weights_only` readers in place of mmengine's, which fall back to unpickling anything."""
 
-    def local(filename: str, map_location: Any = None) -> dict:
+    def load_from_local(filename: str, map_location: Any = None) -> dict:
         return load_checkpoint(filename, map_location)
 
-    def http(filename: str, map_location: Any = None) -> dict:
+    def load_from_http(filename: str, map_location: Any = None) -> dict:
         return fetch(filename, map_location)
 
-    def torchvision(filename: str, map_location: Any = None) -> dict:
+    def load_from_torchvision(filename: str, map_location: Any = None) -> dict:
         return fetch(_named(get_torchvision_models(), filename), map_location)
 
-    def openmmlab(filename: str, map_location: Any = None) -> dict:
+    def load_from_openmmlab(filename: str, map_location: Any = None) -> dict:
         return fetch(_named(get_external_models(), filename), map_location)
 
-    def refused(filename: str, map_location: Any = None) -> dict:
+    def load_from_nowhere(filename: str, map_location: Any = None) -> dict:
         raise ValueError(f"{filename}: this scheme is not supported; download the file and name it")
 
     for prefixes, loader in (
-        ("", local),
-        (("http://", "https://"), http),
-        (("modelzoo://", "torchvision://"), torchvision),
-        (("open-mmlab://", "openmmlab://"), openmmlab),
-        (("pavi://", "mmcls://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"), refused),
+        ("", load_from_local),
+        (("http://", "https://"), load_from_http),
+        (("modelzoo://", "torchvision://"), load_from_torchvision),
+        (("open-mmlab://", "openmmlab://"), load_from_openmmlab),
+        (("pavi://", "mmcls://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"), load_from_nowhere),
     ):
         CheckpointLoader.register_scheme(prefixes, loader, force=True)
 

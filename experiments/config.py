@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,8 @@ from mmengine.hub import get_config
 
 import experiments.hooks
 import experiments.representatives_hook
-import experiments.tensorboard  # noqa: F401  (these three register what experiments name)
+import experiments.tensorboard
+import experiments.training_record  # noqa: F401  (these four register what experiments name)
 from experiments.strict import RUNNER_KEYS, Source, UnknownKey, check_keys
 
 _ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(.*?)\s*['\"]?\}\}")
@@ -151,16 +153,17 @@ def _read(path: Path, sources: list[Source], chain: tuple[Path, ...]) -> dict:
 
 def _read_package(base: str, path: Path, sources: list[Source]) -> dict:
     """A configuration that an installed package brings, without the variables that only its own file reads."""
-    if ".." in base:
+    package, _, name = base.partition("::")
+    if ".." in name or not package.isidentifier():
         raise ValueError(f"{path}: _base_ {base} may not leave its package")
+    if importlib.util.find_spec(package) is None:  # mmengine would go and install it
+        raise ValueError(
+            f"{path}: _base_ {base} needs the package {package}, which is not installed; "
+            "`python -m experiments.doctor` says what to install"
+        )
     try:
         values = get_config(base).to_dict()
-    except (ImportError, AssertionError) as error:
-        raise ValueError(
-            f"{path}: _base_ {base} needs a package that is not installed ({_one_line(error)}); "
-            "`python -m experiments.doctor` says what to install"
-        ) from None
-    except ValueError as error:
+    except (ValueError, AssertionError) as error:
         raise ValueError(f"{path}: _base_ {base} names no package that brings configurations: {_one_line(error)}") from None
     except OSError as error:
         raise FileNotFoundError(f"{path}: _base_ {base} is not there ({_one_line(error)})") from None

@@ -44,8 +44,12 @@ class ReseedHook(Hook):
     priority = "VERY_HIGH"
 
     def before_train_epoch(self, runner: Runner) -> None:
-        position = runner.epoch if isinstance(runner.train_loop, EpochBasedTrainLoop) else runner.iter
-        reseed(runner.seed, position, get_rank())
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            reseed(runner.seed, runner.epoch, get_rank())
+        else:
+            # Its own generator, or else making the data loader's iterator, which a resume does anew, would draw from ours.
+            runner.train_dataloader.generator = torch.Generator().manual_seed(runner.seed + runner.iter)
+            reseed(runner.seed, runner.iter, get_rank())
 
     def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):

@@ -50,16 +50,17 @@ def build_runner(
     cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
     cfg.experiment_name = name
     _set_defaults(cfg)
+    resume_from = cfg.get("load_from") if cfg.get("resume") else None
     if resume is not None and resume is not False:
         cfg.resume = True
-        cfg.load_from = None if resume is True or resume == "auto" else str(resume)
-        if cfg.load_from and not Path(cfg.load_from).is_file():
-            raise FileNotFoundError(f"{cfg.load_from}: no such checkpoint to resume from")
-    if cfg.get("deterministic", False) or cfg.randomness.get("deterministic"):
+        resume_from = None if resume is True or resume == "auto" else str(resume)
+    if resume_from and not Path(resume_from).is_file():
+        raise FileNotFoundError(f"{resume_from}: no such checkpoint to resume from")
+    if cfg.randomness.get("deterministic"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     arguments = {key: value for key, value in cfg.items() if key in _ARGUMENTS}
     experiment = {**facts, "tree": cfg.get("tree", tree.__name__.rpartition(".")[0]), "name": name, "yaml": text}
-    return ExperimentRunner(experiment=experiment, cfg=cfg, **arguments)
+    return ExperimentRunner(experiment=experiment, resume_from=resume_from, cfg=cfg, **arguments)
 
 
 def _set_defaults(cfg: Config) -> None:
@@ -68,8 +69,8 @@ def _set_defaults(cfg: Config) -> None:
     if cfg.randomness.get("seed") is None:
         cfg.randomness.seed = 0
     hooks = list(cfg.get("custom_hooks") or [])
-    if not any(hook.get("type") == "ReseedHook" for hook in hooks if isinstance(hook, Mapping)):
-        hooks.append({"type": "ReseedHook"})
+    present = {hook.get("type") for hook in hooks if isinstance(hook, Mapping)}
+    hooks += [{"type": t} for t in ("ReseedHook", "TrainingRecordHook") if t not in present]
     cfg.custom_hooks = hooks
     loader = cfg.get("train_dataloader")
     if isinstance(loader, Mapping):

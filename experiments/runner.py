@@ -40,13 +40,14 @@ class ExperimentRunner(Runner):
 
     Args:
         experiment: what the checkpoints embed: `tree`, `name`, `yaml` (the resolved text) and what the tree adds.
+        resume_from: the checkpoint that `resume=True` goes on from; the run folder's last one, if there is one, by default.
         kwargs: as mmengine's `Runner`.
     """
 
-    def __init__(self, *, experiment: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *, experiment: Mapping[str, Any], resume_from: str | None = None, **kwargs: Any) -> None:
         self.experiment = plain(experiment, "experiment")
         self._scheduler_cfg = copy.deepcopy(kwargs.get("param_scheduler"))
-        self._resumes_from: Path | None = None
+        self._resumes_from = Path(resume_from) if resume_from else None
         super().__init__(**kwargs)
 
     # Set-up -----------------------------------------------------------------------------------------------------------
@@ -87,10 +88,10 @@ class ExperimentRunner(Runner):
             FileNotFoundError: a pretrained weight or the checkpoint to resume from is missing.
             ValueError: the checkpoint belongs to another experiment, or is no checkpoint of a training.
         """
-        if self._resume:
-            self._resumes_from = Path(self._load_from) if self._load_from else latest_checkpoint(self.work_dir)
+        if self._resume and self._resumes_from is None:
+            self._resumes_from = latest_checkpoint(self.work_dir)
+        self._resume = self._resumes_from is not None
         if self._resumes_from is None:
-            self._resume = False
             check_pretrained(self.cfg)
         else:
             self._take_over(load_checkpoint(self._resumes_from))
@@ -118,11 +119,6 @@ class ExperimentRunner(Runner):
     def _init_model_weights(self) -> None:
         if self._resumes_from is None:  # otherwise the checkpoint holds all of them, pretrained files need not be there
             super()._init_model_weights()
-
-    def load_or_resume(self) -> None:
-        if self._resumes_from is None and self._resume is False and self._load_from is None:
-            return
-        super().load_or_resume()
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
         checkpoint = super().load_checkpoint(filename, *args, **kwargs)

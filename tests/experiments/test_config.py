@@ -73,7 +73,8 @@ def test_bad_options(toy_yaml, option, message):
         ("_base_: own.yaml\n", r"own\.yaml: _base_ leads back"),
         ("_base_: base.py\n", r"base\.py: an experiment is a \.yaml file"),
         ("_base_: mmengine::../../evil.py\n", "may not leave its package"),
-        ("_base_: no_such_package::a.py\n", "names no package that brings configurations"),
+        ("_base_: torch::_base_/a.py\n", "names no package that brings configurations"),
+        ("_base_: no_such_package::a.py\n", "needs the package no_such_package"),
         ("data: {}\n", "top-level key `tree` must name"),
         ("tree: os;x\n", "top-level key `tree` must name"),
         ("tree: no_such_tree\n", "there is no tree 'no_such_tree'"),
@@ -96,9 +97,11 @@ def test_missing_files(write_yaml, tmp_path):
 
 
 def test_missing_package(write_yaml, monkeypatch):
-    monkeypatch.setattr("mmengine.hub.hub.is_installed", lambda name: False)
-    with pytest.raises(ValueError, match=r"own\.yaml: _base_ mmdet::a\.py needs a package that is not installed"):
-        load_experiment(write_yaml("_base_: mmdet::a.py\n", base=False))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"own\.yaml: _base_ mmdet::x/a\.py needs the package mmdet, which is not installed"
+    ):
+        load_experiment(write_yaml("_base_: mmdet::x/a.py\n", base=False))
 
 
 def test_resolved_text_reads_back_unchanged(toy_yaml):
