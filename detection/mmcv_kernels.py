@@ -1,0 +1,209 @@
+"""The table of kernels that mmcv looks up (`mmcv._ext`), filled with `csrc`.
+
+mmcv is a Python package over one compiled module of 77 operators that takes more than 20 minutes to build. A Faster R-CNN
+needs three of them, and those are in `csrc`. Where mmcv is installed without its kernels, `install()` puts a module of that
+name in place; it has to run before the first `import mmcv.ops` or `import mmdet.models`. A complete mmcv keeps its own.
+
+What the table has: RoIAlign (mean), RoIPool and NMS by `model_definitions.roi_layers`, and deformable convolution, with and
+without modulation, by `torchvision.ops.deform_conv2d`. Anything else raises NotImplementedError with the operator's name.
+
+mmcv's calling convention: the caller makes the result tensors and the kernel fills them.
+"""
+
+import importlib.util
+import sys
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model_definitions import roi_layers
+
+from .mmcv_deform_conv import KERNELS as DEFORM_CONV
+
+NAME = "mmcv._ext"
+
+
+def _backward_by_csrc(tensor: Tensor) -> bool:
+    return roi_layers.backend(tensor.device) == "csrc"
+
+
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    *,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """mmcv's `RoIAlign(pool_mode='avg')`; `argmax_*` serve the maximum only."""
+    if pool_mode != 1:
+        raise NotImplementedError(f"RoIAlign with pool_mode='max' is not in csrc: use 'avg'. {_remedy()}")
+    size = (aligned_height, aligned_width)
+    output.set_(roi_layers.roi_align(input, rois, size, spatial_scale, sampling_ratio, aligned))
+
+
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    *,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    if _backward_by_csrc(grad_output):
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        size = grad_input.shape
+        grad_input.set_(
+            torch.ops.repmet.roi_align_backward(
+                grad_output, rois, *size, spatial_scale, sampling_ratio, aligned, False, deterministic
+            )
+        )
+        return
+    with torch.enable_grad():  # the operator is linear, so its gradient can be asked for at any input
+        anywhere = torch.zeros_like(grad_input, requires_grad=True)
+        pooled = roi_layers.roi_align(
+            anywhere, rois, (aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned
+        )
+    grad_input.copy_(torch.autograd.grad(pooled, anywhere, grad_output)[0])
+
+
+def roi_pool_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax: Tensor,
+    *,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
+    if roi_layers.backend(input.device) == "csrc":
+        pooled, index = torch.ops.repmet.roi_pool(input, rois, pooled_height, pooled_width, spatial_scale)
+    else:
+        import torchvision  # noqa: F401  (registers the operator, whose public wrapper keeps the indices to itself)
+
+        pooled, index = torch.ops.torchvision.roi_pool(input, rois, spatial_scale, pooled_height, pooled_width)
+    output.set_(pooled)
+    argmax.set_(index)
+
+
+def roi_pool_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax: Tensor,
+    grad_input: Tensor,
+    *,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
+    if _backward_by_csrc(grad_output):
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        size = grad_input.shape
+        grad_input.set_(
+            torch.ops.repmet.roi_pool_backward(grad_output, rois, argmax, *size, spatial_scale, False, deterministic)
+        )
+        return
+    image = rois[:, :1, None].long()  # (R, 1, 1)
+    channel = torch.arange(grad_input.shape[1], device=rois.device)[None, :, None]
+    index = argmax.flatten(2).long()  # (R, C, bins), -1 where the bin is empty
+    values = grad_output.flatten(2) * (index >= 0)
+    grad_input.flatten(2).index_put_((image, channel, index.clamp(min=0)), values, accumulate=True)
+
+
+def nms(boxes: Tensor, scores: Tensor, *, iou_threshold: float, offset: int) -> Tensor:
+    """`offset` 1 counts both edges of a box as pixels of it: the same as moving x2 and y2 by one."""
+    if offset:
+        boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
+    return roi_layers.nms(boxes, scores, iou_threshold)
+
+
+def get_compiler_version() -> str:
+    return "no mmcv kernels; RoI layers by " + roi_layers.backend()
+
+
+def get_compiling_cuda_version() -> str:
+    return "no mmcv kernels; RoI layers on CUDA by " + roi_layers.backend("cuda")
+
+
+TABLE = {
+    function.__name__: function
+    for function in (
+        roi_align_forward,
+        roi_align_backward,
+        roi_pool_forward,
+        roi_pool_backward,
+        nms,
+        get_compiler_version,
+        get_compiling_cuda_version,
+    )
+} | DEFORM_CONV
+
+
+def _remedy() -> str:
+    return (
+        "Operators beyond RoIAlign, RoIPool, NMS and deformable convolution need a complete mmcv: build it with "
+        "MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary :all: onedl-mmcv"
+    )
+
+
+class _Table(ModuleType):
+    """The module itself. mmcv asks it for every operator when `mmcv.ops` is imported, so names resolve and calls raise."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def missing(*_: Any, **__: Any) -> None:
+            raise NotImplementedError(f"mmcv's operator {name!r} is not compiled. {_remedy()}")
+
+        return missing
+
+
+class _TableLoader(Loader):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Table(spec.name, __doc__)
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module).update(TABLE)
+
+
+def install() -> str:
+    """Fills mmcv's table of kernels where it is empty; may be called again. Returns whose it is: 'mmcv' or 'csrc'.
+
+    Raises:
+        ModuleNotFoundError: mmcv is not installed.
+    """
+    present = sys.modules.get(NAME)
+    if present is not None:
+        return "csrc" if isinstance(present, _Table) else "mmcv"
+    try:
+        found = importlib.util.find_spec(NAME)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "detection needs mmcv, which is not installed: pip install 'repmet[detection]'", name="mmcv"
+        ) from error
+    if found is not None:
+        return "mmcv"
+    spec = ModuleSpec(NAME, _TableLoader(), origin=__file__)  # mmengine asks for it
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[NAME] = module
+    sys.modules["mmcv"]._ext = module
+    return "csrc"
