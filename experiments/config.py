@@ -18,7 +18,8 @@ import experiments.hooks
 import experiments.representatives_hook
 import experiments.tensorboard
 import experiments.training_record  # noqa: F401  (these four register what experiments name)
-from experiments.strict import RUNNER_KEYS, Source, UnknownKey, check_keys
+from experiments.sections import RUNNER_KEYS
+from experiments.strict import Source, UnknownKey, check_keys
 
 _ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(.*?)\s*['\"]?\}\}")
 
@@ -77,16 +78,21 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
         _set_option(values, key, value)
         sources.insert(0, Source("--cfg-options", {}, key))
     values = _without_marks(values)
+    check_experiment(values, path, sources)
+    return Config(values, filename=str(path), format_python_code=False)
+
+
+def check_experiment(values: Mapping[str, Any], path: Path, sources: list[Source] | None = None) -> None:
+    """Raises ValueError, naming `path` or the nearest of `sources`, where an experiment says what nothing would read."""
     tree = import_tree(values.get("tree"), path)
     try:
         check_keys(values, sections=tree.SECTIONS, model_sections=tree.MODEL_SECTIONS)
     except UnknownKey as error:
-        raise ValueError(error.message(sources)) from None
-    return Config(values, filename=str(path), format_python_code=False)
+        raise ValueError(error.message(sources or [Source(str(path), values)])) from None
 
 
 def parse_experiment(text: str, name: str) -> Config:
-    """The configuration in a resolved YAML text (as a checkpoint embeds it); imports and checks nothing."""
+    """The configuration in a resolved YAML text (as a checkpoint embeds it); imports nothing, `build_runner` checks it."""
     values = _parse(text, name)
     return Config(values, cfg_text=text, filename=None, format_python_code=False)
 

@@ -15,9 +15,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from experiments.checkpoints import latest_checkpoint
-from experiments.config import experiment_text, import_tree, load_experiment
+from experiments.config import check_experiment, experiment_text, import_tree, load_experiment
 from experiments.runner import ExperimentRunner, launched_by_torchrun
-from experiments.strict import RUNNER_KEYS
+from experiments.sections import RUNNER_KEYS
 
 _ARGUMENTS = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
 
@@ -40,7 +40,8 @@ def build_runner(
     """
     path = Path(cfg.filename) if cfg.filename else Path("experiment.yaml")
     name = cfg.get("experiment_name") or path.stem
-    tree = import_tree(cfg.get("tree"), path)
+    check_experiment(cfg.to_dict(), path)  # it may come from a checkpoint that somebody else wrote
+    tree = import_tree(cfg.tree, path)
     text = experiment_text(cfg)
     cfg = copy.deepcopy(cfg)
     tree.prepare(cfg)
@@ -59,7 +60,7 @@ def build_runner(
     if cfg.randomness.get("deterministic"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     arguments = {key: value for key, value in cfg.items() if key in _ARGUMENTS}
-    experiment = {**facts, "tree": cfg.get("tree", tree.__name__.rpartition(".")[0]), "name": name, "yaml": text}
+    experiment = {**facts, "tree": tree.__name__.rpartition(".")[0], "name": name, "yaml": text}
     return ExperimentRunner(experiment=experiment, resume_from=resume_from, cfg=cfg, **arguments)
 
 

@@ -4,104 +4,27 @@ mmengine passes over unknown top-level keys and unknown keys of `model.train_cfg
 """
 
 import difflib
-import inspect
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import mmengine.registry as registries
 from mmengine.optim import OptimWrapper
-from mmengine.registry import Registry
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
-from torch import nn
-from torch.utils.data import DataLoader
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, TestLoop, ValLoop
 
-# What Runner takes, and what it reads from `cfg` without taking it.
-RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}) | {
-    "model_wrapper_cfg",
-    "sync_bn",
-    "find_unused_parameters",
-    "compile",
-    "activation_checkpointing",
-    "efficient_conv_bn_eval",
-}
-
-_MODULE = ("MODELS", "TASK_UTILS")
-# The registries that a section's types are looked up in, by the section, then by the nearest key that decides it.
-_BY_SECTION = {
-    "model": _MODULE,
-    "data_preprocessor": ("MODELS",),
-    "model_wrapper_cfg": ("MODEL_WRAPPERS",),
-    "train_dataloader": ("DATA_SAMPLERS",),
-    "val_dataloader": ("DATA_SAMPLERS",),
-    "test_dataloader": ("DATA_SAMPLERS",),
-    "train_cfg": ("LOOPS",),
-    "val_cfg": ("LOOPS",),
-    "test_cfg": ("LOOPS",),
-    "val_evaluator": ("METRICS", "EVALUATOR"),
-    "test_evaluator": ("METRICS", "EVALUATOR"),
-    "optim_wrapper": ("OPTIM_WRAPPERS",),
-    "param_scheduler": ("PARAM_SCHEDULERS",),
-    "default_hooks": ("HOOKS",),
-    "custom_hooks": ("HOOKS",),
-    "visualizer": ("VISUALIZERS",),
-    "log_processor": ("LOG_PROCESSORS",),
-}
-_BY_KEY = {
-    "dataset": ("DATASETS",),
-    "datasets": ("DATASETS",),
-    "transforms": ("TRANSFORMS",),
-    "optimizer": ("OPTIMIZERS",),
-    "init_cfg": ("WEIGHT_INITIALIZERS",),
-    "vis_backends": ("VISBACKENDS",),
-    "collate_fn": ("FUNCTIONS",),
-    "worker_init_fn": ("FUNCTIONS",),
-}
-_EVERYWHERE = tuple(name for name in vars(registries) if isinstance(getattr(registries, name), Registry))
-
-# Keys that a builder takes out before it calls the constructor, by the key or section that holds them.
-_TAKEN_BY_BUILDER = {
-    "default_hooks": {"priority"},
-    "custom_hooks": {"priority"},
-    "param_scheduler": {"convert_to_iter_based"},
-    "optim_wrapper": {"constructor", "paramwise_cfg", "optimizer"},
-    "init_cfg": {"override"},
-    "override": {"name"},
-    "norm_cfg": {"requires_grad"},
-    "conv_cfg": {"fallback_on_stride"},
-    "dcn": {"fallback_on_stride"},
-}
-_PARAMWISE = dict.fromkeys(
-    ("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult", "dwconv_decay_mult", "dcn_offset_lr_mult")
+from experiments.sections import (
+    BY_KEY,
+    BY_SECTION,
+    DATALOADER,
+    EVERYWHERE,
+    PLAIN_KEYS,
+    PLAIN_SECTIONS,
+    RUNNER_KEYS,
+    TAKEN_BY_BUILDER,
+    TRAIN_LOOP,
 )
-# Sections without a `type`: their keys; None is any value.
-_PLAIN_SECTIONS: dict[str, dict] = {
-    "randomness": {"seed": None, "diff_rank_seed": None, "deterministic": None},
-    "auto_scale_lr": {"base_batch_size": None, "enable": None},
-    "env_cfg": {
-        "cudnn_benchmark": None,
-        "resource_limit": None,
-        "mp_cfg": {"mp_start_method": None, "opencv_num_threads": None},
-        "dist_cfg": {"backend": None, "timeout": None},
-    },
-    "default_hooks": dict.fromkeys(
-        ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "visualization")
-    ),
-}
-_PLAIN_KEYS: dict[str, dict] = {
-    "paramwise_cfg": _PARAMWISE | {"custom_keys": None, "bypass_duplicate": None},
-    "clip_grad": dict.fromkeys(("type", "max_norm", "norm_type", "error_if_nonfinite", "foreach", "clip_value")),
-}
-_TRAIN_LOOP = {
-    name
-    for loop in (EpochBasedTrainLoop, IterBasedTrainLoop)
-    for name in inspect.signature(loop.__init__).parameters
-    if name not in ("self", "runner", "dataloader")
-}
-_DATALOADER = (set(inspect.signature(DataLoader.__init__).parameters) - {"self"}) | {"num_batch_per_epoch"}
+from experiments.signatures import accepted_arguments
 
 
 @dataclass
@@ -179,56 +102,17 @@ def check_keys(values: Mapping, *, sections: Mapping[str, Any], model_sections: 
     for key, value in values.items():
         where = (str(key),)
         if key not in known:
-            in_loop = {f"train_cfg.{name}" for name in _TRAIN_LOOP} if not _near(key, known) else set()
+            in_loop = {f"train_cfg.{name}" for name in TRAIN_LOOP} if not _near(key, known) else set()
             raise UnknownKey(where, known | in_loop)
         if key in sections:
-            looked_up = ("TRANSFORMS",) if key.endswith("_pipeline") else _EVERYWHERE
+            looked_up = ("TRANSFORMS",) if key.endswith("_pipeline") else EVERYWHERE
             walk.plain(value, where, sections[key], looked_up)
-        elif key in _PLAIN_SECTIONS:
-            walk.plain(value, where, _PLAIN_SECTIONS[key], _BY_SECTION.get(key, _EVERYWHERE))
+        elif key in PLAIN_SECTIONS:
+            walk.plain(value, where, PLAIN_SECTIONS[key], BY_SECTION.get(key, EVERYWHERE))
         elif key.endswith("_dataloader") and isinstance(value, Mapping):
-            walk.plain(value, where, dict.fromkeys(_DATALOADER), _BY_SECTION[key])
+            walk.plain(value, where, dict.fromkeys(DATALOADER), BY_SECTION[key])
         else:
-            walk.node(value, where, _BY_SECTION.get(key, _EVERYWHERE))
-
-
-def accepted_arguments(target: Callable) -> tuple[set[str], bool]:
-    """The keyword arguments that a registered class or function takes, and whether it takes any others.
-
-    A class whose `__init__` hands `**kwargs` to `super().__init__` takes the next one's arguments as well.
-    """
-    if not inspect.isclass(target):
-        parameters = list(inspect.signature(target).parameters.values())
-        return _names(parameters), any(p.kind is p.VAR_KEYWORD for p in parameters)
-    names: set[str] = set()
-    for cls in target.__mro__:
-        if cls in (object, nn.Module):
-            break
-        init = cls.__dict__.get("__init__")
-        if init is None:
-            continue
-        parameters = list(inspect.signature(init).parameters.values())[1:]
-        names |= _names(parameters)
-        rest = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
-        if rest is None:
-            return names, False
-        if not _hands_on(init, rest):
-            return names, True
-    return names, False
-
-
-def _names(parameters: Iterable[inspect.Parameter]) -> set[str]:
-    return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-
-
-@lru_cache(maxsize=1024)
-def _hands_on(init: Callable, rest: str) -> bool:
-    try:
-        source = inspect.getsource(init)
-    except (OSError, TypeError):
-        return False
-    handed_on = rf"\.__init__\((?:[^()]|\([^()]*\))*\*\*{rest}"
-    return re.search(handed_on, source) is not None
+            walk.node(value, where, BY_SECTION.get(key, EVERYWHERE))
 
 
 class _Walk:
@@ -240,8 +124,8 @@ class _Walk:
 
     def node(self, value: Any, where: tuple[str, ...], looked_up: tuple[str, ...]) -> None:
         key = next((part for part in reversed(where) if not part.isdigit()), "")
-        if key in _BY_KEY:
-            looked_up = _BY_KEY[key]
+        if key in BY_KEY:
+            looked_up = BY_KEY[key]
         elif key.endswith("pipeline"):
             looked_up = ("TRANSFORMS",)
         if isinstance(value, list | tuple):
@@ -250,8 +134,8 @@ class _Walk:
         elif isinstance(value, Mapping):
             if where[0] == "model" and where[1:] in (("train_cfg",), ("test_cfg",)) and key in self.model_sections:
                 self.plain(value, where, self.model_sections[key], looked_up)
-            elif key in _PLAIN_KEYS:
-                self.plain(value, where, _PLAIN_KEYS[key], looked_up)
+            elif key in PLAIN_KEYS:
+                self.plain(value, where, PLAIN_KEYS[key], looked_up)
             elif key == "nms":  # mmcv's own argument, whose `type` no registry knows
                 return
             elif (default := self.default_type(value, where)) is not None:
@@ -283,7 +167,7 @@ class _Walk:
         if section == "train_cfg":
             return (EpochBasedTrainLoop if value.get("by_epoch", True) else IterBasedTrainLoop), {"by_epoch"}
         if section == "optim_wrapper":
-            return (OptimWrapper, _TAKEN_BY_BUILDER[section]) if "constructor" not in value else None
+            return (OptimWrapper, TAKEN_BY_BUILDER[section]) if "constructor" not in value else None
         default = {"val_cfg": ValLoop, "test_cfg": TestLoop, "log_processor": LogProcessor}.get(section)
         return (default, set()) if default else None
 
@@ -294,10 +178,11 @@ class _Walk:
             layers = self.registered(("WEIGHT_INITIALIZERS",))
         else:
             layers = self.registered(looked_up)
-        name = value["type"].split(".")[-1]
-        if name not in layers:
+        scope, _, name = value["type"].rpartition(".")
+        # mmengine would import any module that a dotted name gives: nothing but a registry's scope goes before the dot
+        if name not in layers or (scope and scope not in {"mmengine", *registries.MODELS.children}):
             raise UnknownKey((*where, "type"), [n for n in layers if not n.startswith("_")], value=value["type"])
-        extra = _TAKEN_BY_BUILDER.get(key, set()) | _TAKEN_BY_BUILDER.get(where[0], set())
+        extra = TAKEN_BY_BUILDER.get(key, set()) | TAKEN_BY_BUILDER.get(where[0], set())
         self.arguments(value, where, layers[name], extra, looked_up)
 
     def arguments(

@@ -4,10 +4,12 @@ import importlib
 import re
 
 import pytest
+import toy.experiment  # noqa: F401
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 
-from experiments.config import load_experiment
-from experiments.strict import accepted_arguments
+from experiments.config import experiment_text, load_experiment, parse_experiment
+from experiments.launcher import build_runner
+from experiments.signatures import accepted_arguments
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,15 @@ def test_unknown_type(toy_yaml, option, name, near):
         load_experiment(toy_yaml, [option])
 
 
-def test_no_object_outside_the_registries(toy_yaml):
-    with pytest.raises(ValueError, match=r"unknown model\.type 'os\.system'"):
-        load_experiment(toy_yaml, ["model.type=os.system"])
+@pytest.mark.parametrize("name", ["os.system", "toy.experiment.ToyModel"])
+def test_no_object_outside_the_registries(toy_yaml, tmp_path, name):
+    """mmengine imports whatever a dotted `type` names: neither a file nor a checkpoint's experiment may."""
+    with pytest.raises(ValueError, match=rf"unknown model\.type '{re.escape(name)}'"):
+        load_experiment(toy_yaml, [f"model.type={name}"])
+    embedded = load_experiment(toy_yaml)
+    embedded.model.type = name
+    with pytest.raises(ValueError, match=rf"unknown model\.type '{re.escape(name)}'"):
+        build_runner(parse_experiment(experiment_text(embedded), "checkpoint"), work_dir=tmp_path)
 
 
 def test_names_the_base_that_has_the_typo(write_yaml):
@@ -100,12 +108,15 @@ MMDET = "mmdet::_base_/models/faster-rcnn_r50_fpn.py"
 
 
 @pytest.fixture
-def mmdet_yaml(write_yaml):
+def mmdet_yaml(write_yaml, monkeypatch):
     try:
         importlib.import_module("detection.mmcv_kernels").install()
         importlib.import_module("mmdet.models")
     except ImportError as error:
         pytest.skip(f"needs mmdet: {error}")
+    stages = {"rpn": {"assigner": None, "sampler": None, "allowed_border": None, "pos_weight": None, "debug": None}}
+    sections = {"train_cfg": stages | {"rpn_proposal": None, "rcnn": None}, "test_cfg": {"rpn": None, "rcnn": None}}
+    monkeypatch.setattr("toy.experiment.MODEL_SECTIONS", sections)
     return write_yaml(f"_base_: {MMDET}\ntree: toy\n", base=False)
 
 
@@ -123,6 +134,7 @@ def test_stock_faster_rcnn_passes(mmdet_yaml):
         ("model.roi_head.bbox_head.loss_cls.loss_wight=2", "loss_weight"),
         ("model.roi_head.bbox_roi_extractor.roi_layer.output_sze=7", "output_size"),
         ("model.train_cfg.rpn.assigner.pos_iou_th=0.7", "pos_iou_thr"),
+        ("model.train_cfg.rpn.alowed_border=0", "allowed_border"),
         ("model.backbone.type=ResNt", "ResNet"),
         ("model.roi_head.bbox_roi_extractor.roi_layer.type=RoiAlign", "RoIAlign"),
     ],
