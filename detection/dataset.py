@@ -56,16 +56,22 @@ class DevkitDataset(BaseDetDataset):
         super().__init__(metainfo={"classes": tuple(classes)}, pipeline=pipeline, test_mode=test_mode)
 
     def load_data_list(self) -> list[dict]:
-        records = [r for r in read_image_set(self.root, self.image_set) if not self.drop.intersection(r.names)]
-        infos = [to_data_info(r, self.metainfo["classes"]) for r in records]
+        classes = self.metainfo["classes"]
+        wanted = None if self.test_mode else classes
+        self.records = [
+            r for r in read_image_set(self.root, self.image_set, classes=wanted) if not self.drop.intersection(r.names)
+        ]
         if not self.test_mode:
-            infos = [i for i in infos if not all(o["ignore_flag"] for o in i["instances"])]
-        if not infos:
+            usable = set(classes)
+            self.records = [
+                r for r in self.records if any(n in usable and not d for n, d in zip(r.names, r.difficult, strict=True))
+            ]
+        if not self.records:
             raise ValueError(
-                f"{self.root}: no image of '{self.image_set}' holds an object of the {len(self.metainfo['classes'])} "
-                f"classes to detect without one of the {len(self.drop)} classes to leave out"
+                f"{self.root}: no image of '{self.image_set}' holds an object of the {len(classes)} classes to detect "
+                f"without one of the {len(self.drop)} classes to leave out"
             )
-        return infos
+        return [to_data_info(r, classes) for r in self.records]
 
     def filter_data(self) -> list[dict]:
-        return self.data_list
+        return self.data_list  # done above; mmdet's own filters know nothing of records

@@ -94,4 +94,10 @@ def prepare(cfg: Config) -> None:
         "drop": cfg.data.novel_classes,
         "pipeline": cfg.train_pipeline,
     }
-    cfg.model.roi_head.bbox_head.num_classes = len(base)
+    size_model(cfg)
+    cfg.checkpoint_meta = {"base_classes": base}
+
+
+def size_model(cfg: Config) -> None:
+    """Gives the box head as many classes as the experiment trains."""
+    cfg.model.roi_head.bbox_head.num_classes = len(cfg.data.base_classes)

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from data.voc import ImageRecord
 from detection.embed import EmbeddedImage
+from detection.episode_list import Episode
 from model_definitions.episode import kmeans_centres
 from model_definitions.losses.repmet_detection import detection_logits
 from model_definitions.representatives import posterior, squared_distances
@@ -98,20 +100,25 @@ def detect(images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewSh
 
 
 def run_episode(
-    episode, shot: int, embedded: Mapping[str, EmbeddedImage], records: Mapping[str, object], rule: FewShotRule, method: str
-) -> tuple[list[np.ndarray], list[str]]:
-    """Detections on the query slots of one episode, and the image of every slot.
+    episode: Episode,
+    shot: int,
+    embedded: Mapping[str, EmbeddedImage],
+    support: Mapping[str, ImageRecord],
+    rule: FewShotRule,
+    method: str,
+) -> list[np.ndarray]:
+    """Detections on every query slot of an episode (`Episode.slots`), as `detect` gives them.
 
     Args:
-        episode: of `detection.episodes`.
+        episode: its classes number 0..N-1 in the result.
         shot: supports per class that are used.
         embedded: the embedded images by id.
-        records: the image records by id, for the support boxes.
+        support: the records of the support images by id, for the support boxes.
+        method: whose embeddings to use, one of `detection.embed.METHODS`.
     """
     supports = [
-        [support_embeddings(embedded[i], b, records[i].boxes[b], rule, method) for i, b in episode.support[name][:shot]]
+        [support_embeddings(embedded[i], b, support[i].boxes[b], rule, method) for i, b in episode.support[name][:shot]]
         for name in episode.classes
     ]
-    slots = [image for name in episode.classes for image in episode.query[name]]
     representatives = episode_representatives(supports, shot)
-    return detect([embedded[i] for i in slots], representatives, rule, method), slots
+    return detect([embedded[image] for _, image in episode.slots], representatives, rule, method)

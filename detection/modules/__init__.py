@@ -9,5 +9,6 @@ install()  # before anything imports mmcv.ops, which looks its kernels up at imp
 
 from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
 from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
+from detection.modules.selective_dcn import SelectiveDCNResNet  # noqa: E402
 
-__all__ = ["RepMetBBoxHead", "RepMetOHEMSampler"]
+__all__ = ["RepMetBBoxHead", "RepMetOHEMSampler", "SelectiveDCNResNet"]

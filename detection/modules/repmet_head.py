@@ -174,6 +174,8 @@ class RepMetBBoxHead(BBoxHead):
         rcnn_test_cfg: dict | None = None,
     ) -> InstanceData:
         """mmdet's, with the posterior in the place of a softmax over logits. Without `rcnn_test_cfg` (TTA): before NMS."""
+        if not len(roi):  # an image without proposals
+            return super()._predict_by_feat_single(roi, cls_score, bbox_pred, img_meta, rescale, rcnn_test_cfg)
         results = InstanceData()
         scores = self.class_scores(self.distances(cls_score))
         if self.reg_class_agnostic:

@@ -1,0 +1,60 @@
+# make demo     train a few-shot detector on generated scenes, evaluate it on unseen classes, draw what it found
+# make test     lint, all tests, the generated tables up to date
+# make bench    side-by-side measurements, JSON to models/results
+# make results  tables of README.md and models/README.md from models/results
+#
+# Each sets up what it needs first: a virtual environment, the locked packages, the compiled RoI layers.
+# Settings: PYTHON (3.10 or newer), VENV, TORCH_CUDA_ARCH_LIST (CUDA kernels; default: the GPU that is there).
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+DEMO := work_dirs/demo
+SHELL := /bin/bash
+
+.PHONY: demo test bench results setup sanitize clean
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.packages $(VENV)/.built
+
+# uv installs ten times as fast as pip; it goes into the environment where the machine has none.
+$(VENV)/.packages: requirements.lock
+	@echo "== environment $(VENV) and the packages of requirements.lock"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@command -v uv > /dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check uv
+	@uv=$$(command -v uv || echo $(VENV)/bin/uv); $$uv pip install --quiet --python $(RUN) --no-deps --requirement requirements.lock
+	@touch $@
+
+# No compiler is no error: the layers then come from torchvision, with one notice.
+$(VENV)/.built: $(VENV)/.packages setup.py pyproject.toml $(wildcard csrc/*.cpp csrc/*.h csrc/*.cu csrc/*.cuh)
+	@echo "== RoI layers of csrc, and this checkout into the environment"
+	@$(RUN) setup.py --quiet build develop
+	@touch $@
+
+demo: setup
+	@echo "== demo: scenes, training, evaluation (about 8 minutes on two cores)"
+	@$(RUN) -m detection.train experiments/detection/demo.yaml --resume auto
+	@$(RUN) -m detection.evaluate experiments/detection/demo.yaml $(DEMO)/last
+	@echo "== look at $(DEMO)/pictures"
+
+test: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m experiments.results --check
+	$(RUN) -m pytest
+
+bench: setup
+	$(RUN) -m benchmarks.ops --out models/results/ops.json
+	$(RUN) -m experiments.results
+
+results: setup
+	$(RUN) -m experiments.results
+
+clean:
+	rm -rf $(VENV) build *.egg-info csrc/*.so
+
+# A new lock: versions and no addresses, for all systems and Pythons from 3.10 on.
+lock:
+	uv pip compile pyproject.toml --extra detection --extra test --universal --python-version 3.10 --no-header --no-annotate \
+	    --constraint <(printf 'torch==2.11.0\ntorchvision==0.26.0\n') --output-file requirements.lock

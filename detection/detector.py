@@ -1,0 +1,67 @@
+"""From an experiment and a checkpoint to a detector that is ready to look at images."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from detection.experiment import prepare_data, size_model  # registers the models too, ours and mmdet's
+from experiments.checkpoints import check_weights, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained mmdet model in eval mode, the experiment with its class lists filled in, and what its training was.
+
+    Attributes:
+        training: `images`, `epochs`, `seconds` and `machine` of the training, as far as the checkpoint knows.
+    """
+
+    model: nn.Module
+    cfg: Config
+    training: dict[str, Any]
+
+
+def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
+    """Builds the model of an experiment and fills it from a checkpoint.
+
+    Raises:
+        FileNotFoundError: no such checkpoint, or the experiment's data are not there.
+        ValueError: the checkpoint was trained on other classes, or does not fit the model; the message says where.
+    """
+    cfg = copy.deepcopy(cfg)
+    loaded = load_checkpoint(checkpoint)
+    prepare_data(cfg)
+    facts = loaded.get("meta", {}).get("experiment", {})
+    trained_on = facts.get("base_classes")
+    if trained_on is not None and list(trained_on) != list(cfg.data.base_classes):
+        missing = sorted(set(cfg.data.base_classes) ^ set(trained_on))
+        difference = f", the first difference is {missing[0]!r}" if missing else ", in another order"
+        raise ValueError(
+            f"{checkpoint}: was trained on {len(trained_on)} base classes, the experiment names "
+            f"{len(cfg.data.base_classes)}{difference}; use the experiment and the data that it was trained with"
+        )
+    size_model(cfg)
+    model_cfg = cfg.model
+    _without_pretrained(model_cfg)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(model_cfg)
+    check_weights(model, loaded["state_dict"], checkpoint)
+    model.load_state_dict(loaded["state_dict"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Detector(model.to(device).eval(), cfg, dict(loaded.get("meta", {}).get("training", {})))
+
+
+def _without_pretrained(node: Any) -> None:
+    """Drops `init_cfg` of type Pretrained: the checkpoint brings every weight."""
+    if isinstance(node, dict):
+        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
+            node["init_cfg"] = None
+        for value in node.values():
+            _without_pretrained(value)

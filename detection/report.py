@@ -1,0 +1,105 @@
+"""What an evaluation leaves behind: a printed table, metrics.json, curves and pictures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from detection.embed import EmbeddedImage
+from detection.episode_list import Episodes
+from detection.evaluation import Pools, Result
+from detection.fewshot import FewShotRule, run_episode
+from detection.pictures import QueryPicture, episode_sheet, pick, precision_recall_plot
+
+FIGURES = ("repmet_pooled", "pooled_ap", "class_map", "episode_map", "recall")
+
+
+def result_rows(results: Sequence[Result], episodes: Episodes, *, finetune: bool = False) -> list[dict]:
+    """One entry of `metrics.json` per method and shot, all figures fractions in [0, 1]."""
+    rows = []
+    for result in results:
+        protocol = {
+            "way": episodes.way,
+            "shot": result.shot,
+            "query": episodes.query,
+            "episodes": len(episodes.episodes),
+            "episode_hash": episodes.hash_for(result.shot),
+            "finetune": finetune,
+        }
+        rows.append({"protocol": protocol, "method": result.method, **result.metric.compute()})
+    return rows
+
+
+def write_json(metrics: Mapping, path: Path) -> None:
+    """Writes whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def table(rows: Sequence[Mapping]) -> str:
+    """The rows as text, percent with the episode mAP's 95 % interval."""
+    head = f"{'method':<20}{'shot':>5}" + "".join(f"{name:>15}" for name in FIGURES) + f"{'95 % interval':>17}"
+    lines = [head, "-" * len(head)]
+    for row in rows:
+        low, high = row["episode_map_ci95"]
+        figures = "".join(f"{100 * row[name]:>15.1f}" for name in FIGURES)
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        lines.append(f"{row['method']:<20}{row['protocol']['shot']:>5}{figures}{interval:>17}")
+    return "\n".join(lines)
+
+
+def write_curves(results: Sequence[Result], rows: Sequence[Mapping], folder: Path) -> None:
+    """Precision over recall of every method, a picture and a JSON file for each shot."""
+    for shot in sorted({r.shot for r in results}):
+        curves = {
+            row["method"]: result.metric.curves()["repmet_pooled"] | {"ap": row["repmet_pooled"]}
+            for result, row in zip(results, rows, strict=True)
+            if result.shot == shot
+        }
+        precision_recall_plot(folder / f"pr_{shot}shot.png", curves, title=f"{shot}-shot, pooled over all episodes")
+        write_json(curves, folder / f"pr_{shot}shot.json")
+
+
+def write_sheets(
+    result: Result, episodes: Episodes, pools: Pools, embedded: Mapping[str, EmbeddedImage], rule: FewShotRule, folder: Path
+) -> list[Path]:
+    """A sheet for the best, two middling and the worst episodes of one result: supports on top, queries below."""
+    maps = result.metric.per_episode()["map"]
+    good, bad = pick(maps, good=2, bad=2)
+    order = np.argsort(maps, kind="stable")
+    middle = [int(order[len(order) // 2])] if len(order) > 4 else []
+    written = []
+    for kind, numbers in (("good", good), ("middle", middle), ("bad", bad)):
+        for number in numbers:
+            episode = episodes.episodes[number]
+            found = run_episode(episode, result.shot, embedded, pools.support, rule, result.method)
+            queries = []
+            for (name, image), detections in zip(episode.slots, found, strict=True):
+                r = pools.query[image]
+                keep = [k for k, n in enumerate(r.names) if n in episode.classes]
+                queries.append(
+                    QueryPicture(
+                        path=r.path,
+                        boxes=r.boxes[keep],
+                        labels=np.array([episode.classes.index(r.names[k]) for k in keep]),
+                        difficult=r.difficult[keep],
+                        detections=detections,
+                        listed_under=episode.classes.index(name),
+                    )
+                )
+            supports = [
+                [(pools.support[i].path, pools.support[i].boxes[b]) for i, b in episode.support[name][: result.shot]]
+                for name in episode.classes
+            ]
+            path = folder / f"{result.shot}shot_{kind}_episode{number:03d}.png"
+            title = (
+                f"{result.method}, {episodes.way}-way {result.shot}-shot, episode {number}: mAP {100 * maps[number]:.0f} %"
+            )
+            # Two queries a class keep a sheet small enough to be looked at.
+            per_class = len(queries) // len(episode.classes)
+            shown = [queries[c * per_class + k] for k in range(min(2, per_class)) for c in range(len(episode.classes))]
+            episode_sheet(path, title=title, class_names=episode.classes, supports=supports, queries=shown)
+            written.append(path)
+    return written
