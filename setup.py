@@ -40,18 +40,29 @@ def find_compiler() -> str | None:
     return None
 
 
-def wants_cuda(torch, nvcc: str | None) -> bool:
+def find_cuda() -> str | None:
+    """The CUDA toolkit: CUDA_HOME, else where nvcc on the path lies (it may be a mere wrapper), else the usual folder."""
+    named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    nvcc = shutil.which("nvcc")
+    guesses = [Path(named)] if named else [*([Path(nvcc).resolve().parents[1]] if nvcc else []), Path("/usr/local/cuda")]
+    for home in guesses:
+        if (home / "bin" / "nvcc").is_file() and (home / "include" / "cuda_runtime.h").is_file():
+            return str(home)
+    return None
+
+
+def wants_cuda(torch, home: str | None) -> bool:
     """Whether to build the CUDA kernels. Raises SystemExit where FORCE_CUDA=1 asks for what cannot be."""
     setting = os.environ.get("FORCE_CUDA", "")
     if setting == "0":
         return False
     if setting == "1":
-        if nvcc is None:
-            raise SystemExit("FORCE_CUDA=1: no nvcc found. Install the CUDA toolkit, or set CUDA_HOME to its folder.")
         if torch.version.cuda is None:
             raise SystemExit(f"FORCE_CUDA=1: torch {torch.__version__} has no CUDA. Install a CUDA build of torch.")
+        if home is None:
+            raise SystemExit("FORCE_CUDA=1: no CUDA toolkit found. Install it, or set CUDA_HOME to its folder.")
         return True
-    return nvcc is not None and torch.version.cuda is not None and torch.cuda.is_available()
+    return home is not None and torch.version.cuda is not None and torch.cuda.is_available()
 
 
 def extensions() -> tuple[list, dict]:
@@ -62,6 +73,9 @@ def extensions() -> tuple[list, dict]:
     if compiler is None:
         notice("no C++ compiler (CXX, c++, g++ or clang++), so the RoI layers are not compiled and come from torchvision.")
         return [], {}
+    home = find_cuda()
+    if home:
+        os.environ["CUDA_HOME"] = home
     try:
         import torch
         from torch.utils import cpp_extension
@@ -82,9 +96,7 @@ def extensions() -> tuple[list, dict]:
             py_limited_api=True,
         )
     ]
-    home = cpp_extension.CUDA_HOME
-    nvcc = shutil.which("nvcc", path=str(Path(home) / "bin")) if home else None
-    if wants_cuda(torch, nvcc):
+    if wants_cuda(torch, home):
         if not os.environ.get("TORCH_CUDA_ARCH_LIST"):
             here = torch.cuda.is_available()
             os.environ["TORCH_CUDA_ARCH_LIST"] = (
@@ -102,10 +114,20 @@ def extensions() -> tuple[list, dict]:
                 py_limited_api=True,
             )
         )
-    elif nvcc and torch.version.cuda:
+    elif home and torch.version.cuda:
         notice("no GPU in sight, so only the CPU kernels are built; FORCE_CUDA=1 builds those for CUDA too.")
-    build_ext = cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True)
-    return modules, {"build_ext": build_ext}
+
+    class BuildExtension(cpp_extension.BuildExtension):
+        def build_extension(self, ext) -> None:
+            """Objects of each library in a folder of their own: roi_align.cpp and roi_align.cu both make roi_align.o."""
+            folder = self.build_temp
+            self.build_temp = str(Path(folder) / ext.name)
+            try:
+                super().build_extension(ext)
+            finally:
+                self.build_temp = folder
+
+    return modules, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}
 
 
 class Develop(Command):
