@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <sstream>
@@ -148,10 +149,22 @@ inline Tensor to_type(const Tensor& tensor, ScalarType type) {
   return torch::stable::contiguous(tensor.scalar_type() == type ? tensor : torch::stable::to(tensor, type));
 }
 
-inline Tensor empty(std::vector<int64_t> shape, ScalarType type, const Tensor& like, bool channels_last = false) {
-  const auto format = channels_last ? torch::headeronly::MemoryFormat::ChannelsLast
-                                    : torch::headeronly::MemoryFormat::Contiguous;
-  return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt, like.device(), std::nullopt, format);
+// Fresh memory that the kernels write in full. Not torch.empty, which fills it under deterministic algorithms first.
+inline Tensor empty(const std::vector<int64_t>& shape, ScalarType type, const Tensor& like, bool channels_last = false) {
+  std::vector<int64_t> stride(shape.size(), 1);
+  for (int64_t i = static_cast<int64_t>(shape.size()) - 2; i >= 0; --i)
+    stride[i] = stride[i + 1] * std::max<int64_t>(shape[i + 1], 1);
+  if (channels_last) {
+    const int64_t channels = std::max<int64_t>(shape[1], 1), width = std::max<int64_t>(shape[3], 1);
+    stride = {std::max<int64_t>(shape[2], 1) * width * channels, 1, width * channels, channels};
+  }
+  const auto device = like.device();
+  AtenTensorHandle handle = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      static_cast<int64_t>(shape.size()), shape.data(), stride.data(),
+      torch::stable::detail::to<int32_t>(torch::stable::detail::from(type)),
+      torch::stable::detail::to<int32_t>(torch::stable::detail::from(device.type())), device.index(), &handle));
+  return Tensor(handle);
 }
 
 // Indices (N,) that sort `scores` in descending order; equal scores keep their order.
