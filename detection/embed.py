@@ -4,6 +4,7 @@ Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions
 """
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,12 +51,17 @@ class Embedder:
         pipeline: mmdet's test pipeline.
         seed: of the untrained head.
         batch_size: images a forward pass.
+
+    Raises:
+        ValueError: the head has no embedding, or predicts boxes by class.
     """
 
     def __init__(self, model: nn.Module, pipeline: list, *, seed: int = 0, batch_size: int = 8) -> None:
         head = model.roi_head.bbox_head
         if not hasattr(head, "embed"):
             raise ValueError(f"few-shot episodes need a RepMetBBoxHead; this detector's head is a {type(head).__name__}")
+        if not head.reg_class_agnostic:
+            raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
         self.model, self.head, self.batch_size = model.eval(), head, batch_size
         self.pipeline = Compose(pipeline)
         self.untrained = copy.deepcopy(head)
@@ -71,13 +77,20 @@ class Embedder:
             logger.setLevel(level)
 
     def __call__(self, records: Iterable[ImageRecord]) -> dict[str, EmbeddedImage]:
-        """The embedded images by id. Each record is read once."""
-        records = list({r.id: r for r in records}.values())
+        """The embedded images by id. Each record is read once.
+
+        A batch holds images of one size: padding to a common one would make an image's features depend on its company.
+        """
+        records = {r.id: r for r in records}
+        by_size = defaultdict(list)
+        for record in records.values():
+            by_size[record.height, record.width].append(record)
         result = {}
-        for start in range(0, len(records), self.batch_size):
-            batch = records[start : start + self.batch_size]
-            result.update(zip((r.id for r in batch), self._batch(batch), strict=True))
-        return result
+        for alike in by_size.values():
+            for start in range(0, len(alike), self.batch_size):
+                batch = alike[start : start + self.batch_size]
+                result.update(zip((r.id for r in batch), self._batch(batch), strict=True))
+        return {name: result[name] for name in records}
 
     @torch.inference_mode()
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
@@ -98,6 +111,8 @@ class Embedder:
         rois = bbox2roi(regions)  # (sum of P + G, 5)
         extractor = self.model.roi_head.bbox_roi_extractor
         pooled = extractor(levels[: extractor.num_inputs], rois)
+        if self.model.roi_head.with_shared_head:  # the last stage of the backbone, in C4 detectors
+            pooled = self.model.roi_head.shared_head(pooled)
         features = self.head.roi_features(pooled)
         by_method = {
             "repmet": self.head.embed(features),
