@@ -93,10 +93,11 @@ inline void check_sampling(const char* op, int64_t sampling_ratio) {
           " (0 or less: adaptive), got ", sampling_ratio);
 }
 
-// The size of a gradient that is to be made: each side sane, the product representable.
+// The size of a gradient that is to be made: each side sane, and strides representable even where another side is 0.
 inline void check_sizes(const char* op, int64_t batch, int64_t channels, int64_t height, int64_t width) {
-  const double product = static_cast<double>(batch) * channels * height * width;
-  require(batch >= 0 && channels >= 0 && height >= 0 && width >= 0 && product < 4.0e18, op,
+  double product = 1.0;
+  for (const int64_t side : {batch, channels, height, width}) product *= static_cast<double>(std::max<int64_t>(side, 1));
+  require(batch >= 0 && channels >= 0 && height >= 0 && width >= 0 && product < 1.0e18, op,
           "the input's size must be four counts, got (", batch, ", ", channels, ", ", height, ", ", width, ")");
 }
 

@@ -11,6 +11,7 @@ Half precision: features may be half or bfloat16 on any device (AMP), beside box
 and sums are float32 and the result has the dtype of the features. Gradients go to the features only, never to the boxes.
 """
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from torch import Tensor
 from . import roi_gradients
 from . import roi_layers_torchvision as fallback
 
-_FOLDER = Path(__file__).resolve().parents[1] / "csrc"
+# REPMET_CSRC: another folder of compiled libraries, such as a build with sanitizers.
+_FOLDER = Path(os.environ.get("REPMET_CSRC") or Path(__file__).resolve().parents[1] / "csrc")
 _NOTICED: set[str] = set()
 
 
