@@ -7,8 +7,13 @@ from detection.mmcv_kernels import install
 
 install()  # before anything imports mmcv.ops, which looks its kernels up at import
 
+from mmdet.registry import MODELS  # noqa: E402
+
 from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
 from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
 from detection.modules.selective_dcn import SelectiveDCNResNet  # noqa: E402
+from model_definitions.encoders import ConvPyramid  # noqa: E402
 
-__all__ = ["RepMetBBoxHead", "RepMetOHEMSampler", "SelectiveDCNResNet"]
+MODELS.register_module(module=ConvPyramid)  # a backbone as it is
+
+__all__ = ["ConvPyramid", "RepMetBBoxHead", "RepMetOHEMSampler", "SelectiveDCNResNet"]

@@ -3,6 +3,8 @@
 Shapes: R regions of a batch, C channels, N foreground classes, K modes, e embedding dimensions.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.layers import multiclass_nms
@@ -12,13 +14,14 @@ from mmdet.structures.bbox import scale_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from model_definitions.encoders import conv_block
 from model_definitions.losses.repmet_detection import detection_logits, detection_loss
 from model_definitions.representatives import Representatives, margin_loss
 
 
 @MODELS.register_module()
 class RepMetBBoxHead(BBoxHead):
-    """RoI features (R, C, h, w) -> two FC -> unit embedding E (R, e) -> squared distances (R, N, K) -> classes.
+    """RoI features (R, C, h, w) -> [convolutions] -> two FC -> unit embedding E (R, e) -> distances (R, N, K) -> classes.
 
     The defaults are those of the released RepMet detector (Karlinsky et al., CVPR 2019).
 
@@ -31,7 +34,8 @@ class RepMetBBoxHead(BBoxHead):
     Args:
         num_classes: N.
         in_channels, roi_feat_size: C and h = w of the RoI features.
-        fc_channels: width of the two fully connected layers.
+        num_fcs, fc_channels: number and width of the fully connected layers.
+        num_convs, conv_channels: 3x3 convolutions with batch norm before them, for small detectors trained from scratch.
         embed_dim: e.
         num_modes: K.
         sigma: standard deviation of the posterior.
@@ -39,7 +43,8 @@ class RepMetBBoxHead(BBoxHead):
         margin: of the embedding loss, on squared distances.
         embed_weight: weight of `loss_embed`.
         aux_classifier: add the linear classifier.
-        normalize_representatives, separable: see `Representatives`.
+        normalize_representatives, separable, representatives_std: see `Representatives`; modes spread half as far. Smaller
+            ones turn faster at the same learning rate.
         reg_class_agnostic, bbox_coder, loss_bbox, init_cfg: as mmdet's `BBoxHead`.
     """
 
@@ -49,7 +54,10 @@ class RepMetBBoxHead(BBoxHead):
         *,
         in_channels: int = 256,
         roi_feat_size: int = 7,
+        num_fcs: int = 2,
         fc_channels: int = 1024,
+        num_convs: int = 0,
+        conv_channels: int = 256,
         embed_dim: int = 256,
         num_modes: int = 5,
         sigma: float = 0.5,
@@ -59,6 +67,7 @@ class RepMetBBoxHead(BBoxHead):
         aux_classifier: bool = True,
         normalize_representatives: bool = True,
         separable: bool = True,
+        representatives_std: float = 0.1,
         reg_class_agnostic: bool = True,
         bbox_coder: dict | None = None,
         loss_bbox: dict | None = None,
@@ -75,27 +84,37 @@ class RepMetBBoxHead(BBoxHead):
             init_cfg=init_cfg,
         )
         boxes = self.bbox_coder.encode_size * (1 if reg_class_agnostic else num_classes)
-        self.fc1 = nn.Linear(in_channels * self.roi_feat_area, fc_channels)
-        self.fc2 = nn.Linear(fc_channels, fc_channels)
-        self.fc_reg = nn.Linear(fc_channels, boxes)
-        self.fc_embed = nn.Linear(fc_channels, embed_dim)
-        self.fc_aux = nn.Linear(fc_channels, num_classes + 1) if aux_classifier else None
+        widths = [in_channels] + [conv_channels] * num_convs
+        self.convs = nn.Sequential(*(conv_block(a, b, pool=False) for a, b in pairwise(widths)))
+        widths = [widths[-1] * self.roi_feat_area] + [fc_channels] * num_fcs
+        self.fcs = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.fc_reg = nn.Linear(widths[-1], boxes)
+        self.fc_embed = nn.Linear(widths[-1], embed_dim)
+        self.fc_aux = nn.Linear(widths[-1], num_classes + 1) if aux_classifier else None
         self.representatives = Representatives(
-            num_classes, num_modes, embed_dim, normalize=normalize_representatives, separable=separable
+            num_classes,
+            num_modes,
+            embed_dim,
+            normalize=normalize_representatives,
+            separable=separable,
+            std=representatives_std,
+            mode_std=representatives_std / 2,
         )
         self.sigma, self.scale, self.margin, self.embed_weight = sigma, scale, margin, embed_weight
         if init_cfg is None:
-            layers = {"fc1": 0.01, "fc2": 0.01, "fc_embed": 0.01, "fc_reg": 0.001}
-            layers |= {"fc_aux": 0.01} if aux_classifier else {}
-            self.init_cfg = [{"type": "Normal", "std": std, "override": {"name": n}} for n, std in layers.items()]
+            names = ["fcs", "fc_embed"] + (["fc_aux"] if aux_classifier else [])
+            self.init_cfg = [{"type": "Normal", "std": 0.01, "layer": "Linear", "override": [{"name": n} for n in names]}]
+            self.init_cfg.append({"type": "Normal", "std": 0.001, "override": {"name": "fc_reg"}})
 
     def roi_features(self, x: Tensor) -> Tensor:
-        """RoI features (R, C, h, w) -> what the embedding and the boxes are read from, (R, fc_channels)."""
-        x = F.relu(self.fc1(x.flatten(1)))
-        return F.relu(self.fc2(x))
+        """RoI features (R, C, h, w) -> what the embedding and the boxes are read from, (R, f)."""
+        x = self.convs(x).flatten(1)
+        for fc in self.fcs:
+            x = F.relu(fc(x))
+        return x
 
     def embed(self, features: Tensor) -> Tensor:
-        """(R, fc_channels) -> unit embeddings E (R, e)."""
+        """(R, f) -> unit embeddings E (R, e)."""
         return F.normalize(self.fc_embed(features), dim=-1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
