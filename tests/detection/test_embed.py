@@ -54,7 +54,7 @@ def trained(build_detector, **head):
     """A detector whose head is not as it was initialised."""
     model = build_detector(head or None, proposals=30).eval()
     torch.manual_seed(4)
-    for layer in model.roi_head.bbox_head.children():
+    for layer in model.roi_head.bbox_head.modules():
         if isinstance(layer, torch.nn.Linear):
             layer.reset_parameters()
     return model
@@ -170,8 +170,8 @@ def test_the_untrained_head_is_another_one_of_the_same_make(build_detector, reco
     fresh, kept = dict(embedder.untrained.named_parameters()), dict(head.named_parameters())
     assert fresh.keys() == kept.keys()
     assert all(fresh[n].shape == kept[n].shape for n in kept)
-    assert fresh["fc1.weight"].std().item() == pytest.approx(0.01, rel=0.2)  # as a head starts
-    for name in ("fc1.weight", "fc2.weight", "fc_embed.weight", "representatives.weight"):
+    assert fresh["fcs.0.weight"].std().item() == pytest.approx(0.01, rel=0.2)  # as a head starts
+    for name in ("fcs.0.weight", "fcs.1.weight", "fc_embed.weight", "representatives.weight"):
         assert not torch.equal(fresh[name], kept[name])
         assert fresh[name].data_ptr() != kept[name].data_ptr()
     found = embedder(records[:1])["0"]
@@ -191,7 +191,7 @@ def test_the_untrained_head_follows_its_seed_and_nothing_else(build_detector):
     again = Embedder(model, pipeline(), seed=3).untrained.state_dict()
     other = Embedder(model, pipeline(), seed=4).untrained.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["fc1.weight"], other["fc1.weight"])
+    assert not torch.equal(first["fcs.0.weight"], other["fcs.0.weight"])
 
 
 def test_the_trained_model_and_the_global_generators_are_left_alone(build_detector, records):

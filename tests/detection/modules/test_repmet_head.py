@@ -18,8 +18,8 @@ OBJECTS = [[(0, (10, 10, 50, 60)), (2, (60, 20, 120, 90))], [(1, (5, 5, 40, 40))
 def lively(head):
     """torch's own initial weights, which are larger than the head's: everything differs from region to region."""
     torch.manual_seed(1)
-    for layer in (head.fc1, head.fc2, head.fc_embed, head.fc_reg, head.fc_aux):
-        if layer is not None:
+    for layer in head.modules():
+        if isinstance(layer, torch.nn.Linear):
             layer.reset_parameters()
     return head
 
@@ -163,8 +163,8 @@ def test_a_training_step_of_the_detector_reaches_every_part(build_detector, make
     reached = {
         "backbone": model.backbone.conv1.weight,
         "neck": model.neck.lateral_convs[0].conv.weight,
-        "fc1": head.fc1.weight,
-        "fc2": head.fc2.weight,
+        "first layer": head.fcs[0].weight,
+        "second layer": head.fcs[1].weight,
         "embedding": head.fc_embed.weight,
         "representatives": head.representatives.weight,
         "auxiliary classifier": head.fc_aux.weight,
@@ -180,10 +180,11 @@ def test_a_training_step_of_the_detector_reaches_every_part(build_detector, make
 @pytest.mark.parametrize("agnostic", [True, False])
 def test_the_detector_learns_two_images_by_heart(build_detector, make_batch, agnostic):
     model = build_detector({"reg_class_agnostic": agnostic}, sampler={"type": "RepMetOHEMSampler", "num": 24})
+    lively(model.roi_head.bbox_head)  # the published initial weights are made for longer trainings
     data = make_batch(model.train(), OBJECTS)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for step in range(100):
-        optimizer.param_groups[0]["lr"] = 3e-3 if step < 70 else 3e-4
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for step in range(110):
+        optimizer.param_groups[0]["lr"] = 5e-3 if step < 80 else 5e-4
         losses = model.loss(**data)
         total, _ = model.parse_losses(losses)
         optimizer.zero_grad()
@@ -251,9 +252,9 @@ def by_hand(model, data, *, rescale, score_thr=0.05, iou=0.5, most=30):
     results = []
     for k, (sample, found) in enumerate(zip(samples, proposals, strict=True)):
         rois = torch.cat([torch.full((len(found), 1), k), found.bboxes], 1)
-        pooled = model.roi_head.bbox_roi_extractor(levels[:4], rois).flatten(1)
-        hidden = F.linear(pooled, head.fc1.weight, head.fc1.bias).clamp_min(0)
-        hidden = F.linear(hidden, head.fc2.weight, head.fc2.bias).clamp_min(0)
+        hidden = model.roi_head.bbox_roi_extractor(levels[:4], rois).flatten(1)
+        for fc in head.fcs:
+            hidden = F.linear(hidden, fc.weight, fc.bias).clamp_min(0)
         e = F.linear(hidden, head.fc_embed.weight, head.fc_embed.bias)
         e = e / e.norm(dim=1, keepdim=True)
         r = head.representatives.weight / head.representatives.weight.norm(dim=-1, keepdim=True)
@@ -378,7 +379,7 @@ def test_the_defaults_are_the_published_ones():
     assert head.representatives.weight.shape == (121, 5, 256)
     assert head.representatives.normalize and head.representatives.separable
     assert (head.sigma, head.scale, head.margin, head.embed_weight) == (0.5, 15.0, 0.5, 1.0)
-    assert head.fc1.weight.shape == (1024, 256 * 49) and head.fc2.weight.shape == (1024, 1024)
+    assert [fc.weight.shape for fc in head.fcs] == [(1024, 256 * 49), (1024, 1024)] and len(head.convs) == 0
     assert head.fc_embed.weight.shape == (256, 1024)
     assert head.reg_class_agnostic and head.fc_reg.weight.shape == (4, 1024)
     assert head.fc_aux.weight.shape == (122, 1024)
@@ -387,16 +388,40 @@ def test_the_defaults_are_the_published_ones():
     assert type(boxes).__name__ == "SmoothL1Loss" and (boxes.beta, boxes.loss_weight) == (1.0, 1.0)
 
 
-def test_initial_weights():
-    head = RepMetBBoxHead(20, in_channels=16, roi_feat_size=7, fc_channels=256)
+@pytest.mark.parametrize("changes", [{}, {"aux_classifier": False}, {"num_fcs": 1}, {"num_convs": 1, "conv_channels": 32}])
+def test_initial_weights(changes):
+    head = RepMetBBoxHead(20, in_channels=16, roi_feat_size=7, fc_channels=256, **changes)
     before = head.representatives.weight.detach().clone()
     head.init_weights()
     assert torch.equal(head.representatives.weight, before)  # they have their own initialisation
-    deviations = {"fc1": 0.01, "fc2": 0.01, "fc_embed": 0.01, "fc_aux": 0.01, "fc_reg": 0.001}
-    for name, deviation in deviations.items():
-        layer = getattr(head, name)
-        assert layer.weight.std().item() == pytest.approx(deviation, rel=0.1), name
-        assert layer.bias.abs().max() == 0, name
+    layers = {"fc_embed": (head.fc_embed, 0.01), "fc_reg": (head.fc_reg, 0.001), "fc_aux": (head.fc_aux, 0.01)}
+    layers |= {f"fcs.{i}": (fc, 0.01) for i, fc in enumerate(head.fcs)}
+    for name, (layer, deviation) in layers.items():
+        if layer is not None:
+            assert layer.weight.std().item() == pytest.approx(deviation, rel=0.1), name
+            assert layer.bias.abs().max() == 0, name
+
+
+@pytest.mark.parametrize(("convs", "fcs"), [(0, 0), (0, 1), (2, 0), (1, 3)])
+def test_the_layers_before_the_embedding(convs, fcs):
+    head = small_head(num_convs=convs, conv_channels=6, num_fcs=fcs).eval()
+    features, *_ = regions(head)
+    x = features
+    for block in head.convs:
+        x = block(x)
+        assert x.shape == (12, 6, 3, 3)  # the RoI keeps its size
+    x = x.flatten(1)
+    for fc in head.fcs:
+        x = F.linear(x, fc.weight, fc.bias).clamp_min(0)
+    assert len(head.convs) == convs and len(head.fcs) == fcs
+    torch.testing.assert_close(head.roi_features(features), x)
+    assert head.fc_embed.in_features == head.fc_reg.in_features == x.shape[1]
+
+
+def test_the_representatives_deviation():
+    weight = RepMetBBoxHead(400, embed_dim=64, in_channels=2, fc_channels=4, representatives_std=0.02).representatives.weight
+    assert (weight - weight.mean(0)).std().item() == pytest.approx(0.02, rel=0.05)
+    assert (weight[:, 1:] - weight[:, :1]).std().item() == pytest.approx(0.01 * 2**0.5, rel=0.15)
 
 
 def test_embeddings_have_unit_length_and_scores_are_distances():
