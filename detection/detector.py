@@ -37,6 +37,8 @@ def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
     """
     cfg = copy.deepcopy(cfg)
     loaded = load_checkpoint(checkpoint)
+    if "state_dict" not in loaded:
+        raise ValueError(f"{checkpoint}: holds no `state_dict`: these are not the weights of a trained detector")
     prepare_data(cfg)
     facts = loaded.get("meta", {}).get("experiment", {})
     trained_on = facts.get("base_classes")
