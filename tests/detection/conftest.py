@@ -1,10 +1,13 @@
-"""A Faster R-CNN with the RepMet head that is small enough for tests, and images for it."""
+"""A Faster R-CNN with the RepMet head that is small enough for tests, images for it, and devkits made by hand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 FPN = 16  # channels
@@ -147,3 +150,28 @@ def make_batch() -> Callable[..., dict]:
         return {"batch_inputs": data["inputs"], "batch_data_samples": data["data_samples"]}
 
     return batch
+
+
+@pytest.fixture(scope="session")
+def make_devkit() -> Callable[..., Path]:
+    """Writes a VOC devkit of 120 x 80 images of noise."""
+
+    def make(root: Path, images: Mapping[str, Sequence[tuple]], lists: Mapping[str, Sequence[str]]) -> Path:
+        """`images`: by id the objects as (class, (xmin, ymin, xmax, ymax) counted from 1, difficult)."""
+        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (root / folder).mkdir(parents=True)
+        rng = np.random.default_rng(0)
+        for name, objects in images.items():
+            Image.fromarray(rng.integers(0, 255, (80, 120, 3), np.uint8)).save(root / "JPEGImages" / f"{name}.jpg")
+            tags = "".join(
+                f"<object><name>{label}</name><difficult>{hard}</difficult><bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin>"
+                f"<xmax>{b[2]}</xmax><ymax>{b[3]}</ymax></bndbox></object>"
+                for label, b, hard in objects
+            )
+            xml = f"<annotation><size><width>120</width><height>80</height></size>{tags}</annotation>"
+            (root / "Annotations" / f"{name}.xml").write_text(xml)
+        for name, ids in lists.items():
+            (root / "ImageSets" / "Main" / f"{name}.txt").write_text("\n".join(ids) + "\n")
+        return root
+
+    return make

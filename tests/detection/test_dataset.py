@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
 from data.glyph_scenes import lay_out
@@ -26,24 +25,9 @@ IMAGES = {
 
 
 @pytest.fixture(scope="module")
-def devkit(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("devkit")
-    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / folder).mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for name, objects in IMAGES.items():
-        Image.fromarray(rng.integers(0, 255, (80, 120, 3), np.uint8)).save(root / "JPEGImages" / f"{name}.jpg")
-        tags = "".join(
-            f"<object><name>{label}</name><difficult>{hard}</difficult><bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin>"
-            f"<xmax>{b[2]}</xmax><ymax>{b[3]}</ymax></bndbox></object>"
-            for label, b, hard in objects
-        )
-        xml = f"<annotation><size><width>120</width><height>80</height></size>{tags}</annotation>"
-        (root / "Annotations" / f"{name}.xml").write_text(xml)
+def devkit(tmp_path_factory, make_devkit) -> Path:
     lists = {"all": list(IMAGES), "some": ["both", "only_hard"], "novel": ["with_novel", "hard_novel"]}
-    for name, ids in lists.items():
-        (root / "ImageSets" / "Main" / f"{name}.txt").write_text("\n".join(ids) + "\n")
-    return root
+    return make_devkit(tmp_path_factory.mktemp("devkit"), IMAGES, lists)
 
 
 def dataset(root, image_set="all", classes=("cat", "dog"), pipeline=(), **kwargs):
