@@ -150,6 +150,20 @@ inline Tensor to_type(const Tensor& tensor, ScalarType type) {
   return torch::stable::contiguous(tensor.scalar_type() == type ? tensor : torch::stable::to(tensor, type));
 }
 
+inline void check_pyramid(const char* op, const std::vector<Tensor>& inputs, const std::vector<double>& scales,
+                   double finest_scale) {
+  require(!inputs.empty() && inputs.size() == scales.size(), op, "needs one scale per level, got ", inputs.size(),
+          " levels and ", scales.size(), " scales");
+  require(finest_scale > 0, op, "finest_scale must be positive, got ", finest_scale);
+  for (const Tensor& level : inputs) {
+    check_features(op, level);
+    require(level.scalar_type() == inputs[0].scalar_type(), op, "all levels must have one dtype");
+    require(level.size(0) == inputs[0].size(0) && level.size(1) == inputs[0].size(1), op,
+            "all levels must have the same batch size and channels");
+    check_same_device(op, inputs[0], "input", level, "every level");
+  }
+}
+
 // Fresh memory that the kernels write in full. Not torch.empty, which fills it under deterministic algorithms first.
 inline Tensor empty(const std::vector<int64_t>& shape, ScalarType type, const Tensor& like, bool channels_last = false) {
   std::vector<int64_t> stride(shape.size(), 1);

@@ -221,20 +221,6 @@ void backward_piece(const Map& map, int64_t image, int64_t block, const Roi<T>* 
   unpack(packed, map.stride_c, map.stride_w, pixels, channels, target);  // `target` is fresh: its rows join
 }
 
-void check_pyramid(const char* op, const std::vector<Tensor>& inputs, const std::vector<double>& scales,
-                   double finest_scale) {
-  require(!inputs.empty() && inputs.size() == scales.size(), op, "needs one scale per level, got ", inputs.size(),
-          " levels and ", scales.size(), " scales");
-  require(finest_scale > 0, op, "finest_scale must be positive, got ", finest_scale);
-  for (const Tensor& level : inputs) {
-    check_features(op, level);
-    require(level.scalar_type() == inputs[0].scalar_type(), op, "all levels must have one dtype");
-    require(level.size(0) == inputs[0].size(0) && level.size(1) == inputs[0].size(1), op,
-            "all levels must have the same batch size and channels");
-    check_same_device(op, inputs[0], "input", level, "every level");
-  }
-}
-
 Tensor forward(const char* op, const std::vector<Tensor>& inputs, const Tensor& boxes, const std::vector<double>& scales,
                const Pooling& p) {
   check_pyramid(op, inputs, scales, p.finest_scale);
