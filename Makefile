@@ -35,7 +35,7 @@ $(VENV)/.built: $(VENV)/.packages setup.py pyproject.toml $(wildcard csrc/*.cpp 
 demo: setup
 	@echo "== demo: scenes, training, evaluation (about 8 minutes on two cores)"
 	@$(RUN) -m detection.train experiments/detection/demo.yaml --resume auto
-	@$(RUN) -m detection.evaluate experiments/detection/demo.yaml $(DEMO)/last
+	@$(RUN) -m detection.evaluate experiments/detection/demo.yaml $(DEMO)
 	@echo "== look at $(DEMO)/pictures"
 
 test: setup
@@ -50,6 +50,14 @@ bench: setup
 
 results: setup
 	$(RUN) -m experiments.results
+
+# The operators' tests under the address and undefined-behaviour sanitizers (minutes; not part of `make test`).
+sanitize: setup
+	FORCE_CUDA=0 CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
+	    LDFLAGS="-fsanitize=address,undefined" \
+	    $(RUN) setup.py build_ext --build-lib build/sanitize --build-temp build/sanitize-objects
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	    REPMET_CSRC=build/sanitize/csrc REPMET_FUZZ=300 $(RUN) -m pytest tests/csrc -q
 
 clean:
 	rm -rf $(VENV) build *.egg-info csrc/*.so

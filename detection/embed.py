@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from mmdet.structures.bbox import bbox2roi
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from data.voc import ImageRecord
@@ -63,7 +64,8 @@ class Embedder:
         if not head.reg_class_agnostic:
             raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
         self.model, self.head, self.batch_size = model.eval(), head, batch_size
-        self.pipeline = Compose(pipeline)
+        with DefaultScope.overwrite_default_scope("mmdet"):
+            self.pipeline = Compose(pipeline)
         self.untrained = copy.deepcopy(head)
         with torch.random.fork_rng():
             torch.manual_seed(seed)

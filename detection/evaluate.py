@@ -1,6 +1,6 @@
 """Evaluate a detector on classes that it has never seen, by episodes; and on its base classes.
 
-    python -m detection.evaluate experiments/detection/demo.yaml work_dirs/demo/epoch_20.pth
+    python -m detection.evaluate experiments/detection/demo.yaml work_dirs/demo
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --shot 1 5 10 --episodes 500 --seed 9001
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --episodes work_dirs/demo/episodes.json
 
@@ -18,12 +18,13 @@ from mmengine.config import Config
 
 from data.voc import read_image_set
 from detection.base_classes import base_class_map
-from detection.detector import load_detector
+from detection.detector import Detector, load_detector
 from detection.embed import Embedder
 from detection.episodes import Episodes, load_episodes, sample_episodes, save_episodes
 from detection.evaluation import Pools, evaluate_episodes
 from detection.fewshot import FewShotRule
 from detection.report import result_rows, table, write_curves, write_json, write_sheets
+from experiments.checkpoints import latest_checkpoint
 from experiments.config import load_experiment
 from experiments.provenance import git_revision, machine, versions
 
@@ -62,53 +63,63 @@ def evaluate(cfg: Config, checkpoint: Path, out: Path, *, episode_file: str | No
 
     Args:
         cfg: the experiment, not yet prepared.
+        checkpoint: a file, or a run folder, of which the last is taken.
         out: the folder to write to.
         episode_file: a file of episodes in the place of the experiment's own drawing.
+
+    Raises:
+        ValueError, FileNotFoundError: the data, the episodes or the checkpoint are not what the experiment says.
     """
     start = time.monotonic()
-    detector = load_detector(cfg, checkpoint)
-    cfg = detector.cfg
-    if not cfg.data.novel_classes:
-        raise ValueError("data.novel_classes is empty: it names the classes that episodes are made of")
-    pools = Pools.of(
-        read_image_set(cfg.data.root, cfg.data.support, classes=cfg.data.novel_classes),
-        read_image_set(cfg.data.root, cfg.data.query, classes=cfg.data.novel_classes),
-    )
-    episodes = make_episodes(cfg, pools, episode_file)  # before the network runs: it may have to refuse
-    rule = few_shot_rule(cfg)
+    detector = load_detector(cfg, latest_checkpoint(checkpoint) or checkpoint)
+    data = detector.cfg.data
+    if not data.novel_classes and not data.get("base_test"):
+        raise ValueError("nothing to evaluate: data.novel_classes is empty and data.base_test names no image list")
+    rows = few_shot(detector, out, episode_file) if data.novel_classes else []
     out.mkdir(parents=True, exist_ok=True)
-    save_episodes(episodes, out / "episodes.json")
-
-    images = pools.used_by(episodes)
-    print(f"embedding {len(images)} distinct images ...", flush=True)
-    embedded = Embedder(detector.model, cfg.test_pipeline, seed=cfg.episodes.seed)(images)
-    embedding_seconds = time.monotonic() - start
-    print(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...", flush=True)
-    results = list(evaluate_episodes(episodes, pools, embedded, rule, seed=cfg.episodes.seed))
-    rows = result_rows(results, episodes)
     base = base_class_map(detector)
     metrics = {
-        "experiment": cfg.get("experiment_name") or Path(cfg.filename).stem,
-        "seed": cfg.episodes.seed,
+        "experiment": Path(cfg.filename).stem,
+        "seed": cfg.episodes.seed if rows else None,
         "git": git_revision(),
         "versions": versions(),
         "machine": machine(),
         "seconds": round(time.monotonic() - start, 1),
-        "embedding_seconds": round(embedding_seconds, 1),
         "training": detector.training,
         "results": rows,
         "base": base,
     }
     write_json(metrics, out / "metrics.json")
-    print("\nnovel classes, %\n" + table(rows))
     if base:
         print("\nbase classes, mAP %: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in base.items()))
+    print(f"\nwritten: {out / 'metrics.json'}" + (f"; look at {out / 'pictures'}" if rows else ""))
+    return metrics
+
+
+def few_shot(detector: Detector, out: Path, episode_file: str | None = None) -> list[dict]:
+    """Evaluates on episodes of novel classes; prints the table, writes episodes, curves and pictures, returns the rows."""
+    cfg, data = detector.cfg, detector.cfg.data
+    pools = Pools.of(
+        read_image_set(data.root, data.support, classes=data.novel_classes),
+        read_image_set(data.root, data.query, classes=data.novel_classes),
+    )
+    episodes = make_episodes(cfg, pools, episode_file)  # before the network runs: it may have to refuse
+    embedder = Embedder(detector.model, cfg.test_pipeline, seed=cfg.episodes.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    save_episodes(episodes, out / "episodes.json")
+    images = pools.used_by(episodes)
+    print(f"embedding {len(images)} distinct images ...", flush=True)
+    embedded = embedder(images)
+    print(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...", flush=True)
+    rule = few_shot_rule(cfg)
+    results = list(evaluate_episodes(episodes, pools, embedded, rule, seed=cfg.episodes.seed))
+    rows = result_rows(results, episodes)
+    print("\nnovel classes, %\n" + table(rows))
     write_curves(results, rows, out)
     for result in results:
         if result.method == "repmet":
             write_sheets(result, episodes, pools, embedded, rule, out / "pictures")
-    print(f"\nwritten: {out / 'metrics.json'}, {out / 'episodes.json'}; look at {out / 'pictures'}")
-    return metrics
+    return rows
 
 
 def _options(args: argparse.Namespace) -> list[str]:
@@ -129,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m detection.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a run folder for its last one")
     parser.add_argument("--data", metavar="DIR", help="folder in VOC layout, in the place of the experiment's data.root")
     parser.add_argument("--episodes", metavar="N|FILE", help="how many to draw, or a file that fixes them")
     parser.add_argument("--way", type=int, metavar="N", help="classes of an episode")

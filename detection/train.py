@@ -8,6 +8,11 @@ import sys
 
 from experiments.launcher import train_command
 
-if __name__ == "__main__":
+
+def main(argv: list[str] | None = None) -> int:
     data = {"--data": ("data.root", "folder in VOC layout, in the place of the experiment's data.root")}
-    sys.exit(train_command("detection", __doc__, data))
+    return train_command("detection", __doc__, data, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

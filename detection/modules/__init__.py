@@ -11,9 +11,10 @@ from mmdet.registry import MODELS  # noqa: E402
 
 from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
 from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
+from detection.modules.roi_extractor import FusedRoIExtractor  # noqa: E402
 from detection.modules.selective_dcn import SelectiveDCNResNet  # noqa: E402
 from model_definitions.encoders import ConvPyramid  # noqa: E402
 
 MODELS.register_module(module=ConvPyramid)  # a backbone as it is
 
-__all__ = ["ConvPyramid", "RepMetBBoxHead", "RepMetOHEMSampler", "SelectiveDCNResNet"]
+__all__ = ["ConvPyramid", "FusedRoIExtractor", "RepMetBBoxHead", "RepMetOHEMSampler", "SelectiveDCNResNet"]

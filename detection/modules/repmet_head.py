@@ -102,9 +102,10 @@ class RepMetBBoxHead(BBoxHead):
         )
         self.sigma, self.scale, self.margin, self.embed_weight = sigma, scale, margin, embed_weight
         if init_cfg is None:
-            names = ["fcs", "fc_embed"] + (["fc_aux"] if aux_classifier else [])
-            self.init_cfg = [{"type": "Normal", "std": 0.01, "layer": "Linear", "override": [{"name": n} for n in names]}]
-            self.init_cfg.append({"type": "Normal", "std": 0.001, "override": {"name": "fc_reg"}})
+            self.init_cfg = [
+                {"type": "Normal", "std": 0.01, "layer": "Linear"},
+                {"type": "Normal", "std": 0.001, "override": {"name": "fc_reg"}},
+            ]
 
     def roi_features(self, x: Tensor) -> Tensor:
         """RoI features (R, C, h, w) -> what the embedding and the boxes are read from, (R, f)."""
