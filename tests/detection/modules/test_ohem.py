@@ -49,11 +49,12 @@ def detector(build_detector, name, num, **sampler):
 
 
 def proposals(count=60):
-    """Boxes near the objects and elsewhere."""
+    """Boxes near the objects and elsewhere, in no order."""
     g = torch.Generator().manual_seed(5)
     near = GT[torch.arange(count // 3) % 3] + torch.randn(count // 3, 4, generator=g) * 4
     corner = torch.rand(count - count // 3, 2, generator=g) * torch.tensor([90.0, 60])
-    return torch.cat([near, torch.cat([corner, corner + 10 + torch.rand(len(corner), 2, generator=g) * 25], 1)])
+    away = torch.cat([corner, corner + 10 + torch.rand(len(corner), 2, generator=g) * 25], 1)
+    return torch.cat([near, away])[torch.randperm(count, generator=g)]
 
 
 def assigned(model, boxes, gt=GT, labels=LABELS, ignored=()):
