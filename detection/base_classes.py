@@ -6,7 +6,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
-from detection.dataset import DevkitDataset
+from detection.dataset import DevkitDataset, batches_of_one_size
 from detection.detector import Detector
 from detection.metrics import base_metrics
 
@@ -32,8 +32,7 @@ def base_class_map(detector: Detector, *, batch_size: int = 8) -> dict | None:
         )
     label = {name: i for i, name in enumerate(data.base_classes)}
     found, truth = [], []
-    for start in range(0, len(dataset), batch_size):
-        images = range(start, min(start + batch_size, len(dataset)))
+    for images in batches_of_one_size(dataset.records, batch_size):
         with torch.inference_mode():
             samples = detector.model.test_step(pseudo_collate([dataset[i] for i in images]))
         for i, sample in zip(images, samples, strict=True):

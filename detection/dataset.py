@@ -1,11 +1,24 @@
 """A VOC-layout folder as an mmdet data set. The one reader of such folders is `data.voc`; this only hands its records on."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 
 from data.voc import ImageRecord, read_image_set
+
+
+def batches_of_one_size(records: Sequence[ImageRecord], batch_size: int) -> Iterator[list[int]]:
+    """Indices of the records, at most `batch_size` together and only images of one size.
+
+    Padding to a common size would make what a network says of an image depend on its company.
+    """
+    by_size = defaultdict(list)
+    for i, record in enumerate(records):
+        by_size[record.height, record.width].append(i)
+    for alike in by_size.values():
+        yield from (alike[start : start + batch_size] for start in range(0, len(alike), batch_size))
 
 
 def to_data_info(record: ImageRecord, classes: Sequence[str]) -> dict:

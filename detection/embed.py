@@ -4,7 +4,6 @@ Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions
 """
 
 import copy
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from data.voc import ImageRecord
-from detection.dataset import to_data_info
+from detection.dataset import batches_of_one_size, to_data_info
 
 # The embeddings that are kept, by the method that uses them.
 METHODS = ("repmet", "baseline_untrained", "baseline_roi")
@@ -79,20 +78,13 @@ class Embedder:
             logger.setLevel(level)
 
     def __call__(self, records: Iterable[ImageRecord]) -> dict[str, EmbeddedImage]:
-        """The embedded images by id. Each record is read once.
-
-        A batch holds images of one size: padding to a common one would make an image's features depend on its company.
-        """
-        records = {r.id: r for r in records}
-        by_size = defaultdict(list)
-        for record in records.values():
-            by_size[record.height, record.width].append(record)
+        """The embedded images by id. Each record is read once."""
+        distinct = list({r.id: r for r in records}.values())
         result = {}
-        for alike in by_size.values():
-            for start in range(0, len(alike), self.batch_size):
-                batch = alike[start : start + self.batch_size]
-                result.update(zip((r.id for r in batch), self._batch(batch), strict=True))
-        return {name: result[name] for name in records}
+        for batch in batches_of_one_size(distinct, self.batch_size):
+            images = self._batch([distinct[i] for i in batch])
+            result.update(zip((distinct[i].id for i in batch), images, strict=True))
+        return result
 
     @torch.inference_mode()
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:

@@ -56,6 +56,14 @@ class ReseedHook(Hook):
             reseed(runner.seed, runner.iter + 1, get_rank())
 
 
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Trains convolutions in channels-last memory, the layout that their kernels prefer; the values' meaning is the same."""
+
+    def before_train(self, runner: Runner) -> None:
+        runner.model.to(memory_format=torch.channels_last)
+
+
 @HOOKS.register_module(name="CheckpointHook", force=True)
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook, in the order that outlives a kill: write the new one, point to it, delete the old one.

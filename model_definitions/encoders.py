@@ -36,8 +36,7 @@ class ConvPyramid(nn.Module):
             raise ValueError(f"out_indices {tuple(out_indices)} must name some of the {len(channels)} blocks")
         widths = [in_channels, *channels]
         self.blocks = nn.ModuleList(
-            conv_block(a, b, stride=2 if i == 0 else 1, pool=i > 0)
-            for i, (a, b) in enumerate(pairwise(widths))
+            conv_block(a, b, stride=2 if i == 0 else 1, pool=i > 0) for i, (a, b) in enumerate(pairwise(widths))
         )
         self.out_indices = tuple(out_indices)
 
