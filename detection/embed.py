@@ -84,7 +84,7 @@ class Embedder:
         for batch in batches_of_one_size(distinct, self.batch_size):
             images = self._batch([distinct[i] for i in batch])
             result.update(zip((distinct[i].id for i in batch), images, strict=True))
-        return result
+        return {r.id: result[r.id] for r in distinct}
 
     @torch.inference_mode()
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
