@@ -57,7 +57,10 @@ class RepMetOHEMSampler(BaseSampler):
         """The ranking: classification loss plus the box loss summed over coordinates, for positives then negatives."""
         roi_head = self.context
         rois = bbox2roi([result.priors])
+        training = roi_head.training
+        roi_head.eval()  # ranking is a look: it leaves batch statistics alone
         outputs = roi_head._bbox_forward(feats, rois)
+        roi_head.train(training)
         targets = roi_head.bbox_head.get_targets([result], roi_head.train_cfg)
         losses = roi_head.bbox_head.loss(
             outputs["cls_score"], outputs["bbox_pred"], rois, *targets, reduction_override="none"
