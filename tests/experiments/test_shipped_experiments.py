@@ -1,0 +1,195 @@
+"""Every experiment that the project ships: it loads, its header says how to run it, and it trains and predicts.
+
+The training is the experiment's own, shrunk: small images, two iterations of one image, few regions, no pretrained weights.
+The images are glyph scenes under the names of the experiment's own classes, in the folders and lists that it names.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DefaultScope
+
+from data.glyph_scenes import lay_out
+from data.voc import read_class_list, read_image_set
+from experiments.config import load_experiment
+from experiments.launcher import build_runner
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "experiments").rglob("*.yaml")
+    if not {"_base_"} & {*path.relative_to(ROOT).parts}
+)
+DETECTION = [name for name in SHIPPED if name.startswith("experiments/detection/")]
+SCENES = {
+    "image_size": 160,
+    "base_classes": 20,
+    "novel_classes": 10,
+    "counts": {"train": 8, "val": 8, "novel_support": 5, "novel_query": 5},
+}
+LONGEST_SIDE = 64  # pixels, of the images as the network sees them
+REGIONS = 12
+
+
+def header(name: str) -> list[str]:
+    """The comment that an experiment begins with, line by line."""
+    lines = (ROOT / name).read_text(encoding="utf-8").split("\n")
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return [line.lstrip("# ").rstrip() for line in lines[:end]]
+
+
+def test_there_are_experiments() -> None:
+    assert len(DETECTION) >= 11 and "experiments/detection/demo.yaml" in DETECTION
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_it_loads_and_its_header_gives_its_own_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REPMET_DATA", raising=False)
+    cfg = load_experiment(ROOT / name)
+    commands = [line for line in header(name) if line.startswith("python -m ")]
+    run = f"work_dirs/{Path(name).stem}"
+    assert f"python -m {cfg.tree}.train {name}" in commands
+    assert f"python -m {cfg.tree}.evaluate {name} {run}" in commands
+    about_others = [c for c in commands if "experiments/" in c and name not in c.split()]
+    assert not about_others
+    assert name.split("/")[1] == cfg.tree, "an experiment lies in the folder of its tree"
+
+
+@pytest.mark.parametrize("name", DETECTION)
+def test_the_years_that_the_header_downloads_are_those_that_are_read(name: str) -> None:
+    data = load_experiment(ROOT / name).data
+    lists = [data.get(key) or "" for key in ("train", "base_test", "support", "query")]
+    read = {year for image_set in lists for year in re.findall(r"\b(20\d\d)_", image_set)}
+    fetched = [re.findall(r"\b20\d\d\b", line) for line in header(name) if line.startswith("python -m data.voc ")]
+    assert {year for years in fetched for year in years} == read
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lay_out(tmp_path_factory.mktemp("scenes") / "glyphs", **SCENES)
+
+
+def write_devkit(folder: Path, scenes: Path, base: tuple[str, ...], novel: tuple[str, ...]) -> None:
+    """The scenes as a devkit of other class names: `trainval` and `train` with supports, `test` with queries."""
+    main = folder / "ImageSets" / "Main"
+    (folder / "Annotations").mkdir(parents=True)
+    main.mkdir(parents=True)
+    (folder / "JPEGImages").symlink_to(scenes / "JPEGImages")
+
+    def renamed(match: re.Match) -> str:
+        names = base if match[1] == "base" else novel
+        return f"<name>{names[int(match[2]) % len(names)]}</name>"
+
+    kinds = {"trainval": ["train", "novel_support"], "train": ["train", "novel_support"], "test": ["val", "novel_query"]}
+    for image_set, parts in kinds.items():
+        parts = [part for part in parts if novel or "novel" not in part]
+        ids = [i for p in parts for i in (scenes / "ImageSets" / "Main" / f"{p}.txt").read_text().split()]
+        (main / f"{image_set}.txt").write_text("\n".join(ids) + "\n")
+        for image in ids:
+            text = (scenes / "Annotations" / f"{image}.xml").read_text()
+            text = re.sub(r"<name>(base|novel)_(\d+)</name>", renamed, text)
+            (folder / "Annotations" / f"{image}.xml").write_text(text)
+    (folder / "classes_base.txt").write_text("\n".join(base) + "\n")
+    (folder / "classes_novel.txt").write_text("\n".join(novel) + "\n")
+
+
+def tiny_data(name: str, scenes: Path, home: Path) -> dict[str, Any]:
+    """Lays out what the experiment reads below `home`, its REPMET_DATA; returns the options that lead there."""
+    data = load_experiment(ROOT / name).data
+    if data.get("glyph_scenes") is not None:
+        return {"data.root": str(scenes), "data.glyph_scenes": SCENES}
+    if data.base_classes == "classes_base.txt":  # lists that lie with the images
+        base, novel = (read_class_list(f"classes_{kind}.txt", scenes) for kind in ("base", "novel"))
+    else:
+        base, novel = read_class_list(data.base_classes), read_class_list(data.novel_classes)
+    root = Path(data.root)
+    if root.name == "VOCdevkit":
+        root = home / "VOCdevkit"
+        write_devkit(root / "VOC2007", scenes, base, novel)
+        (root / "VOC2012").symlink_to(root / "VOC2007")
+        return {"data.root": str(root)}
+    assert home in root.parents, "the folder follows REPMET_DATA"
+    write_devkit(root, scenes, base, novel)
+    return {}
+
+
+def pretrained(node: Any, key: str) -> Iterator[str]:
+    """The keys of all `init_cfg` that name weights to start from."""
+    if isinstance(node, dict):
+        for child, value in node.items():
+            if child == "init_cfg" and isinstance(value, dict) and value.get("type") == "Pretrained":
+                yield f"{key}.{child}"
+            else:
+                yield from pretrained(value, f"{key}.{child}")
+
+
+def shrunk(cfg: Config) -> dict[str, Any]:
+    """Options that make any of our detectors a matter of a second; the model's parts stay what they are."""
+    options: dict[str, Any] = dict.fromkeys(pretrained(cfg.model.to_dict(), "model"))
+    for pipeline in ("train_pipeline", "test_pipeline"):
+        for i, transform in enumerate(cfg[pipeline]):
+            small = (LONGEST_SIDE, LONGEST_SIDE)
+            if transform["type"] in ("Resize", "RandomResize"):
+                options[f"{pipeline}.{i}.scale"] = small if transform["type"] == "Resize" else [small, small]
+    few = {"nms_pre": 50, "max_per_img": REGIONS}
+    for section, values in (("train_cfg.rpn_proposal", few), ("test_cfg.rpn", few), ("test_cfg.rcnn", {"max_per_img": 10})):
+        options |= {f"model.{section}.{key}": value for key, value in values.items()}
+    return options | {
+        "model.train_cfg.rcnn.sampler.num": REGIONS,
+        "model.test_cfg.rcnn.score_thr": 0.0,  # after two iterations nothing is sure
+        "train_cfg.max_epochs": 1,
+        "train_dataloader.batch_size": 1,
+        "train_dataloader.num_workers": 0,
+        "train_dataloader.num_batch_per_epoch": 2,
+        "default_hooks.checkpoint.interval": -1,
+        "default_hooks.checkpoint.save_last": False,  # ResNet-101's are large, and other tests look at checkpoints
+        "default_hooks.logger.interval": 1,
+    }
+
+
+@pytest.mark.parametrize("name", DETECTION)
+def test_it_trains_and_predicts(name: str, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPMET_DATA", str(tmp_path / "home"))
+    options = tiny_data(name, scenes, tmp_path / "home") | shrunk(load_experiment(ROOT / name))
+    cfg = load_experiment(ROOT / name, options)
+    data, classes = cfg.data, read_class_list(cfg.data.base_classes, cfg.data.root)
+    runner = build_runner(cfg, work_dir=tmp_path / "run")
+    head = runner.model.roi_head.bbox_head
+    assert head.num_classes == len(classes)
+    before = {key: value.clone() for key, value in head.state_dict().items()}
+
+    runner.train()
+
+    assert runner.iter == 2
+    losses = {key: log.data[0] for key, log in runner.message_hub.log_scalars.items() if "loss" in key}
+    assert len(losses) >= 4 and {"train/loss", "train/loss_rpn_cls", "train/loss_rpn_bbox"} <= losses.keys()
+    for key, values in losses.items():
+        assert len(values) == 2 and all(math.isfinite(v) for v in values), f"{key}: {values}"
+    after = head.state_dict()
+    assert all(torch.isfinite(v).all() for v in after.values())
+    assert any(not torch.equal(before[key], after[key]) for key in before), "the box head has not moved"
+    seen = runner.train_dataloader.dataset.records
+    assert len(seen) == SCENES["counts"]["train"] * (data.train.count("+") + 1), "images with novel objects are left out"
+
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        pipeline = Compose(cfg.test_pipeline)
+    images = read_image_set(data.root, data.base_test)[:2]
+    batch = pseudo_collate([pipeline({"img_id": image.id, "img_path": str(image.path)}) for image in images])
+    assert max(batch["inputs"][0].shape) == LONGEST_SIDE
+    with torch.inference_mode():
+        found = [sample.pred_instances for sample in runner.model.eval().test_step(batch)]
+    assert len(found) == 2
+    for image, instances in zip(images, found, strict=True):
+        n = len(instances)
+        assert 0 < n <= 10
+        assert instances.bboxes.shape == (n, 4) and instances.scores.shape == instances.labels.shape == (n,)
+        assert instances.labels.min() >= 0 and instances.labels.max() < len(classes)
+        assert instances.scores.min() >= 0 and instances.scores.max() <= 1
+        assert instances.bboxes.min() >= 0 and instances.bboxes.max() <= max(image.width, image.height) + 1e-3
