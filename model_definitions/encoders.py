@@ -26,14 +26,17 @@ class ConvPyramid(nn.Module):
 
     Shape:
         (B, in_channels, H, W) -> per returned block (B, channels[i], ceil or floor of H / 2^(i+1), ...).
+
+    Raises:
+        ValueError: `out_indices` is empty or names a block that is not there.
     """
 
     def __init__(
         self, channels: Sequence[int] = (32, 64, 64, 64), out_indices: Sequence[int] = (1, 2, 3), in_channels: int = 3
     ) -> None:
         super().__init__()
-        if not out_indices or max(out_indices) >= len(channels):
-            raise ValueError(f"out_indices {tuple(out_indices)} must name some of the {len(channels)} blocks")
+        if not out_indices or not all(0 <= i < len(channels) for i in out_indices):
+            raise ValueError(f"out_indices {tuple(out_indices)} must name some of the {len(channels)} blocks, from 0")
         widths = [in_channels, *channels]
         self.blocks = nn.ModuleList(
             conv_block(a, b, stride=2 if i == 0 else 1, pool=i > 0) for i, (a, b) in enumerate(pairwise(widths))
