@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mmcv.cnn import build_conv_layer
+from mmcv.ops import DeformConv2dPack
 from mmdet.models.backbones import ResNet
 from mmdet.registry import MODELS
 
@@ -28,7 +29,7 @@ class SelectiveDCNResNet(ResNet):
         for stage, blocks in dcn_blocks.items():
             layer = getattr(self, f"layer{stage}", ())
             for index in blocks:
-                if index >= len(layer):
+                if not 0 <= index < len(layer):
                     raise ValueError(f"dcn_blocks: stage {stage} has {len(layer)} blocks, there is no block {index}")
                 block = layer[index]
                 if not hasattr(block, "conv3"):
@@ -44,3 +45,12 @@ class SelectiveDCNResNet(ResNet):
                     dilation=old.dilation,
                     bias=False,
                 )
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        start = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else self.init_cfg or []
+        if any(rule.get("type") == "Pretrained" for rule in start):
+            return  # such a file may bring offsets, and where it does not they are still at zero
+        for module in self.modules():
+            if isinstance(module, DeformConv2dPack):
+                module.init_offset()  # Kaiming's rule for convolutions has reached those that predict offsets
