@@ -3,10 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from mmdet.datasets.base_det_dataset import BaseDetDataset
-from mmdet.registry import DATASETS
+from detection.mmcv_kernels import install
 
-from data.voc import ImageRecord, read_image_set
+install()  # before mmdet: what it imports of mmcv looks its kernels up at import
+
+from mmdet.datasets.base_det_dataset import BaseDetDataset  # noqa: E402
+from mmdet.registry import DATASETS  # noqa: E402
+
+from data.voc import ImageRecord, read_image_set  # noqa: E402
 
 
 def batches_of_one_size(records: Sequence[ImageRecord], batch_size: int) -> Iterator[list[int]]:

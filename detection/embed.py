@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from mmdet.structures.bbox import bbox2roi
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from data.voc import ImageRecord
-from detection.dataset import batches_of_one_size, to_data_info
+from detection.dataset import batches_of_one_size, to_data_info  # before mmdet: fills mmcv's table of kernels
+
+from mmdet.structures.bbox import bbox2roi  # isort: skip
 
 # The embeddings that are kept, by the method that uses them.
 METHODS = ("repmet", "baseline_untrained", "baseline_roi")
