@@ -2,9 +2,10 @@
 
 import time
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from experiments.provenance import machine
 
@@ -26,7 +27,15 @@ class TrainingRecordHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint["meta"]["training"] = {
             "images": len(runner.train_dataloader.dataset),
-            "epochs": checkpoint["meta"]["epoch"],
+            "epochs": _epochs(runner, checkpoint["meta"]),
             "seconds": round(self._earlier + time.monotonic() - self._start, 1),
             "machine": machine(),
         }
+
+
+def _epochs(runner: Runner, meta: dict) -> float:
+    """Passes over the images; a training by iterations has no epochs of its own, so those are counted by the images."""
+    if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        return meta["epoch"]
+    loader = runner.train_dataloader
+    return round(meta["iter"] * loader.batch_sampler.batch_size * get_world_size() / len(loader.dataset), 1)
