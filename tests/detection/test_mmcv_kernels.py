@@ -243,3 +243,10 @@ class TestFusedExtractor:
     def test_refuses_other_layers(self) -> None:
         with pytest.raises(ValueError, match="use SingleRoIExtractor"):
             self.pair(type="RoIAlign", pool_mode="max")
+
+
+def test_whatever_is_imported_first_finds_the_table_filled() -> None:
+    program = "import detection.embed; import mmdet.models; from mmcv.ops import DeformConv2dPack, RoIAlign"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Fail to import" not in result.stderr  # mmcv's word where it gave up on its operators
