@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,25 @@ def test_training_leaves_a_checkpoint_that_embeds_its_experiment_and_loads_safel
     assert meta["experiment"]["base_classes"] == (scenes / "classes_base.txt").read_text().split()
     assert meta["training"]["images"] == COUNTS["train"] and meta["training"]["seconds"] > 0
     assert list((trained / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(experiment: Path, tmp_path: Path) -> None:
+    """A real SIGKILL after the first checkpoint; on the CPU the end is equal bit for bit."""
+    options = ["--cfg-options", "train_cfg.max_epochs=2", "data.base_test=null"]
+    arguments = ["detection.train", str(experiment), *options, "--work-dir"]
+    assert run(*arguments, tmp_path / "whole").returncode == 0
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-W", "ignore", "-m", *arguments, str(killed)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 300
+        while not (killed / "last_checkpoint").is_file() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+    assert (killed / "epoch_1.pth").is_file() and not (killed / "epoch_2.pth").exists()
+    assert run(*arguments, killed, "--resume", "auto").returncode == 0
+    whole, resumed = (torch.load(d / "epoch_2.pth", weights_only=True)["state_dict"] for d in (tmp_path / "whole", killed))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_metrics_json_keeps_its_contract(evaluated: Path) -> None:
