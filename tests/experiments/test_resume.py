@@ -12,6 +12,15 @@ from experiments.config import load_experiment
 from experiments.launcher import build_runner, train_command
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Sums of floats depend on how many threads share them; `start` gives its processes one, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def train(*argv) -> int:
     return train_command("toy", "doc", argv=[str(a) for a in argv])
 
