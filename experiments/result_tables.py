@@ -103,10 +103,10 @@ def training(results: Sequence[Result]) -> str:
     body = []
     for result in results:
         if made := result.content.get("training"):
-            seed, machine = result.content.get("seed", ""), made.get("machine", "")
             counts = [_count(made.get("images")), _count(made.get("epochs"))]
-            body.append([result.content["experiment"], *counts, _duration(made.get("seconds")), str(seed), str(machine)])
-    return _markdown(["experiment", "images", "epochs", "time", "seed", "machine"], body, 1, left_from=5)
+            machine = str(made.get("machine", ""))
+            body.append([result.content["experiment"], *counts, _duration(made.get("seconds")), machine])
+    return _markdown(["experiment", "images", "epochs", "time", "machine"], body, 1, left_from=4)
 
 
 @table("benchmarks", reads=is_benchmark)

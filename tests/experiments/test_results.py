@@ -93,7 +93,7 @@ def test_fine_tuned_and_unknown_methods_have_rows_of_their_own(project):
 
 def test_base_training_and_benchmarks(project):
     assert "| detection/demo | 50.0 | 51.2 | – |" in table(project, "detection-base")
-    assert "| detection/demo | 12,000 | 9 | 1 h 05 min | 3 | 2 cores |" in table(project, "training")
+    assert "| detection/demo | 12,000 | 9 | 1 h 05 min | 2 cores |" in table(project, "training")
     text = table(project, "benchmarks")
     assert "**roi** (cpu x86, threads 2)" in text
     assert "| a\\|b | 16 | torchvision | 208 | 12.97x | 12.10 to 13.50 |" in text
