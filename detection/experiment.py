@@ -37,7 +37,6 @@ SECTIONS = {
     },
     "train_pipeline": None,
     "test_pipeline": None,
-    "backend_args": None,  # mmdet's own base configs set it
 }
 
 # The keys below model.train_cfg and model.test_cfg, which mmdet reads and never checks.
@@ -45,7 +44,7 @@ MODEL_SECTIONS = {
     "train_cfg": {
         "rpn": _ASSIGN_AND_SAMPLE | {"allowed_border": None},
         "rpn_proposal": _PROPOSALS,
-        "rcnn": _ASSIGN_AND_SAMPLE | {"match_low_quality": None},
+        "rcnn": _ASSIGN_AND_SAMPLE,
     },
     "test_cfg": {
         "rpn": _PROPOSALS,
