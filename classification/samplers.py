@@ -1,0 +1,113 @@
+"""Batch samplers: a batch is an episode, or some images of each of some classes, or of each of some clusters.
+
+mmengine builds them as `batch_sampler` of a data loader, with the loader's sampler and batch size; from the first they take
+the data set with its labels, the second they do not need. Random numbers come from torch's default generator and are
+drawn batch by batch, so that a training that is reseeded by epoch or iteration resumes exactly.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.registry import DATA_SAMPLERS
+from torch import Tensor
+
+
+class ClassDraws:
+    """Draws classes, and images of each, uniformly and without replacement.
+
+    Args:
+        labels: (n,) int64, 0 .. N-1.
+        classes: their N names, for messages.
+        per_class: images to be drawn of a class; every class needs as many.
+
+    Raises:
+        ValueError: a class has fewer images.
+    """
+
+    def __init__(self, labels: Tensor, classes: tuple[str, ...], per_class: int) -> None:
+        self.counts = torch.bincount(labels, minlength=len(classes))  # (N,)
+        self.order = torch.argsort(labels, stable=True)  # (n,) indices, class by class
+        self.starts = torch.cumsum(self.counts, 0) - self.counts  # (N,) where a class begins in `order`
+        self.per_class = per_class
+        if few := torch.nonzero(self.counts < per_class).flatten().tolist():
+            listed = ", ".join(f"{classes[c]!r} has {self.counts[c]}" for c in few[:5])
+            more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+            raise ValueError(f"{per_class} images of each class are needed in a batch, but {listed}{more}")
+
+    def draw(self, ways: int) -> Tensor:
+        """Indices (ways, per_class) of images of `ways` classes, one class a row."""
+        chosen = torch.randperm(len(self.counts))[:ways]  # (ways,)
+        counts = self.counts[chosen, None]  # (ways, 1)
+        # The places of the smallest of independent uniform numbers are a uniform draw without replacement.
+        keys = torch.rand(ways, int(counts.max()))
+        keys.masked_fill_(torch.arange(keys.shape[1]) >= counts, 2.0)
+        places = keys.topk(self.per_class, dim=1, largest=False).indices  # (ways, per_class)
+        return self.order[self.starts[chosen, None] + places]
+
+
+class _LabelBatchSampler:
+    """What the samplers share: the labelled data set behind a sampler, the number of batches, and who draws one."""
+
+    def __init__(self, sampler: Any, batches: int) -> None:
+        dataset = getattr(sampler, "dataset", None)
+        if not hasattr(dataset, "labels") or not hasattr(dataset, "classes"):
+            raise ValueError(f"{type(self).__name__} needs a data set with labels and classes, got {type(dataset).__name__}")
+        if batches < 1:
+            raise ValueError(f"{type(self).__name__}: at least one batch an epoch, got {batches}")
+        self.sampler = sampler  # mmengine asks it for set_epoch
+        self.labels, self.classes, self.batches = dataset.labels, dataset.classes, batches
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for _ in range(self.batches):
+            yield self.draw().tolist()
+
+    def draw(self) -> Tensor:
+        raise NotImplementedError
+
+    def check_numbers(self, **numbers: int) -> None:
+        for name, number in numbers.items():
+            if number < 1:
+                raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {number}")
+
+    def check_classes(self, name: str, number: int) -> None:
+        if number > len(self.classes):
+            raise ValueError(f"{type(self).__name__}: {name}={number} classes a batch, but there are {len(self.classes)}")
+
+
+@DATA_SAMPLERS.register_module()
+class EpisodeBatchSampler(_LabelBatchSampler):
+    """N-way K-shot episodes (Snell et al. 2017, algorithm 1): a batch is the support set, then the query set.
+
+    For every episode `way` classes are drawn without replacement, and of each class `shot` + `query` images. The batch
+    holds way * shot support images, class by class, then way * query query images, class by class in the same order.
+
+    Args:
+        sampler: of the data loader; its `dataset` has `labels` (n,) and `classes`.
+        batch_size: as mmengine hands it on; an episode's size is way * (shot + query).
+        way, shot, query: classes, support and query images of each.
+        episodes: in an epoch (on each of several processes).
+
+    Raises:
+        ValueError: way is less than 2 or more than there are classes; a class has fewer than shot + query images; the data
+            set has no labels.
+    """
+
+    def __init__(
+        self, sampler: Any, batch_size: int | None = None, *, way: int, shot: int, query: int, episodes: int = 100
+    ) -> None:
+        super().__init__(sampler, episodes)
+        self.check_numbers(shot=shot, query=query)
+        if way < 2:
+            raise ValueError(f"EpisodeBatchSampler: way={way}; with fewer than two classes there is nothing to tell apart")
+        self.check_classes("way", way)
+        self.way, self.shot, self.query = way, shot, query
+        self.draws = ClassDraws(self.labels, self.classes, shot + query)
+
+    def draw(self) -> Tensor:
+        """Indices (way * (shot + query),) of one episode."""
+        indices = self.draws.draw(self.way)  # (way, shot + query)
+        return torch.cat([indices[:, : self.shot].flatten(), indices[:, self.shot :].flatten()])

@@ -1,0 +1,54 @@
+"""Image files to uint8 tensors of one size."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms.functional import center_crop
+from torchvision.transforms.functional import resize as scale
+
+
+def decode(path: str | Path, size: tuple[int, int]) -> Tensor:
+    """One image as (3, H, W) uint8 RGB: scaled (with antialiasing) to cover `size` (H, W), then cropped at the centre.
+
+    Raises ValueError for a file that is missing, damaged or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", size[::-1])  # a JPEG may decode at a fraction of its size, never below this one
+            image = ImageOps.exif_transpose(image).convert("RGB")
+            image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: cannot be read as an image ({error}); replace it or take it away") from None
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def decode_batch(paths: Sequence[str | Path], size: tuple[int, int]) -> Tensor:
+    """Images of one size, (n, 3, H, W) uint8. Raises ValueError as `decode`."""
+    return torch.stack([decode(path, size) for path in paths])
+
+
+def decode_all(paths: Sequence[str | Path], size: tuple[int, int]) -> Tensor:
+    """As `decode_batch` for many files, by several threads."""
+    images = torch.empty(len(paths), 3, *size, dtype=torch.uint8)
+
+    def fill(i: int) -> None:
+        images[i] = decode(paths[i], size)
+
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        for _ in pool.map(fill, range(len(paths))):
+            pass
+    return images
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (n, C, h, w) uint8 scaled to cover `size` (H, W) and cropped at the centre, (n, C, H, W) uint8."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    factor = max(size[0] / images.shape[-2], size[1] / images.shape[-1])
+    covering = [max(side, round(factor * old)) for side, old in zip(size, images.shape[-2:], strict=True)]
+    return center_crop(scale(images, covering, antialias=True), list(size))
