@@ -70,7 +70,7 @@ def few_shot(results: Sequence[Result]) -> str:
     for figure, title in FIGURES.items():
         body = [[*row, *(_figure(cells.get(shot), figure) for shot in shots)] for row, cells in rows.items()]
         parts.append(
-            f"**{title}**, %\n\n" + _markdown([*_ROW_HEAD, *(f"{shot}-shot" for shot in shots)], body, len(_ROW_HEAD))
+            f"**{title}**, %\n\n" + markdown([*_ROW_HEAD, *(f"{shot}-shot" for shot in shots)], body, len(_ROW_HEAD))
         )
     return "\n\n".join(parts) if rows else NOTHING
 
@@ -83,7 +83,7 @@ def few_shot_summary(results: Sequence[Result]) -> str:
     short = {"repmet_pooled": "pooled AP", "episode_map": "episode mAP [95 %]"}
     body = [[*row, *(_figure(cells.get(shot), figure) for shot, figure in columns)] for row, cells in rows.items()]
     head = [*_ROW_HEAD, *(f"{shot}-shot {short[figure]}" for shot, figure in columns)]
-    return _markdown(head, body, len(_ROW_HEAD))
+    return markdown(head, body, len(_ROW_HEAD))
 
 
 @table("detection-base", reads=is_detection)
@@ -94,7 +94,7 @@ def base(results: Sequence[Result]) -> str:
         for result in results
         if result.content.get("base")
     ]
-    return _markdown(["experiment", "VOC07 AP50, %", "AP50, %", "COCO AP, %"], body, 1)
+    return markdown(["experiment", "VOC07 AP50, %", "AP50, %", "COCO AP, %"], body, 1)
 
 
 @table("training", reads=is_detection)
@@ -103,10 +103,10 @@ def training(results: Sequence[Result]) -> str:
     body = []
     for result in results:
         if made := result.content.get("training"):
-            counts = [_count(made.get("images")), _count(made.get("epochs"))]
+            counts = [count(made.get("images")), count(made.get("epochs"))]
             machine = str(made.get("machine", ""))
-            body.append([result.content["experiment"], *counts, _duration(made.get("seconds")), machine])
-    return _markdown(["experiment", "images", "epochs", "time", "machine"], body, 1, left_from=4)
+            body.append([result.content["experiment"], *counts, duration(made.get("seconds")), machine])
+    return markdown(["experiment", "images", "epochs", "time", "machine"], body, 1, left_from=4)
 
 
 @table("benchmarks", reads=is_benchmark)
@@ -127,7 +127,7 @@ def benchmarks(results: Sequence[Result]) -> str:
         ]
         machine = ", ".join(f"{k} {v}" for k, v in result.content["env"].items() if isinstance(v, str | int | float))
         head = ["case", "ours, ms", "peer", "peer, ms", "ratio", "its quartiles"]
-        parts.append(f"**{result.name}** ({machine})\n\n" + _markdown(head, body, 1))
+        parts.append(f"**{result.name}** ({machine})\n\n" + markdown(head, body, 1))
     return "\n\n".join(parts) or NOTHING
 
 
@@ -175,11 +175,13 @@ def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.1f}"
 
 
-def _count(number: float | None) -> str:
+def count(number: float | None) -> str:
+    """With thousands set apart."""
     return "–" if number is None else f"{number:,}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Minutes, from an hour on hours and minutes."""
     if seconds is None:
         return "–"
     minutes = round(seconds / 60)
@@ -192,7 +194,7 @@ def _iqr(iqr: Any) -> str:
     return "–" if iqr is None else f"{iqr:.2f}"
 
 
-def _markdown(head: Sequence[str], body: Sequence[Sequence[str]], left: int, *, left_from: int | None = None) -> str:
+def markdown(head: Sequence[str], body: Sequence[Sequence[str]], left: int, *, left_from: int | None = None) -> str:
     """A table whose first `left` columns, and those from `left_from`, are set flush left; the others, numbers, right."""
     if not body:
         return NOTHING

@@ -1,7 +1,7 @@
 """Writes the tables of measured results into README.md and models/README.md: python -m experiments.results [--check]
 
-Between `<!-- results:NAME -->` and `<!-- /results -->` stands what the function of that name in `result_tables` makes of
-the files in models/results/. Nothing measured is typed by hand.
+Between `<!-- results:NAME -->` and `<!-- /results -->` stands what the function of that name in `result_tables` or
+`classification_tables` makes of the files in models/results/. Nothing measured is typed by hand.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import experiments.classification_tables  # noqa: F401  registers its tables
 from experiments.result_tables import TABLES, Result
 
 PAGES = ("README.md", "models/README.md")
@@ -35,8 +36,8 @@ def read_results(folder: Path) -> list[Result]:
             raise ValueError(f"{path}: not valid JSON: {error}") from error
         if not isinstance(content, dict) or not any(table.reads(content) for table in TABLES.values()):
             raise ValueError(
-                f"{path}: neither the metrics.json of an experiment (experiment, results with a protocol) nor a benchmark's "
-                "(env, results with a case)"
+                f"{path}: neither the metrics.json of an experiment (experiment, results with a protocol or a metric) nor a "
+                "benchmark's (env, results with a case)"
             )
         results.append(Result(path.stem, content))
     return results

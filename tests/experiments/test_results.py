@@ -155,7 +155,10 @@ def test_broken_files_get_one_clear_message(project, capsys, name, content, mess
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<!-- results:nonsense -->\n<!-- /results -->", "no table 'nonsense'; those there are: benchmarks, detection-base"),
+        (
+            "<!-- results:nonsense -->\n<!-- /results -->",
+            "no table 'nonsense'; those there are: benchmarks, class",
+        ),
         ("<!-- results:training -->\n", "misspelt or has no partner"),
         ("<!-- /results -->\n", "misspelt or has no partner"),
         ("<!-- results training -->\n<!-- /results -->", "misspelt or has no partner"),

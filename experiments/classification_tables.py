@@ -1,0 +1,143 @@
+"""The tables of classification: few-shot accuracies, errors on whole sets, and what the trainings took.
+
+A file's `results` are rows {dataset, split, method, metric, mean, ci95, n, seeds}; rows of several files that differ in
+their seed alone become one figure, with its interval over seeds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.result_tables import Result, count, duration, markdown, table
+
+EPISODIC = re.compile(r"(\d+)-way (\d+)-shot accuracy")
+RULES = ("simple", "magnet", "repmet", "unsupervised")  # columns that come first, in this order
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def is_classification(content: Mapping[str, Any]) -> bool:
+    """Whether this is a `metrics.json` of classification."""
+    rows = content.get("results")
+    return (
+        "experiment" in content
+        and isinstance(rows, list)
+        and bool(rows)
+        and all(isinstance(row, dict) and "dataset" in row and "metric" in row for row in rows)
+    )
+
+
+@table("classification-few-shot", reads=is_classification)
+def few_shot(results: Sequence[Result]) -> str:
+    """Episodes: rows data set, split and method; columns way and shot; mean and 95 % half-width in percent."""
+    figures = {key: row for key, row in _figures(results).items() if EPISODIC.fullmatch(key[3])}
+    metrics = sorted({key[3] for key in figures}, key=lambda name: [int(n) for n in EPISODIC.fullmatch(name).groups()])
+    body = []
+    for place in dict.fromkeys(key[:3] for key in figures):
+        cells = [figures.get((*place, metric)) for metric in metrics]
+        there = [row for row in cells if row is not None]
+        body.append([*place, *(_accuracy(row) for row in cells), _numbers(there), _seeds(there)])
+    head = ["data", "split", "method", *(metric.removesuffix(" accuracy") for metric in metrics), "n", "seeds"]
+    return markdown(head, body, 3)
+
+
+@table("classification-errors", reads=is_classification)
+def errors(results: Sequence[Result]) -> str:
+    """Whole sets: 1 - accuracy in percent by every rule, on the training images and, in brackets, on those held out."""
+    figures = {key: row for key, row in _figures(results).items() if not EPISODIC.fullmatch(key[3])}
+    names = {key[3].removesuffix(" accuracy") for key in figures}
+    rules = [rule for rule in RULES if rule in names] + sorted(names - set(RULES))
+    held_out = {key[:3]: None for key in figures if key[1] != "train"}
+    evaluated = {(dataset, method) for dataset, _, method in held_out}
+    trained_only = {key[:3]: None for key in figures if key[1] == "train" and (key[0], key[2]) not in evaluated}
+    body = []
+    for dataset, split, method in (*held_out, *trained_only):
+        pairs = []
+        for rule in rules:
+            train, other = (figures.get((dataset, s, method, f"{rule} accuracy")) for s in ("train", split))
+            pairs.append((train, None if split == "train" else other))
+        there = [row for pair in pairs for row in pair if row is not None]
+        cells = ["–" if pair == (None, None) else f"{_error(pair[0])} ({_error(pair[1])})" for pair in pairs]
+        body.append([dataset, "–" if split == "train" else split, method, *cells, _seeds(there)])
+    return markdown(["data", "held out", "method", *(f"{rule}, train (held out)" for rule in rules), "seeds"], body, 3)
+
+
+@table("classification-training", reads=is_classification)
+def training(results: Sequence[Result]) -> str:
+    """What the trainings took, and how the loss fell."""
+    body = []
+    for result in results:
+        if made := result.content.get("training"):
+            counts = [count(made.get(key)) for key in ("images", "epochs", "steps")]
+            memory, machine = _memory(made.get("peak_memory")), str(made.get("machine", ""))
+            took = [duration(made.get("seconds")), memory, _curve(made.get("losses")), machine]
+            body.append([result.content["experiment"], str(result.content.get("seed", "–")), *counts, *took])
+    head = ["experiment", "seed", "images", "epochs", "steps", "time", "peak memory", "loss", "machine"]
+    return markdown(head, body, 1, left_from=7)
+
+
+Key = tuple[str, str, str, str]  # data set, split, method, metric
+
+
+def _figures(results: Sequence[Result]) -> dict[Key, Mapping]:
+    """Every figure by its name, several trainings summed up.
+
+    Raises:
+        ValueError: two files give one figure of one seed.
+    """
+    origin: dict[tuple, str] = {}
+    rows = [(result.name, row) for result in results for row in result.content["results"]]
+    for name, row in rows:
+        for seed in row["seeds"]:
+            key = (*_key(row), seed)
+            if key in origin:
+                raise ValueError(f"{origin[key]}.json and {name}.json both hold {_spelled(row)} of seed {seed}: keep one")
+            origin[key] = name
+    if not rows:
+        return {}
+    from classification.metrics.result_rows import over_seeds  # imports torch; only where there is something to sum up
+
+    return {_key(row): row for row in over_seeds(row for _, row in rows)}
+
+
+def _key(row: Mapping) -> Key:
+    return row["dataset"], row["split"], row["method"], row["metric"]
+
+
+def _spelled(row: Mapping) -> str:
+    return f"{row['metric']} of {row['method']} on {row['dataset']} {row['split']}"
+
+
+def _accuracy(row: Mapping | None) -> str:
+    return "–" if row is None else _interval(row["mean"], row["ci95"])
+
+
+def _error(row: Mapping | None) -> str:
+    return "–" if row is None else _interval(1 - row["mean"], row["ci95"])
+
+
+def _interval(mean: float, ci95: float | None) -> str:
+    return f"{100 * mean:.2f}" + ("" if ci95 is None else f" ± {100 * ci95:.2f}")
+
+
+def _numbers(rows: Sequence[Mapping]) -> str:
+    return ", ".join(f"{n:,}" for n in sorted({row["n"] for row in rows}))
+
+
+def _seeds(rows: Sequence[Mapping]) -> str:
+    return ", ".join(str(seed) for seed in sorted({seed for row in rows for seed in row["seeds"]}))
+
+
+def _memory(bytes_: float | None) -> str:
+    return "–" if bytes_ is None else f"{bytes_ / 2**30:.2f} GiB"
+
+
+def _curve(losses: Sequence[float] | None) -> str:
+    """First and last value, and between them a bar for each."""
+    if not losses:
+        return "–"
+    low, high = min(losses), max(losses)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    bars = "".join(BARS[round((loss - low) * scale)] for loss in losses)
+    return f"{losses[0]:.3g} {bars} {losses[-1]:.3g}"
