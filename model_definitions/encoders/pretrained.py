@@ -1,0 +1,182 @@
+"""Any torchvision classifier as an encoder: cut at a layer, averaged, with ImageNet weights, a file's, or none."""
+
+import difflib
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from model_definitions.encoders.encoder import Encoder
+
+_CLASSIFIERS = ("fc", "classifier", "heads", "head")
+_OWN_NORMALISATION = ("inception_v3", "googlenet")  # trained on other statistics; they also have auxiliary classifiers
+
+
+class TorchvisionEncoder(Encoder):
+    """A torchvision model without its classifier, or up to `last_layer`; maps are averaged over a grid.
+
+    Images come normalised by ImageNet's mean and standard deviation whatever the model: those that were trained on other
+    statistics (Inception, GoogLeNet) convert them inside, once, with or without pretrained weights. Auxiliary classifiers
+    are left out.
+
+    Args:
+        name: any of `torchvision.models.list_models()`, such as resnet18.
+        weights: None starts at random; a name of torchvision's, such as DEFAULT, downloads; anything else is a file with a
+            state dict in torchvision's keys. It may hold more than is needed, and less only as `fresh` says.
+        last_layer: the layer whose output is taken, by its name in the model (layer3); None takes all but the classifier.
+        pooled: maps are averaged over a grid of pooled x pooled cells and flattened.
+        fresh: layers that start at random although there is a file, such as layer4.
+        frozen: see `Encoder.freeze`.
+        frozen_statistics: see `Encoder.freeze_statistics`. Needed to train weights whose batch norm is folded (mean 0,
+            variance 1): following the batches would undo the folding.
+
+    Shape:
+        (B, 3, H, W) -> (B, channels * pooled^2).
+
+    Raises:
+        ValueError: no such model, layer or weights; weights are missing, or of another shape, for a part that is used.
+        FileNotFoundError: the file of weights is not there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str | Path | None = None,
+        *,
+        last_layer: str | None = None,
+        pooled: int = 1,
+        fresh: Iterable[str] = (),
+        frozen: bool = False,
+        frozen_statistics: bool = False,
+    ) -> None:
+        super().__init__()
+        if pooled < 1:
+            raise ValueError(f"pooled is the side of a grid and must be at least 1, not {pooled}")
+        named = (
+            isinstance(weights, str)
+            and name in models.list_models()
+            and weights in models.get_model_weights(name).__members__
+        )
+        path = None if weights is None or named else Path(weights).expanduser()
+        model = _build(name, weights if named else None)
+        self.trunk = _cut(model, name, last_layer)
+        if path is not None:
+            _load(self.trunk, path, name, tuple(fresh))
+        elif fresh:
+            raise ValueError(
+                f"fresh names the layers that a file of weights leaves out; there is no file: weights={weights}"
+            )
+        self.pooled = pooled
+        side = getattr(model, "image_size", 224)  # transformers take one size only
+        self.eval()
+        with torch.no_grad():
+            self.out_channels = self(torch.zeros(1, 3, side, side)).shape[1]
+        self.train()
+        if frozen_statistics:
+            self.freeze_statistics()
+        if frozen:
+            self.freeze()
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.trunk(images)
+        if isinstance(features, dict):
+            features = features["features"]
+        if features.dim() == 4:  # (B, C, h, w)
+            features = F.adaptive_avg_pool2d(features, self.pooled)
+        elif features.dim() != 2:
+            raise ValueError(f"the last layer must give maps (B, C, h, w) or features (B, e), not {tuple(features.shape)}")
+        return features.flatten(1)  # (B, e)
+
+
+class Inception(TorchvisionEncoder):
+    """Inception-v3 up to its last map, averaged: (B, 3, H, W) -> (B, 2048), sides of at least 75 pixels, 299 as trained.
+
+    The classifier's dropout lies behind the cut. Arguments as for `TorchvisionEncoder`.
+    """
+
+    def __init__(self, weights: str | Path | None = None, *, last_layer: str = "Mixed_7c", **arguments) -> None:
+        super().__init__("inception_v3", weights, last_layer=last_layer, **arguments)
+
+
+def _build(name: str, weights: str | None) -> nn.Module:
+    """The whole model, with weights of torchvision's."""
+    known = models.list_models(module=models)
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, 1)
+        raise ValueError(f"torchvision has no classifier {name!r}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+    own = {"aux_logits": False, "transform_input": True} if name in _OWN_NORMALISATION else {}
+    if own and weights is None:
+        own["init_weights"] = True
+    try:
+        return models.get_model(name, weights=weights, **own)
+    except (URLError, ConnectionError, TimeoutError) as error:
+        raise FileNotFoundError(
+            f"weights {weights} of {name} are not there: {error}. Either give a local file: weights=FILE.pth; or start at "
+            "random: weights=null"
+        ) from None
+
+
+def _cut(model: nn.Module, name: str, last_layer: str | None) -> nn.Module:
+    """The model up to a layer, with the names of its parameters kept; its classifier goes in any case."""
+    if last_layer is None:
+        classifier = next(child for child in reversed(dict(model.named_children())) if child in _CLASSIFIERS)
+        setattr(model, classifier, nn.Identity())
+        return model
+    try:
+        return create_feature_extractor(model, {last_layer: "features"}, suppress_diff_warning=True)
+    except ValueError:
+        layers = ", ".join(child for child, _ in model.named_children() if child not in _CLASSIFIERS)
+        raise ValueError(f"{name} has no layer {last_layer!r}; its outermost ones are {layers}") from None
+
+
+def _load(trunk: nn.Module, path: Path, name: str, fresh: tuple[str, ...]) -> None:
+    """Copies a file's weights into the trunk: everything that the trunk has but for the layers in `fresh`."""
+    state = _read(path, name)
+    own = trunk.state_dict()
+    for layer in fresh:
+        if not any(_within(key, layer) for key in own):
+            raise ValueError(f"fresh names {layer!r}, which is no layer of {name} as far as it is used")
+    wanted = {
+        key: value
+        for key, value in own.items()
+        if not key.endswith("num_batches_tracked") and not any(_within(key, layer) for layer in fresh)
+    }
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        layers = list(dict.fromkeys(key.partition(".")[0] for key in missing))
+        raise ValueError(
+            f"{path} lacks {len(missing)} of the {len(wanted)} tensors of {name} as far as it is used: {_list(layers)}. "
+            f"Cut the encoder before them with last_layer, or let them start at random with fresh={layers}"
+        )
+    wrong = [f"{key} {tuple(state[key].shape)}" for key in wanted if state[key].shape != own[key].shape]
+    if wrong:
+        raise ValueError(f"{path} is not of {name}: {_list(wrong)} differ in shape")
+    trunk.load_state_dict({key: state[key] for key in wanted}, strict=False)
+
+
+def _read(path: Path, name: str) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        names = ", ".join(models.get_model_weights(name).__members__)
+        raise FileNotFoundError(f"weights {path} are neither a file nor one of torchvision's for {name} ({names})")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(f"{path} is no file of weights: {str(error).splitlines()[0]}") from None
+    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict, but {type(state).__name__}")
+    return state
+
+
+def _within(key: str, layer: str) -> bool:
+    return key == layer or key.startswith(layer + ".")
+
+
+def _list(items: list[str]) -> str:
+    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
