@@ -111,3 +111,64 @@ class EpisodeBatchSampler(_LabelBatchSampler):
         """Indices (way * (shot + query),) of one episode."""
         indices = self.draws.draw(self.way)  # (way, shot + query)
         return torch.cat([indices[:, : self.shot].flatten(), indices[:, self.shot :].flatten()])
+
+
+@DATA_SAMPLERS.register_module()
+class ClassBatchSampler(_LabelBatchSampler):
+    """m classes, drawn without replacement, and d images of each: class by class.
+
+    Args:
+        sampler, batch_size: as for `EpisodeBatchSampler`.
+        classes: m. per_class: d.
+        batches: in an epoch (on each of several processes).
+
+    Raises:
+        ValueError: more classes than there are; a class has fewer than `per_class` images; the data set has no labels.
+    """
+
+    def __init__(self, sampler: Any, batch_size: int | None = None, *, classes: int, per_class: int, batches: int) -> None:
+        super().__init__(sampler, batches)
+        self.check_numbers(classes=classes, per_class=per_class)
+        self.check_classes("classes", classes)
+        self.ways, self.draws = classes, ClassDraws(self.labels, self.classes, per_class)
+
+    def draw(self) -> Tensor:
+        """Indices (m * d,) of one batch."""
+        return self.draws.draw(self.ways).flatten()
+
+
+@DATA_SAMPLERS.register_module()
+class ClusterBatchSampler(_LabelBatchSampler):
+    """M neighbouring clusters and D images of each, as Magnet loss takes them (Rippel et al. 2016, section 3.2).
+
+    `index` (a `model_definitions.cluster_index.ClusterIndex`) draws the batch: a seed cluster, its nearest impostors, images
+    of each. Whoever computes the index sets it here; until then a batch is min(M, N) classes with D images each.
+
+    Args:
+        sampler, batch_size: as for `EpisodeBatchSampler`.
+        clusters: M. per_cluster: D.
+        batches: in an epoch (on each of several processes).
+
+    Raises:
+        ValueError: fewer than two clusters or classes; a class has fewer than D images; the data set has no labels.
+    """
+
+    def __init__(
+        self, sampler: Any, batch_size: int | None = None, *, clusters: int, per_cluster: int, batches: int
+    ) -> None:
+        super().__init__(sampler, batches)
+        self.check_numbers(clusters=clusters, per_cluster=per_cluster)
+        if clusters < 2 or len(self.classes) < 2:
+            raise ValueError(
+                f"ClusterBatchSampler: clusters={clusters} of {len(self.classes)} class(es); an impostor needs two of both"
+            )
+        self.clusters, self.per_cluster = clusters, per_cluster
+        self.draws = ClassDraws(self.labels, self.classes, per_cluster)
+        self.index: Any = None
+
+    def draw(self) -> Tensor:
+        """Indices (M * D,) of one batch."""
+        if self.index is None:
+            return self.draws.draw(min(self.clusters, len(self.classes))).flatten()
+        indices, _ = self.index.draw(self.clusters, self.per_cluster)
+        return indices

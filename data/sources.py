@@ -9,7 +9,9 @@ from typing import Any
 
 from data.labelled_images import LabelledImages
 
-SOURCES = ("omniglot",)
+SOURCES = (
+    "digits", "dogs", "flowers102", "glyph_characters", "image_folder", "mini_imagenet", "mnist", "omniglot", "pets",
+)  # fmt: skip
 
 
 def read(
