@@ -41,6 +41,7 @@ BY_SECTION = {
 BY_KEY = {
     "dataset": ("DATASETS",),
     "datasets": ("DATASETS",),
+    "transform": ("TRANSFORMS",),
     "transforms": ("TRANSFORMS",),
     "optimizer": ("OPTIMIZERS",),
     "init_cfg": ("WEIGHT_INITIALIZERS",),

@@ -97,7 +97,7 @@ def check_keys(values: Mapping, *, sections: Mapping[str, Any], model_sections: 
         model_sections: the same below `model` for `train_cfg` and `test_cfg`.
     """
     scope = values.get("default_scope")
-    walk = _Walk(scope if isinstance(scope, str) else None, model_sections)
+    walk = _Walk(scope if isinstance(scope, str) else None, model_sections, str(values.get("tree")))
     known = RUNNER_KEYS | {"tree"} | set(sections)
     for key, value in values.items():
         where = (str(key),)
@@ -118,8 +118,9 @@ def check_keys(values: Mapping, *, sections: Mapping[str, Any], model_sections: 
 class _Walk:
     """Goes through an experiment; keeps where it is and which registries the types there come from."""
 
-    def __init__(self, scope: str | None, model_sections: Mapping[str, Any]) -> None:
+    def __init__(self, scope: str | None, model_sections: Mapping[str, Any], tree: str) -> None:
         self.scope = scope
+        self.tree = tree
         self.model_sections = model_sections
 
     def node(self, value: Any, where: tuple[str, ...], looked_up: tuple[str, ...]) -> None:
@@ -205,7 +206,8 @@ class _Walk:
         found: dict[str, Callable] = {}
         for name in names:
             root = getattr(registries, name)
-            for child in root.children.values():
+            # The tree's own names last: they win over those of another package in the same process.
+            for child in sorted(root.children.values(), key=lambda child: child.scope == self.tree):
                 if self.scope in (None, child.scope):
                     child.import_from_location()
                     found.update(child.module_dict)
