@@ -30,12 +30,14 @@ class EmbeddedImage:
     Attributes:
         boxes: (P, 4), the boxes that the detector predicts (class-agnostic).
         proposals: (P, 4), the regions that the embeddings were pooled from.
+        objectness: (P,), the proposal network's probability that there is an object of any class.
         embeddings: by method, (P, e), unit length.
         annotated: by method, (G, e), pooled from the annotated boxes themselves.
     """
 
     boxes: Tensor
     proposals: Tensor
+    objectness: Tensor
     embeddings: dict[str, Tensor]
     annotated: dict[str, Tensor]
 
@@ -108,22 +110,23 @@ class Embedder:
         pooled = extractor(levels[: extractor.num_inputs], rois)
         if self.model.roi_head.with_shared_head:  # the last stage of the backbone, in C4 detectors
             pooled = self.model.roi_head.shared_head(pooled)
-        features = self.head.roi_features(pooled)
+        features, box_features = self.head.roi_features(pooled)
         by_method = {
             "repmet": self.head.embed(features),
-            "baseline_untrained": self.untrained.embed(self.untrained.roi_features(pooled)),
+            "baseline_untrained": self.untrained.embed(self.untrained.roi_features(pooled)[0]),
             "baseline_roi": F.normalize(features, dim=-1),
         }
-        deltas = self.head.fc_reg(features)
+        deltas = self.head.fc_reg(box_features)
 
         images, start = [], 0
-        for region, meta, (p, g) in zip(regions, metas, counts, strict=True):
+        for region, proposals, meta, (p, g) in zip(regions, found, metas, counts, strict=True):
             mid, end = start + p, start + p + g
             scale = torch.as_tensor(meta["scale_factor"], dtype=torch.float32).repeat(2).to(region)
             images.append(
                 EmbeddedImage(
                     boxes=self.head.decode(rois[start:mid], deltas[start:mid], meta, rescale=True).cpu(),
                     proposals=(region[:p] / scale).cpu(),
+                    objectness=proposals.scores.cpu(),
                     embeddings={m: v[start:mid].cpu() for m, v in by_method.items()},
                     annotated={m: v[mid:end].cpu() for m, v in by_method.items()},
                 )

@@ -33,7 +33,7 @@ def few_shot_rule(cfg: Config) -> FewShotRule:
     """The experiment's `episodes` section with the head's own sigma and scale."""
     head, section = cfg.model.roi_head.bbox_head, cfg.episodes
     trained = {k: head[k] for k in ("sigma", "scale") if k in head}
-    asked = {k: section[k] for k in ("support_iou", "support_rois", "nms", "dummy_columns") if k in section}
+    asked = {k: section[k] for k in ("support_iou", "support_rois", "nms", "dummy_columns", "objectness") if k in section}
     return FewShotRule(**trained, **asked)
 
 

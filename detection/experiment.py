@@ -34,6 +34,7 @@ SECTIONS = {
         "support_rois": None,  # at most this many of them a box
         "nms": None,  # IoU of the per-class NMS
         "dummy_columns": None,  # columns that match nothing in the softmax (the released code keeps its base classes so)
+        "objectness": None,  # multiply scores by the proposals' objectness
     },
     "train_pipeline": None,
     "test_pipeline": None,

@@ -32,6 +32,9 @@ class FewShotRule:
         nms: IoU above which the weaker of two boxes of a class is dropped.
         dummy_columns: columns in the softmax that stand for classes outside the episode, each at squared distance 2 (the
             released code keeps its base classes so; 0: only the episode's classes and the background compete).
+        objectness: multiply the scores by the proposal's objectness. RepMet's background is only what no support claims, so
+            a support that resembles the ground claims all of it, at scores that outrank every object of other episodes;
+            what the proposal network learnt about objects of any class forbids that. Off in RepMet.
     """
 
     sigma: float = 0.5
@@ -40,6 +43,7 @@ class FewShotRule:
     support_rois: int = 1
     nms: float = 0.3
     dummy_columns: int = 0
+    objectness: bool = False
 
 
 def support_embeddings(
@@ -89,6 +93,8 @@ def detect(images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewSh
     """
     counts = [len(i.boxes) for i in images]
     scores = class_scores(torch.cat([i.embeddings[method] for i in images]), representatives, rule)  # (sum P, N)
+    if rule.objectness:
+        scores = scores * torch.cat([i.objectness for i in images])[:, None]
     results = []
     for image, score in zip(images, scores.split(counts), strict=True):
         rows = []

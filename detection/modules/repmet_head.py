@@ -36,6 +36,9 @@ class RepMetBBoxHead(BBoxHead):
         in_channels, roi_feat_size: C and h = w of the RoI features.
         num_fcs, fc_channels: number and width of the fully connected layers.
         num_convs, conv_channels: 3x3 convolutions with batch norm before them, for small detectors trained from scratch.
+        pooled_embedding: read the embedding, and the auxiliary classifier, from the mean of the region over its positions
+            in the place of the FCs, which then serve the boxes alone. Far fewer weights to fit: for few base classes on a
+            pretrained backbone, whose averaged features tell classes apart before any training.
         embed_dim: e.
         num_modes: K.
         sigma: standard deviation of the posterior.
@@ -58,6 +61,7 @@ class RepMetBBoxHead(BBoxHead):
         fc_channels: int = 1024,
         num_convs: int = 0,
         conv_channels: int = 256,
+        pooled_embedding: bool = False,
         embed_dim: int = 256,
         num_modes: int = 5,
         sigma: float = 0.5,
@@ -86,11 +90,14 @@ class RepMetBBoxHead(BBoxHead):
         boxes = self.bbox_coder.encode_size * (1 if reg_class_agnostic else num_classes)
         widths = [in_channels] + [conv_channels] * num_convs
         self.convs = nn.Sequential(*(conv_block(a, b, pool=False) for a, b in pairwise(widths)))
-        widths = [widths[-1] * self.roi_feat_area] + [fc_channels] * num_fcs
+        channels = widths[-1]
+        widths = [channels * self.roi_feat_area] + [fc_channels] * num_fcs
         self.fcs = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.fc_reg = nn.Linear(widths[-1], boxes)
-        self.fc_embed = nn.Linear(widths[-1], embed_dim)
-        self.fc_aux = nn.Linear(widths[-1], num_classes + 1) if aux_classifier else None
+        self.pooled_embedding = pooled_embedding
+        features = channels if pooled_embedding else widths[-1]
+        self.fc_embed = nn.Linear(features, embed_dim)
+        self.fc_aux = nn.Linear(features, num_classes + 1) if aux_classifier else None
         self.representatives = Representatives(
             num_classes,
             num_modes,
@@ -107,12 +114,13 @@ class RepMetBBoxHead(BBoxHead):
                 {"type": "Normal", "std": 0.001, "override": {"name": "fc_reg"}},
             ]
 
-    def roi_features(self, x: Tensor) -> Tensor:
-        """RoI features (R, C, h, w) -> what the embedding and the boxes are read from, (R, f)."""
-        x = self.convs(x).flatten(1)
+    def roi_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """RoI features (R, C, h, w) -> what the embedding (R, f) and the boxes (R, g) are read from: mostly the same."""
+        x = self.convs(x)
+        boxes = x.flatten(1)
         for fc in self.fcs:
-            x = F.relu(fc(x))
-        return x
+            boxes = F.relu(fc(boxes))
+        return x.mean((2, 3)) if self.pooled_embedding else boxes, boxes
 
     def embed(self, features: Tensor) -> Tensor:
         """(R, f) -> unit embeddings E (R, e)."""
@@ -123,11 +131,11 @@ class RepMetBBoxHead(BBoxHead):
 
         The scores are one tensor, since mmdet splits them by image: d2 flattened and, in training, the auxiliary logits.
         """
-        features = self.roi_features(x)
+        features, box_features = self.roi_features(x)
         scores = self.representatives(self.embed(features)).flatten(1)  # (R, N*K)
         if self.training and self.fc_aux is not None:
             scores = torch.cat([scores, self.fc_aux(features)], -1)  # (R, N*K + N+1)
-        return scores, self.fc_reg(features)
+        return scores, self.fc_reg(box_features)
 
     def distances(self, scores: Tensor) -> Tensor:
         """The squared distances (R, N, K) among the scores of `forward`."""

@@ -69,7 +69,7 @@ def by_hand(model, record, steps):
     data = model.data_preprocessor(pseudo_collate([sample]), False)
     levels = model.extract_feat(data["inputs"])
     (found,) = model.rpn_head.predict(levels, data["data_samples"], rescale=False)
-    return levels, found.bboxes, data["data_samples"][0]
+    return levels, found, data["data_samples"][0]
 
 
 @torch.no_grad()
@@ -86,15 +86,17 @@ def test_an_image_is_what_the_network_gives_by_hand(build_detector, records, sca
     assert list(found) == [r.id for r in records]
     for record in records:
         image = found[record.id]
-        levels, proposals, sample = by_hand(model, record, pipeline(scale))
+        levels, predicted, sample = by_hand(model, record, pipeline(scale))
+        proposals = predicted.bboxes
         x, y = sample.scale_factor
         assert (x, y) != (1, 1) or scale == (120, 80)
         factor = torch.tensor([x, y, x, y])
         torch.testing.assert_close(image.proposals, proposals / factor, rtol=1e-4, atol=1e-2)
+        torch.testing.assert_close(image.objectness, predicted.scores, rtol=1e-4, atol=1e-5)
 
         pooled, rois = pooled_from(model, levels, proposals)
         with torch.no_grad():
-            features = head.roi_features(pooled)
+            features, _ = head.roi_features(pooled)
             scores, deltas = head(pooled)
             (raw,) = head.predict_by_feat((rois,), (scores,), (deltas,), [sample.metainfo], None, rescale=True)
         torch.testing.assert_close(image.boxes, raw.bboxes, rtol=1e-3, atol=1e-2)
@@ -104,7 +106,7 @@ def test_an_image_is_what_the_network_gives_by_hand(build_detector, records, sca
 
         pooled, _ = pooled_from(model, levels, torch.from_numpy(record.boxes) * factor)
         with torch.no_grad():
-            annotated = head.embed(head.roi_features(pooled))
+            annotated = head.embed(head.roi_features(pooled)[0])
         torch.testing.assert_close(image.annotated["repmet"], annotated, rtol=1e-3, atol=1e-4)
 
 
@@ -176,10 +178,11 @@ def test_the_untrained_head_is_another_one_of_the_same_make(build_detector, reco
         assert fresh[name].data_ptr() != kept[name].data_ptr()
     found = embedder(records[:1])["0"]
     assert (found.embeddings["repmet"] - found.embeddings["baseline_untrained"]).abs().max() > 0.1
-    levels, proposals, _ = by_hand(model, records[0], pipeline())
+    levels, predicted, _ = by_hand(model, records[0], pipeline())
+    proposals = predicted.bboxes
     pooled, _ = pooled_from(model, levels, proposals)
     with torch.no_grad():
-        expected = embedder.untrained.embed(embedder.untrained.roi_features(pooled))
+        expected = embedder.untrained.embed(embedder.untrained.roi_features(pooled)[0])
     torch.testing.assert_close(found.embeddings["baseline_untrained"], expected, rtol=1e-3, atol=1e-4)
 
 
@@ -221,13 +224,14 @@ def test_a_stage_between_pooling_and_head(build_detector, records):
     model.roi_head.shared_head = torch.nn.Conv2d(16, 16, 3, padding=1)
     head = model.roi_head.bbox_head
     image = Embedder(model, pipeline())(records[:1])["0"]
-    levels, proposals, _ = by_hand(model, records[0], pipeline())
+    levels, predicted, _ = by_hand(model, records[0], pipeline())
+    proposals = predicted.bboxes
     _, rois = pooled_from(model, levels, proposals)
     with torch.no_grad():
         plain = model.roi_head.bbox_roi_extractor(levels[:4], rois)
-        expected = head.embed(head.roi_features(model.roi_head.shared_head(plain)))
+        expected = head.embed(head.roi_features(model.roi_head.shared_head(plain))[0])
     torch.testing.assert_close(image.embeddings["repmet"], expected, rtol=1e-3, atol=1e-4)
-    assert (F.normalize(head.roi_features(plain), dim=1) - image.embeddings["baseline_roi"]).abs().max() > 1e-2
+    assert (F.normalize(head.roi_features(plain)[0], dim=1) - image.embeddings["baseline_roi"]).abs().max() > 1e-2
 
 
 def test_a_detector_without_an_embedding_is_refused(build_detector):

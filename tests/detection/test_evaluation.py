@@ -46,6 +46,7 @@ def embed(record, mistake=0):
     return EmbeddedImage(
         boxes=boxes,
         proposals=boxes,
+        objectness=torch.ones(len(boxes)),
         embeddings={"repmet": axes[right], "baseline_roi": axes[wrong]},
         annotated={"repmet": annotated, "baseline_roi": annotated},
     )
@@ -85,7 +86,7 @@ def test_the_figures_are_those_of_the_metric_on_the_plain_arrays(toy):
         right = embed(r)
         noise = torch.randn(9, DIM, generator=generator) * 0.25
         mixed = torch.nn.functional.normalize(right.embeddings["repmet"] + noise, dim=-1)
-        noisy[r.id] = EmbeddedImage(right.boxes, right.proposals, {"repmet": mixed}, right.annotated)
+        noisy[r.id] = EmbeddedImage(right.boxes, right.proposals, right.objectness, {"repmet": mixed}, right.annotated)
     rule = FewShotRule()
     found, truth = [], []
     for number, episode in enumerate(episodes.episodes):
@@ -133,7 +134,7 @@ def test_detections_get_episode_slot_and_class_numbers():
 
 def test_images_without_detections_are_allowed():
     nothing = EmbeddedImage(
-        torch.zeros(0, 4), torch.zeros(0, 4), {"repmet": torch.zeros(0, 3)}, {"repmet": torch.eye(3)[:2]}
+        torch.zeros(0, 4), torch.zeros(0, 4), torch.zeros(0), {"repmet": torch.zeros(0, 3)}, {"repmet": torch.eye(3)[:2]}
     )
     episodes = type("Toy", (), {"episodes": (EPISODE,), "shots": (1,)})
     (result,) = evaluate_episodes(

@@ -33,6 +33,7 @@ def image(proposals, annotated=1, e=4, method=METHOD):
     return EmbeddedImage(
         boxes=proposals + 1,
         proposals=proposals,
+        objectness=torch.ones(len(proposals)),
         embeddings={method: unit(len(proposals), e)},
         annotated={method: unit(annotated, e)},
     )
@@ -159,6 +160,7 @@ def crowded(count, seed):
     return EmbeddedImage(
         boxes=boxes,
         proposals=torch.zeros(count, 4),
+        objectness=torch.rand(count, generator=g),
         embeddings={METHOD: F.normalize(torch.randn(count, 6, generator=g), dim=-1), "other": torch.ones(count, 6) / 6**0.5},
         annotated={},
     )
@@ -191,6 +193,17 @@ def test_the_method_says_whose_embeddings():
     one, points = crowded(30, 0), unit(3, 1, 6)
     (found,) = detect([one], points, FewShotRule(nms=1.0), "other")
     assert len(np.unique(found[found[:, 0] == 1, 1].round(6))) == 1  # all its embeddings are equal
+
+
+def test_objectness_weighs_the_scores_of_a_box_in_all_classes_alike():
+    one, points = crowded(30, 0), unit(3, 2, 6)
+    (plain,) = detect([one], points, FewShotRule(nms=1.0), METHOD)
+    (weighed,) = detect([one], points, FewShotRule(nms=1.0, objectness=True), METHOD)
+    by_box = {tuple(box): o for box, o in zip(one.boxes.tolist(), one.objectness.tolist(), strict=True)}
+    wanted = {(c, *box): score * by_box[tuple(box)] for c, score, *box in plain.tolist()}
+    assert len(weighed) == 90
+    for c, score, *box in weighed.tolist():
+        assert score == pytest.approx(wanted[(c, *box)], rel=1e-5)
 
 
 def test_no_boxes_at_all():
@@ -235,4 +248,4 @@ def test_an_episode_is_its_parts_put_together(shot):
 def test_the_published_rule_is_the_default():
     rule = FewShotRule()
     assert (rule.sigma, rule.scale, rule.support_iou, rule.support_rois, rule.nms) == (0.5, 15.0, 0.7, 1, 0.3)
-    assert rule.dummy_columns == 0
+    assert rule.dummy_columns == 0 and not rule.objectness

@@ -44,7 +44,9 @@ def embed(record: ImageRecord, noise: float) -> EmbeddedImage:
     seen = torch.nn.functional.normalize(axes[rows] + noise * torch.randn(9, 16, generator=generator), dim=-1)
     annotated = axes[[CLASSES.index(n) for n in record.names]]
     boxes = torch.tensor(PLACES)
-    return EmbeddedImage(boxes, boxes, dict.fromkeys(METHODS, seen), dict.fromkeys(METHODS, annotated))
+    return EmbeddedImage(
+        boxes, boxes, torch.ones(len(boxes)), dict.fromkeys(METHODS, seen), dict.fromkeys(METHODS, annotated)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def detector(build_detector, name, num, **sampler):
             rois = torch.cat([torch.zeros(60, 1), proposals()], 1)
             pooled = model.roi_head.bbox_roi_extractor(levels[:4], rois)
             weight = head.representatives.weight
-            weight.copy_(head.embed(head.roi_features(pooled))[::10].view_as(weight) + torch.randn(weight.shape) * 0.3)
+            weight.copy_(head.embed(head.roi_features(pooled)[0])[::10].view_as(weight) + torch.randn(weight.shape) * 0.3)
     return model, levels
 
 

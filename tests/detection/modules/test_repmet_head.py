@@ -414,8 +414,31 @@ def test_the_layers_before_the_embedding(convs, fcs):
     for fc in head.fcs:
         x = F.linear(x, fc.weight, fc.bias).clamp_min(0)
     assert len(head.convs) == convs and len(head.fcs) == fcs
-    torch.testing.assert_close(head.roi_features(features), x)
+    for_embedding, for_boxes = head.roi_features(features)
+    assert for_embedding is for_boxes
+    torch.testing.assert_close(for_boxes, x)
     assert head.fc_embed.in_features == head.fc_reg.in_features == x.shape[1]
+
+
+@pytest.mark.parametrize(("convs", "channels"), [(0, 4), (1, 6)])
+def test_an_embedding_of_the_averaged_region(convs, channels):
+    head = small_head(num_convs=convs, conv_channels=6, num_fcs=1, pooled_embedding=True).eval()
+    features, *_ = regions(head)
+    x = head.convs(features)
+    for_embedding, for_boxes = head.roi_features(features)
+    torch.testing.assert_close(for_embedding, x.flatten(2).sum(-1) / 9)
+    fc = head.fcs[0]
+    torch.testing.assert_close(for_boxes, F.linear(x.flatten(1), fc.weight, fc.bias).clamp_min(0))
+    assert head.fc_embed.in_features == head.fc_aux.in_features == channels
+    assert head.fc_reg.in_features == 16
+
+
+def test_where_the_parts_of_a_region_lie_moves_boxes_and_leaves_an_averaged_embedding():
+    head = small_head(pooled_embedding=True).eval()
+    features, *_ = regions(head)
+    (scores, deltas), (turned, moved) = head(features), head(features.flip(-1))
+    torch.testing.assert_close(turned, scores)
+    assert not torch.allclose(moved, deltas)
 
 
 def test_the_representatives_deviation():
@@ -428,7 +451,7 @@ def test_embeddings_have_unit_length_and_scores_are_distances():
     head = small_head()
     features, *_ = regions(head)
     with torch.no_grad():
-        hidden = head.roi_features(features)
+        hidden, _ = head.roi_features(features)
         embeddings = head.embed(hidden)
         d2 = head.distances(head.eval()(features)[0])
     assert hidden.shape == (12, 16) and hidden.min() >= 0
