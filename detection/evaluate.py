@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from mmengine.config import Config
@@ -32,8 +33,8 @@ from experiments.provenance import git_revision, machine, versions
 def few_shot_rule(cfg: Config) -> FewShotRule:
     """The experiment's `episodes` section with the head's own sigma and scale."""
     head, section = cfg.model.roi_head.bbox_head, cfg.episodes
-    trained = {k: head[k] for k in ("sigma", "scale") if k in head}
-    asked = {k: section[k] for k in ("support_iou", "support_rois", "nms", "dummy_columns", "objectness") if k in section}
+    trained = {key: head[key] for key in ("sigma", "scale") if key in head}
+    asked = {f.name: section[f.name] for f in fields(FewShotRule) if f.name in section}
     return FewShotRule(**trained, **asked)
 
 

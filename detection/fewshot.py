@@ -29,6 +29,8 @@ class FewShotRule:
         sigma, scale: of the posterior and the softmax, those that the head was trained with.
         support_iou: proposals with at least this IoU to a support box stand for it; without one the box itself does.
         support_rois: at most this many of them a box, the best first.
+        modes: representatives of a class at most, by k-means of its support embeddings; 1 is their mean, which suits a head
+            that was trained with one mode. None, as in the released code: max(5, 2 x shot).
         nms: IoU above which the weaker of two boxes of a class is dropped.
         dummy_columns: columns in the softmax that stand for classes outside the episode, each at squared distance 2 (the
             released code keeps its base classes so; 0: only the episode's classes and the background compete).
@@ -41,9 +43,14 @@ class FewShotRule:
     scale: float = 15.0
     support_iou: float = 0.7
     support_rois: int = 1
+    modes: int | None = None
     nms: float = 0.3
     dummy_columns: int = 0
     objectness: bool = False
+
+    def modes_for(self, shot: int) -> int:
+        """Representatives of a class at most, at a number of shots."""
+        return max(5, 2 * shot) if self.modes is None else self.modes
 
 
 def support_embeddings(
@@ -62,18 +69,19 @@ def support_embeddings(
     return image.embeddings[method][best] if len(best) else image.annotated[method][box][None]
 
 
-def episode_representatives(supports: Sequence[Sequence[Tensor]], shot: int) -> Tensor:
-    """RepMet's representatives of an episode: the support embeddings, or k-means beyond max(5, 2 x shot) of a class.
+def episode_representatives(supports: Sequence[Sequence[Tensor]], modes: int) -> Tensor:
+    """RepMet's representatives of an episode: the support embeddings, or the centres of k-means where a class has more.
 
     Args:
         supports: per class, the embeddings (n, e) of each of its support boxes.
+        modes: K >= 1, representatives of a class at most.
 
     Returns:
         (N, K, e) of unit length.
     """
     flat = [torch.cat(list(boxes)) for boxes in supports]
     labels = torch.cat([torch.full((len(v),), c) for c, v in enumerate(flat)])
-    return F.normalize(kmeans_centres(torch.cat(flat), labels, len(flat), max(5, 2 * shot)), dim=-1)
+    return F.normalize(kmeans_centres(torch.cat(flat), labels, len(flat), modes), dim=-1)
 
 
 def class_scores(embeddings: Tensor, representatives: Tensor, rule: FewShotRule) -> Tensor:
@@ -126,5 +134,5 @@ def run_episode(
         [support_embeddings(embedded[i], b, support[i].boxes[b], rule, method) for i, b in episode.support[name][:shot]]
         for name in episode.classes
     ]
-    representatives = episode_representatives(supports, shot)
+    representatives = episode_representatives(supports, rule.modes_for(shot))
     return detect([embedded[image] for _, image in episode.slots], representatives, rule, method)

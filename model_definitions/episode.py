@@ -44,13 +44,15 @@ def all_shots(embeddings: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 def kmeans_centres(embeddings: Tensor, labels: Tensor, num_classes: int, num_modes: int, *, seed: int = 0) -> Tensor:
     """RepMet's few-shot representatives: the centres of k-means within each class, where it has more than K embeddings.
 
-    Classes with at most K embeddings keep them as they are (`all_shots`). Returns (N, K', e), K' <= K.
+    Classes with at most K embeddings keep them as they are (`all_shots`); one mode is the mean. Returns (N, K', e), K' <= K.
 
     Raises:
         ValueError: `num_modes` < 1.
     """
     if num_modes < 1:
         raise ValueError(f"num_modes must be at least 1, not {num_modes}")
+    if num_modes == 1:
+        return class_means(embeddings, labels, num_classes)
     from sklearn.cluster import KMeans  # slow to import, and most episodes do not need it
 
     counts = _check(embeddings, labels, num_classes)

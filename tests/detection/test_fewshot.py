@@ -98,7 +98,7 @@ def test_an_overlap_of_exactly_the_threshold_is_enough():
 @pytest.mark.parametrize("shot", [1, 3])
 def test_few_supports_are_the_representatives(shot):
     supports = [[unit(1, 6) for _ in range(shot)], [unit(2, 6) for _ in range(shot)]]
-    points = episode_representatives(supports, shot)
+    points = episode_representatives(supports, FewShotRule().modes_for(shot))
     assert points.shape == (2, 2 * shot, 6)
     torch.testing.assert_close(points[0], torch.cat([*supports[0], supports[0][0].expand(shot, 6)]))
     torch.testing.assert_close(points[1], torch.cat(supports[1]))
@@ -107,9 +107,10 @@ def test_few_supports_are_the_representatives(shot):
 @pytest.mark.parametrize(("shot", "most"), [(1, 5), (2, 5), (3, 6), (10, 20)])
 def test_kmeans_begins_beyond_five_and_twice_the_shots(shot, most):
     exact = [[unit(most, 6)], [unit(1, 6)]]
-    points = episode_representatives(exact, shot)
+    modes = FewShotRule().modes_for(shot)
+    points = episode_representatives(exact, modes)
     torch.testing.assert_close(points[0], exact[0][0])
-    points = episode_representatives([[unit(most, 6), unit(7, 6)], [unit(1, 6)]], shot)
+    points = episode_representatives([[unit(most, 6), unit(7, 6)], [unit(1, 6)]], modes)
     assert points.shape == (2, most, 6)
     torch.testing.assert_close(points.norm(dim=-1), torch.ones(2, most))  # means of unit vectors are put back
 
@@ -117,9 +118,18 @@ def test_kmeans_begins_beyond_five_and_twice_the_shots(shot, most):
 def test_kmeans_representatives_are_directions_of_groups():
     directions = torch.eye(5)
     cloud = F.normalize(directions.repeat_interleave(4, 0) + 0.02 * torch.randn(20, 5), dim=-1)
-    points = episode_representatives([[cloud[torch.randperm(20)]]], 2)[0]  # (5, 5)
+    points = episode_representatives([[cloud[torch.randperm(20)]]], 5)[0]  # (5, 5)
     nearest = (points @ directions.T).amax(0)
     assert points.shape == (5, 5) and nearest.min() > 0.99
+
+
+@pytest.mark.parametrize("shot", [1, 2, 5])
+def test_one_mode_is_the_direction_of_the_mean(shot):
+    supports = [[unit(1, 6) for _ in range(shot)] for _ in range(3)]
+    assert FewShotRule(modes=1).modes_for(shot) == 1
+    points = episode_representatives(supports, 1)
+    means = torch.stack([torch.cat(boxes).mean(0) for boxes in supports])
+    torch.testing.assert_close(points, (means / means.norm(dim=1, keepdim=True))[:, None])
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------------
@@ -236,7 +246,7 @@ def test_an_episode_is_its_parts_put_together(shot):
         [s3.annotated[METHOD][[1]], s3.embeddings[METHOD][[2]]][:shot],
         [s1.embeddings[METHOD][[2]], s2.annotated[METHOD][[1]]][:shot],
     ]
-    points = episode_representatives(supports, shot)
+    points = episode_representatives(supports, FewShotRule().modes_for(shot))
     slots = [embedded[name] for name in ("q2", "s1", "q1", "q2")]  # in the order of the episode's classes
     expected = detect(slots, points, rule, METHOD)
     assert len(found) == 4
@@ -248,4 +258,4 @@ def test_an_episode_is_its_parts_put_together(shot):
 def test_the_published_rule_is_the_default():
     rule = FewShotRule()
     assert (rule.sigma, rule.scale, rule.support_iou, rule.support_rois, rule.nms) == (0.5, 15.0, 0.7, 1, 0.3)
-    assert rule.dummy_columns == 0 and not rule.objectness
+    assert rule.dummy_columns == 0 and rule.modes is None and not rule.objectness

@@ -97,6 +97,13 @@ def test_kmeans_where_a_class_has_more_supports_than_modes():
         torch.testing.assert_close(points[c, : (labels == c).sum()], embeddings[labels == c])
 
 
+def test_kmeans_with_one_mode_is_the_mean():
+    embeddings, labels = supports([9, 1, 3])
+    points = kmeans_centres(embeddings, labels, 3, 1)
+    fits = [KMeans(1, n_init=1).fit(embeddings[labels == c].numpy()).cluster_centers_ for c in range(3)]
+    torch.testing.assert_close(points, torch.stack([torch.from_numpy(fit) for fit in fits]), check_dtype=False)
+
+
 def test_kmeans_finds_groups_that_are_there():
     groups = torch.tensor([[0.0, 0], [10, 0], [0, 10]])
     cloud = (groups[:, None] + 0.01 * torch.randn(3, 20, 2)).flatten(0, 1)
