@@ -1,0 +1,38 @@
+"""A split of a data set through a network, once: what validation, index refreshes and evaluation start from."""
+
+import torch
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from classification.dataset import ImageSet
+from classification.methods.base import Method
+
+
+def unwrapped(model: nn.Module) -> Method:
+    """The method itself, without what several processes wrap it in."""
+    return model.module if is_model_wrapper(model) else model
+
+
+@torch.no_grad()
+def embed_split(method: Method, images: ImageSet, batch_size: int = 256) -> Tensor:
+    """Embeddings of all images of a set, in their order, in evaluation mode; the mode it was in is restored.
+
+    Args:
+        method: of B x (C, H, W) to (B, e).
+        images: n images; their transform is applied as it is, so it should not draw random numbers.
+        batch_size: images at a time; the result does not depend on it.
+
+    Returns:
+        (n, e) on the CPU.
+    """
+    training = method.training
+    method.eval()
+    try:
+        return torch.cat([_embed(method, images, part) for part in torch.arange(len(images)).split(batch_size)])
+    finally:
+        method.train(training)
+
+
+def _embed(method: Method, images: ImageSet, part: Tensor) -> Tensor:
+    batch = method.data_preprocessor(images.__getitems__(part.tolist()))
+    return method(batch["inputs"], mode="tensor").cpu()

@@ -1,0 +1,95 @@
+"""What a classification YAML may say beyond mmengine's sections, and how it becomes a data set and a model of its size."""
+
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+import classification.methods
+import classification.samplers
+import classification.validation  # noqa: F401  (these register what a YAML names)
+from data.labelled_images import LabelledImages
+from data.sources import read
+
+# The sections that a classification experiment adds to mmengine's. None: any value.
+SECTIONS = {
+    "data": {
+        "source": None,  # a module of `data`, see `data.sources.SOURCES`
+        "root": None,  # the folder of its images; `--data` replaces it
+        "arguments": None,  # of the source's `read`
+        "size": None,  # pixels that images are brought to, where they lie in files of any shape
+        "train": None,  # names of splits, as the source names them
+        "val": None,  # chooses the checkpoint; null: none
+        "test": None,  # never seen before `evaluate`
+    },
+    "episodes": {  # of validation and test; those of training are `train_dataloader.batch_sampler`
+        "way": None,
+        "shot": None,  # one number or several; validation takes the first
+        "query": None,  # images of a class
+        "episodes": None,  # how many of them at the test
+        "seed": None,
+    },
+    "train_pipeline": None,  # batch transforms, see `classification.transforms`
+    "test_pipeline": None,
+}
+MODEL_SECTIONS: dict = {}
+
+
+def read_split(cfg: Config, part: str) -> LabelledImages:
+    """The labelled images of `data.train`, `data.val` or `data.test`.
+
+    Raises:
+        ValueError: the experiment does not name the split, or it has fewer than two classes.
+        FileNotFoundError: the images are not there.
+    """
+    data = cfg.get("data") or {}
+    for key in ("source", part):
+        if not data.get(key):
+            raise ValueError(f"data.{key} is not given: the experiment names a source of images and its splits")
+    images = read(data.source, data.get("root"), data[part], **(data.get("arguments") or {}))
+    found = int((images.counts > 0).sum())
+    if found < 2:
+        named = f" ({images.classes[0]!r})" if images.classes else ""
+        raise ValueError(
+            f"data.{part}: {data.source} {data[part]} in {data.get('root')} has {found} class{named}; "
+            "there must be two to tell apart"
+        )
+    return images
+
+
+def image_set(cfg: Config, part: str, pipeline: str) -> dict:
+    """The section that builds `data.train`, `data.val` or `data.test` as an `ImageSet`."""
+    data = cfg.data
+    return {
+        "type": "ImageSet",
+        "source": data.source,
+        "root": data.get("root"),
+        "split": data[part],
+        "arguments": dict(data.get("arguments") or {}),
+        "size": data.get("size"),
+        "transform": list(cfg.get(pipeline) or []),
+    }
+
+
+def prepare(cfg: Config) -> None:
+    """Turns the `data` section into data sets, sizes the model for them, and tells the hooks what to validate on."""
+    train = read_split(cfg, "train")
+    loader = cfg.train_dataloader
+    loader.dataset = image_set(cfg, "train", "train_pipeline")
+    loader.collate_fn = {"type": "as_gathered"}
+    loader.setdefault("sampler", {"type": "DefaultSampler", "shuffle": True})
+    if loader.get("batch_sampler"):
+        loader.setdefault("batch_size", 1)  # mmengine asks for it; the batch sampler decides
+    size_model(cfg, train)
+    for hook in cfg.get("custom_hooks") or []:
+        if hook.get("type") == "ValidationHook":
+            if not cfg.data.get("val"):
+                raise ValueError("data.val is not given: ValidationHook needs a split to validate on")
+            read_split(cfg, "val")
+            hook.dataset = image_set(cfg, "val", "test_pipeline")
+            hook.protocol = dict(cfg.get("episodes") or {})
+    cfg.checkpoint_meta = {"method": cfg.model.type}
+
+
+def size_model(cfg: Config, train: LabelledImages) -> None:
+    """Gives the method what follows from its training set and its batches."""
+    sampler = (cfg.get("train_dataloader") or {}).get("batch_sampler") or {}
+    MODELS.get(cfg.model.type).size(cfg.model, train.labels, train.classes, sampler)

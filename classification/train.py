@@ -1,0 +1,20 @@
+"""Train a classifier or an embedding from a YAML experiment.
+
+python -m classification.train experiments/classification/protonets_1_5.yaml
+python -m classification.train experiments/classification/repmet_flowers_3_12_4.yaml --data /path/to/images --resume auto
+"""
+
+import sys
+
+from experiments.allocator import keep_freed_memory
+from experiments.launcher import train_command
+
+
+def main(argv: list[str] | None = None) -> int:
+    keep_freed_memory()
+    data = {"--data": ("data.root", "folder of the images, in the place of the experiment's data.root")}
+    return train_command("classification", __doc__, data, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

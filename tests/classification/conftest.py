@@ -1,0 +1,58 @@
+"""A small experiment of the classification tree: glyphs of 16 pixels, a narrow conv4, seconds of training."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+PROTONET = """
+_base_: {runtime}
+tree: classification
+data:
+  source: glyph_characters
+  arguments: {{characters: 12, per_class: 8, size: 16}}
+  train: train
+  val: val
+  test: test
+train_pipeline: [{{type: ToFloat}}]
+test_pipeline: [{{type: ToFloat}}]
+model:
+  type: ProtoNet
+  encoder: {{type: Conv4, width: 8, image_size: 16}}
+train_dataloader:
+  num_workers: 0
+  batch_sampler: {{type: EpisodeBatchSampler, way: 6, shot: 1, query: 3, episodes: 10}}
+train_cfg: {{type: EpochBasedTrainLoop, max_epochs: 3}}
+optim_wrapper: {{type: OptimWrapper, optimizer: {{type: Adam, lr: 0.003}}}}
+param_scheduler: [{{type: StepLR, step_size: 2, gamma: 0.5}}]
+custom_hooks:
+  - {{type: ValidationHook, monitor: episode_loss, patience: 5, episodes: 40}}
+episodes: {{way: 5, shot: [1, 3], query: 4, episodes: 50, seed: 1}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Sums of floats depend on how many threads share them, and small ones are slower with several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an experiment, Prototypical Networks on glyphs unless `text` is another; a text below inherits it."""
+
+    def write(text: str = PROTONET, name: str = "own.yaml", over: str = "") -> Path:
+        path = tmp_path / name
+        path.write_text(text.format(runtime=os.path.relpath(EXPERIMENTS / "_base_" / "runtime.yaml", tmp_path)))
+        if over:
+            (tmp_path / "base.yaml").write_text(path.read_text())
+            path.write_text("_base_: base.yaml\n" + over)
+        return path
+
+    return write
