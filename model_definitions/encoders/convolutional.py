@@ -24,12 +24,13 @@ def conv_block(in_channels: int, out_channels: int, *, stride: int = 1, pool: bo
 
 
 class ConvPyramid(nn.Module):
-    """conv4 as a fully convolutional pyramid: one block a level, each halving the sides; the first by its stride.
+    """conv4 as a fully convolutional pyramid: one block a level, each halving the sides, by its stride or by pooling.
 
     Args:
         channels: width of every block.
         out_indices: the blocks whose outputs are returned; block i has stride 2^(i + 1).
         in_channels: of the images.
+        strided: so many first blocks halve by their stride, the others by pooling. A strided block costs a quarter.
 
     Shape:
         (B, in_channels, H, W) -> per returned block (B, channels[i], ceil or floor of H / 2^(i+1), ...).
@@ -39,14 +40,18 @@ class ConvPyramid(nn.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int] = (32, 64, 64, 64), out_indices: Sequence[int] = (1, 2, 3), in_channels: int = 3
+        self,
+        channels: Sequence[int] = (32, 64, 64, 64),
+        out_indices: Sequence[int] = (1, 2, 3),
+        in_channels: int = 3,
+        strided: int = 1,
     ) -> None:
         super().__init__()
         if not out_indices or not all(0 <= i < len(channels) for i in out_indices):
             raise ValueError(f"out_indices {tuple(out_indices)} must name some of the {len(channels)} blocks, from 0")
         widths = [in_channels, *channels]
         self.blocks = nn.ModuleList(
-            conv_block(a, b, stride=2 if i == 0 else 1, pool=i > 0) for i, (a, b) in enumerate(pairwise(widths))
+            conv_block(a, b, stride=2 if i < strided else 1, pool=i >= strided) for i, (a, b) in enumerate(pairwise(widths))
         )
         self.out_indices = tuple(out_indices)
 

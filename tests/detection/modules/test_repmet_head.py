@@ -433,6 +433,17 @@ def test_an_embedding_of_the_averaged_region(convs, channels):
     assert head.fc_reg.in_features == 16
 
 
+def test_convolutions_that_pool():
+    head = small_head(num_convs=2, conv_channels=6, num_fcs=0, roi_feat_size=12, pool_convs=True).eval()
+    x = torch.randn(5, 4, 12, 12)
+    features, _ = head.roi_features(x)
+    for block, side in zip(head.convs, (6, 3), strict=True):
+        unpooled = block[:3](x)
+        x = unpooled.reshape(5, 6, side, 2, side, 2).amax((3, 5))  # (5, 6, side, side)
+    torch.testing.assert_close(features, x.flatten(1))
+    assert head.fc_embed.in_features == head.fc_reg.in_features == 6 * 3 * 3
+
+
 def test_where_the_parts_of_a_region_lie_moves_boxes_and_leaves_an_averaged_embedding():
     head = small_head(pooled_embedding=True).eval()
     features, *_ = regions(head)
