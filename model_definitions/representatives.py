@@ -119,14 +119,42 @@ def background(d2: Tensor, sigma: float = 0.5) -> Tensor:
     return 1 - posterior(d2, sigma).amax(-1)
 
 
+def soft_log_posterior(d2: Tensor, sigma: float = 0.5) -> Tensor:
+    """Logarithm of `soft_posterior`, (..., N, K) -> (..., N), finite however far from all modes the embedding lies."""
+    if sigma <= 0:
+        raise ValueError(f"sigma is a standard deviation and must be positive, not {sigma}")
+    return torch.log_softmax(d2.flatten(-2) * (-0.5 / sigma**2), -1).unflatten(-1, d2.shape[-2:]).logsumexp(-1)
+
+
 def soft_posterior(d2: Tensor, sigma: float = 0.5) -> Tensor:
     """Normalised posterior, eq. 5: `sum_j exp(-d2_ij / (2 sigma^2)) / sum_kl exp(-d2_kl / (2 sigma^2))`.
 
     (..., N, K) -> (..., N), rows sum to 1. A softmax over all modes, so that it does not underflow far from all of them.
     """
-    if sigma <= 0:
-        raise ValueError(f"sigma is a standard deviation and must be positive, not {sigma}")
-    return torch.softmax(d2.flatten(-2) * (-0.5 / sigma**2), -1).unflatten(-1, d2.shape[-2:]).sum(-1)
+    return soft_log_posterior(d2, sigma).exp()
+
+
+def check_labels(d2: Tensor, labels: Tensor) -> None:
+    """Raises ValueError unless these are squared distances (B, N, K) and labels (B,) with values 0..N-1."""
+    if d2.dim() != 3 or labels.shape != d2.shape[:1]:
+        raise ValueError(f"the loss takes d2 (B, N, K) and labels (B,), not {tuple(d2.shape)} and {tuple(labels.shape)}")
+    if labels.numel() and not (labels.min() >= 0 and labels.max() < d2.shape[1]):
+        raise ValueError(f"labels must lie in 0..{d2.shape[1] - 1}, not {labels.min().item()}..{labels.max().item()}")
+
+
+def reduce(losses: Tensor, reduction: str) -> Tensor:
+    """The "mean" of losses (0 of none), their "sum", or with "none" themselves.
+
+    Raises:
+        ValueError: another reduction.
+    """
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    if reduction == "mean":
+        return losses.sum() / max(losses.numel(), 1)
+    raise ValueError(f"reduction must be mean, sum or none, not {reduction!r}")
 
 
 def margin_loss(d2: Tensor, labels: Tensor, margin: float = 0.5, reduction: str = "mean") -> Tensor:
@@ -144,17 +172,8 @@ def margin_loss(d2: Tensor, labels: Tensor, margin: float = 0.5, reduction: str 
     Raises:
         ValueError: wrong shapes, labels out of range, an unknown reduction.
     """
-    if d2.dim() != 3 or labels.shape != d2.shape[:1]:
-        raise ValueError(f"margin_loss takes d2 (B, N, K) and labels (B,), not {tuple(d2.shape)} and {tuple(labels.shape)}")
-    if labels.numel() and not (labels.min() >= 0 and labels.max() < d2.shape[1]):
-        raise ValueError(f"labels must lie in 0..{d2.shape[1] - 1}, not {labels.min().item()}..{labels.max().item()}")
+    check_labels(d2, labels)
     nearest = d2.amin(-1)  # (B, N)
     own = F.one_hot(labels, d2.shape[1]).bool()  # (B, N)
     losses = F.relu(nearest[own] - nearest.masked_fill(own, torch.inf).amin(-1) + margin)  # (B,)
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return losses.sum()
-    if reduction == "mean":
-        return losses.sum() / max(len(losses), 1)
-    raise ValueError(f"reduction must be mean, sum or none, not {reduction!r}")
+    return reduce(losses, reduction)

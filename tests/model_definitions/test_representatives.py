@@ -11,6 +11,8 @@ from model_definitions.representatives import (
     background,
     margin_loss,
     posterior,
+    reduce,
+    soft_log_posterior,
     soft_posterior,
     squared_distances,
 )
@@ -170,11 +172,26 @@ def test_soft_posterior_does_not_underflow_far_from_all_modes():
     torch.testing.assert_close(soft, torch.tensor([[1.0, math.exp(2), 1.0]]) / (2 + math.exp(2)), rtol=2e-3, atol=0)
 
 
+def test_the_logarithm_of_the_soft_posterior():
+    d2 = torch.rand(5, 3, 2) * 3
+    torch.testing.assert_close(soft_log_posterior(d2, 0.7).exp(), soft_posterior(d2, 0.7))
+    d2 = torch.tensor([[[0.0], [1e4]]])
+    torch.testing.assert_close(soft_log_posterior(d2), torch.tensor([[0.0, -2e4]]))
+
+
+def test_reduce():
+    losses = torch.rand(2, 3)
+    assert reduce(losses, "none") is losses
+    torch.testing.assert_close(reduce(losses, "mean"), losses.mean())
+    torch.testing.assert_close(reduce(losses, "sum"), losses.sum())
+    assert reduce(torch.zeros(0), "mean") == 0
+
+
 # --- gradients -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("function", [posterior, background, soft_posterior, margin_loss])
+@pytest.mark.parametrize("function", [posterior, background, soft_posterior, soft_log_posterior, margin_loss])
 def test_gradcheck(function, normalize):
     embeddings = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 2, 3, dtype=torch.float64, requires_grad=True)
@@ -277,7 +294,7 @@ def test_shapes_that_do_not_fit_are_refused(e, r):
         squared_distances(torch.zeros(*e), torch.zeros(*r))
 
 
-@pytest.mark.parametrize("function", [posterior, background, soft_posterior])
+@pytest.mark.parametrize("function", [posterior, background, soft_posterior, soft_log_posterior])
 @pytest.mark.parametrize("sigma", [0, -0.5])
 def test_sigma_must_be_positive(function, sigma):
     with pytest.raises(ValueError, match=f"must be positive, not {sigma}"):
