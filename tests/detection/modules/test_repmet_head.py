@@ -438,8 +438,9 @@ def test_convolutions_that_pool():
     x = torch.randn(5, 4, 12, 12)
     features, _ = head.roi_features(x)
     for block, side in zip(head.convs, (6, 3), strict=True):
-        unpooled = block[:3](x)
-        x = unpooled.reshape(5, 6, side, 2, side, 2).amax((3, 5))  # (5, 6, side, side)
+        for layer in block:
+            x = x if isinstance(layer, torch.nn.MaxPool2d) else layer(x)
+        x = x.reshape(5, 6, side, 2, side, 2).amax((3, 5))  # (5, 6, side, side)
     torch.testing.assert_close(features, x.flatten(1))
     assert head.fc_embed.in_features == head.fc_reg.in_features == 6 * 3 * 3
 
