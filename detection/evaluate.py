@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from mmengine.config import Config
@@ -87,6 +87,7 @@ def evaluate(cfg: Config, checkpoint: Path, out: Path, *, episode_file: str | No
         "machine": machine(),
         "seconds": round(time.monotonic() - start, 1),
         "training": detector.training,
+        "rule": asdict(few_shot_rule(detector.cfg)) if rows else None,
         "results": rows,
         "base": base,
     }

@@ -91,12 +91,29 @@ def test_fine_tuned_and_unknown_methods_have_rows_of_their_own(project):
     assert "| RepMet, fine-tuned | 70.4 |" in text and "| tfa | 70.4 |" in text
 
 
+def test_one_detector_scored_by_two_rules_has_rows_for_both_and_one_training(project):
+    rule = {"objectness": True, "nms": 0.3}
+    write(project, "weighed", {**METRICS, "rule": rule, "results": [entry(1, repmet_pooled=0.8)], "base": {}})
+    text = table(project, "detection-few-shot")
+    assert "| RepMet | 70.4 | 85.0 |" in text and "| RepMet, with objectness | 80.0 | – |" in text
+    assert table(project, "training").count("| detection/demo |") == 1
+    assert table(project, "detection-base").count("| detection/demo |") == 1
+
+
 def test_base_training_and_benchmarks(project):
     assert "| detection/demo | 50.0 | 51.2 | – |" in table(project, "detection-base")
     assert "| detection/demo | 12,000 | 9 | 1 h 05 min | 2 cores |" in table(project, "training")
     text = table(project, "benchmarks")
     assert "**roi** (cpu x86, threads 2)" in text
     assert "| a\\|b | 16 | torchvision | 208 | 12.97x | 12.10 to 13.50 |" in text
+
+
+def test_a_benchmark_that_counts_images_shows_their_rate(project):
+    row = {"case": "step", "ours_ms": 500.0, "peer": "torchvision", "peer_ms": 800.0, "ratio": 1.6, "iqr": 0.1, "images": 8}
+    write(project, "training", {"env": {}, "results": [row]})
+    text = table(project, "benchmarks")
+    assert "| case | ours, images/s | peer | peer, images/s | ratio | spread |" in text
+    assert "| step | 16 | torchvision | 10 | 1.60x | 0.10 |" in text
 
 
 def test_runs_without_few_shot_base_or_training(project):
