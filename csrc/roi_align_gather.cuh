@@ -5,32 +5,10 @@
 #pragma once
 
 #include "cuda_common.cuh"
+#include "roi_align_bins.cuh"
 
 namespace repmet {
 namespace {
-
-// Everything a block needs to know of its RoI.
-template <typename T>
-struct DeviceRoi {
-  SampleAxis<T> y, x;
-  T factor;
-  int64_t image;
-  int level;
-};
-
-template <typename T>
-__device__ DeviceRoi<T> read_roi(const T* box, const Pyramid& pyramid, const PoolShape& p) {
-  DeviceRoi<T> roi;
-  roi.image = image_of(box, pyramid.batch);
-  roi.level = level_of(box, pyramid);
-  const DeviceMap& map = pyramid.level[roi.level];
-  const T scale = static_cast<T>(map.scale);
-  roi.y = sample_axis(box[2], box[4], scale, p.aligned, p.height, p.sampling_ratio, map.height);
-  roi.x = sample_axis(box[1], box[3], scale, p.aligned, p.width, p.sampling_ratio, map.width);
-  if (!(roi.y.grid > T(0)) || !(roi.x.grid > T(0)) || roi.image < 0) roi.y.size = roi.x.size = 0;
-  roi.factor = T(1) / samples_per_bin(roi.y, roi.x);
-  return roi;
-}
 
 // What pixel `at` of an axis receives from bin `index`: the sum of its weights over the samples next to it.
 template <typename T>
