@@ -3,9 +3,13 @@
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+import classification.features
+import classification.hooks
 import classification.methods
+import classification.projector
 import classification.samplers
 import classification.validation  # noqa: F401  (these register what a YAML names)
+from classification.features import check_mirrored
 from data.labelled_images import LabelledImages
 from data.sources import read
 
@@ -14,11 +18,12 @@ SECTIONS = {
     "data": {
         "source": None,  # a module of `data`, see `data.sources.SOURCES`
         "root": None,  # the folder of its images; `--data` replaces it
-        "arguments": None,  # of the source's `read`
+        "arguments": None,  # of the source's `read`; `seed: null` is the training's
         "size": None,  # pixels that images are brought to, where they lie in files of any shape
         "train": None,  # names of splits, as the source names them
         "val": None,  # chooses the checkpoint; null: none
         "test": None,  # never seen before `evaluate`
+        "cache_features": None,  # true: a frozen encoder runs over every image once, the head trains on what it gave
     },
     "episodes": {  # of validation and test; those of training are `train_dataloader.batch_sampler`
         "way": None,
@@ -27,10 +32,24 @@ SECTIONS = {
         "episodes": None,  # how many of them at the test
         "seed": None,
     },
+    # What tables of results call data set, method and encoder; the method's own title unless it is given here.
+    "report": {"dataset": None, "method": None, "encoder": None},
     "train_pipeline": None,  # batch transforms, see `classification.transforms`
     "test_pipeline": None,
 }
 MODEL_SECTIONS: dict = {}
+
+
+# Hooks that embed images as the test does.
+TESTING_HOOKS = ("ValidationHook", "IndexHook", "ClusteredStartHook")
+
+
+def arguments_of(cfg: Config) -> dict:
+    """The arguments of the source's `read`, with the training's seed for a `seed` that is null."""
+    arguments = dict(cfg.data.get("arguments") or {})
+    if "seed" in arguments and arguments["seed"] is None:
+        arguments["seed"] = (cfg.get("randomness") or {}).get("seed") or 0
+    return arguments
 
 
 def read_split(cfg: Config, part: str) -> LabelledImages:
@@ -44,7 +63,7 @@ def read_split(cfg: Config, part: str) -> LabelledImages:
     for key in ("source", part):
         if not data.get(key):
             raise ValueError(f"data.{key} is not given: the experiment names a source of images and its splits")
-    images = read(data.source, data.get("root"), data[part], **(data.get("arguments") or {}))
+    images = read(data.source, data.get("root"), data[part], **arguments_of(cfg))
     found = int((images.counts > 0).sum())
     if found < 2:
         named = f" ({images.classes[0]!r})" if images.classes else ""
@@ -56,17 +75,28 @@ def read_split(cfg: Config, part: str) -> LabelledImages:
 
 
 def image_set(cfg: Config, part: str, pipeline: str) -> dict:
-    """The section that builds `data.train`, `data.val` or `data.test` as an `ImageSet`."""
+    """The section that builds `data.train`, `data.val` or `data.test` as an `ImageSet`, or as a `FeatureSet`.
+
+    Raises:
+        ValueError: features are to be cached and cannot be.
+    """
     data = cfg.data
-    return {
+    section = {
         "type": "ImageSet",
         "source": data.source,
         "root": data.get("root"),
         "split": data[part],
-        "arguments": dict(data.get("arguments") or {}),
+        "arguments": arguments_of(cfg),
         "size": data.get("size"),
         "transform": list(cfg.get(pipeline) or []),
     }
+    if data.get("cache_features"):
+        if not cfg.model.encoder.get("frozen"):
+            raise ValueError("data.cache_features: the encoder is trained; set model.encoder.frozen or leave it out")
+        test = list(cfg.get("test_pipeline") or [])
+        mirrored = check_mirrored(section["transform"], test)
+        section |= {"type": "FeatureSet", "transform": test, "mirrored": mirrored}
+    return section
 
 
 def prepare(cfg: Config) -> None:
@@ -80,12 +110,16 @@ def prepare(cfg: Config) -> None:
         loader.setdefault("batch_size", 1)  # mmengine asks for it; the batch sampler decides
     size_model(cfg, train)
     for hook in cfg.get("custom_hooks") or []:
+        if hook.get("type") in TESTING_HOOKS:
+            hook.pipeline = list(cfg.get("test_pipeline") or [])
         if hook.get("type") == "ValidationHook":
             if not cfg.data.get("val"):
                 raise ValueError("data.val is not given: ValidationHook needs a split to validate on")
-            read_split(cfg, "val")
+            hook.closed = read_split(cfg, "val").classes == train.classes
             hook.dataset = image_set(cfg, "val", "test_pipeline")
             hook.protocol = dict(cfg.get("episodes") or {})
+    if cfg.data.get("cache_features"):
+        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "FeatureHook"}]
     cfg.checkpoint_meta = {"method": cfg.model.type}
 
 

@@ -1,7 +1,7 @@
 """Validation while training: figures on a split that training does not see, the best checkpoint, and when to stop."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,11 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from classification.dataset import ImageSet
-from classification.embedding import embed_split, unwrapped
+from classification.embedding import as_tested, embed_split, mean_representatives, unwrapped
 from classification.methods import ProtoNet
-from classification.methods.base import Method
+from classification.methods.base import ClassRepresentatives, Method
 from classification.methods.prototypical import episode_loss
+from classification.metrics.accuracies import all_accuracies
 from classification.metrics.episodes import Episodes, sample_episodes
 
 SEED = 7001  # of the validation's episodes, which are the same at every validation
@@ -36,19 +37,41 @@ def episode_figures(embeddings: Tensor, episodes: Episodes, distance: str) -> di
     }
 
 
+@torch.no_grad()
+def set_figures(
+    method: Method, embeddings: Tensor, labels: Tensor, own: ClassRepresentatives, assignment: str | None
+) -> dict[str, float]:
+    """Accuracies over a whole set (n, e), (n,), whose classes are the representatives': by rule, as fractions.
+
+    simple, magnet, repmet and, unless `assignment` is None, unsupervised, of `metrics.accuracies`; and the method's
+    `other_rules`.
+    """
+    figures = all_accuracies(embeddings, labels, own.points.cpu(), own.sigma2, present=own.present, assignment=assignment)
+    parameter = next(method.parameters())
+    for rule, predicted in method.other_rules(embeddings.to(parameter.device)).items():
+        figures[rule] = (predicted.cpu() == labels).double().mean().item()
+    return figures
+
+
 @HOOKS.register_module()
 class ValidationHook(Hook):
     """Measures a method on the validation split, keeps the best checkpoint as `best.pth`, stops where it stalls.
 
-    The split is embedded once a validation; its episodes are drawn once, so that epochs are compared on equal terms.
+    The split is embedded once a validation. Where it has the classes of the training set, its figures are the accuracies of
+    `metrics.accuracies` over all its images (`simple_accuracy`, `magnet_accuracy`, `repmet_accuracy`,
+    `unsupervised_accuracy`, and those of the method's other rules, as `classifier_accuracy`); a method without
+    representatives is measured by the class means of the training set. Where the experiment has a section `episodes`, they
+    are also `episode_loss` and `episode_accuracy`, over episodes that are drawn once: epochs are compared on equal terms.
     Best figure and patience are kept in the checkpoints: a resumed training stops when an uninterrupted one would.
 
     Args:
-        monitor: the figure that decides: "episode_loss", "episode_accuracy".
+        monitor: the figure that decides; the least loss or the highest accuracy is best.
         interval: epochs (or iterations, without `by_epoch`) between two validations.
         patience: stop after so many validations without a better figure; None: never.
         episodes: how many.
-        dataset, protocol: the validation split and the section `episodes`; the tree fills them in.
+        unsupervised: compute that accuracy too, which takes the longest.
+        dataset, protocol, closed, pipeline: the validation split, the section `episodes`, whether the split has the
+            training's classes, and the transforms of the test; the tree fills them in.
 
     Raises:
         ValueError: an interval or patience below 1, an unknown `monitor`; the split has too few classes or images.
@@ -63,14 +86,21 @@ class ValidationHook(Hook):
         by_epoch: bool = True,
         patience: int | None = None,
         episodes: int = 1000,
+        unsupervised: bool = True,
         dataset: Mapping[str, Any] | None = None,
         protocol: Mapping[str, Any] | None = None,
+        closed: bool = False,
+        pipeline: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         if interval < 1 or (patience is not None and patience < 1):
             raise ValueError(f"ValidationHook: interval {interval} and patience {patience} must be at least 1")
         self.monitor, self.interval, self.by_epoch, self.patience = monitor, interval, by_epoch, patience
+        self.assignment = "hungarian" if unsupervised else None
+        self.closed, self.pipeline = closed, list(pipeline or [])
         self.images: ImageSet = DATASETS.build(dict(dataset or {}))
-        self.episodes = _episodes(self.images.labels, protocol or {}, episodes)
+        self.episodes = _episodes(self.images.labels, protocol, episodes) if protocol else None
+        if not closed and self.episodes is None:
+            raise ValueError("data.val has other classes than data.train: it takes a section `episodes` to validate on it")
         self.best: dict[str, Any] = {"value": math.nan, "epoch": 0, "stale": 0}
 
     # When ------------------------------------------------------------------------------------------------------------
@@ -89,8 +119,8 @@ class ValidationHook(Hook):
     # What ------------------------------------------------------------------------------------------------------------
 
     def validate(self, runner: Runner, step: int) -> None:
-        method = unwrapped(runner.model)
-        figures = self.figures(method)
+        """Computes, logs and compares the figures; writes `best.pth` where they are better."""
+        figures = self.figures(unwrapped(runner.model), runner.train_dataloader.dataset)
         runner.visualizer.add_scalars({f"val/{name}": value for name, value in figures.items()}, step=step)
         if self.monitor not in figures:
             raise ValueError(f"ValidationHook: no figure {self.monitor!r} to monitor; there are: {', '.join(figures)}")
@@ -109,11 +139,21 @@ class ValidationHook(Hook):
             )
         self._stop_where_stale(runner)
 
-    def figures(self, method: Method) -> dict[str, float]:
-        """All figures of the split, by name."""
-        embeddings = embed_split(method, self.images)
-        distance = method.distance if isinstance(method, ProtoNet) else "squared_euclidean"
-        return episode_figures(embeddings, self.episodes, distance)
+    def figures(self, method: Method, train: ImageSet) -> dict[str, float]:
+        """All figures of the split, by name; `train` is the training set."""
+        embeddings = embed_split(method, self.images)  # (n, e)
+        figures: dict[str, float] = {}
+        if self.episodes is not None:
+            distance = method.distance if isinstance(method, ProtoNet) else "squared_euclidean"
+            figures |= episode_figures(embeddings, self.episodes, distance)
+        if self.closed:
+            own = method.class_representatives()
+            if own is None:
+                plain = as_tested(train, self.pipeline)
+                own = mean_representatives(embed_split(method, plain), plain.labels, len(plain.classes))
+            found = set_figures(method, embeddings, self.images.labels, own, self.assignment)
+            figures |= {f"{rule}_accuracy": value for rule, value in found.items()}
+        return figures
 
     def _better(self, value: float) -> bool:
         best = self.best["value"]

@@ -95,6 +95,8 @@ def check_weights(model: nn.Module, state: Mapping[str, torch.Tensor], path: str
     """Raises ValueError where a checkpoint's weights do not fit a model, and names the first that does not."""
     own = model.state_dict()
     for name, tensor in own.items():
+        if not tensor.numel():  # a buffer that takes the size of what it loads
+            continue
         if name in state and state[name].shape != tensor.shape:
             raise ValueError(
                 f"{path}: {name} has shape {tuple(state[name].shape)}, the model's has {tuple(tensor.shape)}: the "

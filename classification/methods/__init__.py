@@ -2,11 +2,25 @@
 
 from mmengine.registry import MODELS
 
-from classification.methods.base import Method
+from classification.methods.base import ClassRepresentatives, Method
+from classification.methods.magnet import Magnet
+from classification.methods.metric_learning import MetricLearning
+from classification.methods.nearest_class_mean import NearestClassMean
 from classification.methods.prototypical import ProtoNet
+from classification.methods.repmet import RepMet
+from classification.methods.softmax import Softmax
 from model_definitions.encoders import Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder
 
 for _module in (Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder):
     MODELS.register_module(module=_module)
 
-__all__ = ["Method", "ProtoNet"]
+__all__ = [
+    "ClassRepresentatives",
+    "Magnet",
+    "Method",
+    "MetricLearning",
+    "NearestClassMean",
+    "ProtoNet",
+    "RepMet",
+    "Softmax",
+]

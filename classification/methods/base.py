@@ -1,11 +1,26 @@
 """What the methods of classification share: an encoder, perhaps a head on it, and the face that mmengine's loops call."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+
+from classification.metrics.accuracies import predictions
+
+SIGMA2 = 0.25  # of the posteriors on class means; with one mean a class no decision depends on it
+
+
+class ClassRepresentatives(NamedTuple):
+    """What a set of classes is told apart by.
+
+    points: (N, K, e). sigma2: the variance of the posteriors on them. present: (N, K), 0 where a class has fewer than K.
+    """
+
+    points: Tensor
+    sigma2: float
+    present: Tensor | None = None
 
 
 class Method(BaseModel):
@@ -16,9 +31,13 @@ class Method(BaseModel):
         head: what maps the encoder's output to the embedding, (B, f) to (B, e); none: it is the embedding.
         data_preprocessor, init_cfg: as mmengine's `BaseModel`.
 
-    A subclass says what its loss is. `inputs` of two dimensions are features that the encoder gave earlier (they can be
+    A subclass says what its loss is, and, where it learns the classes of its training set, what stands for them:
+    `representatives`. `inputs` of two dimensions are features that the encoder gave earlier (they can be
     computed once where it is frozen), and go to the head.
     """
+
+    title = "embedding"  # in tables of results
+    rule = "simple"  # of `accuracies.predictions`: the one that the method itself classifies by
 
     def __init__(
         self,
@@ -71,10 +90,21 @@ class Method(BaseModel):
         """The training's loss and the accuracy on the batch."""
         raise NotImplementedError
 
+    def class_representatives(self) -> ClassRepresentatives | None:
+        """The representatives of the training set's classes; None where the method holds none."""
+        return None
+
+    def other_rules(self, embeddings: Tensor) -> dict[str, Tensor]:
+        """By name (B,) class ids that the method gives otherwise than by representatives, such as by a linear layer."""
+        return {}
+
     def predict(self, embeddings: Tensor) -> Tensor:
         """(B,) class ids of the training set's classes.
 
         Raises:
             ValueError: the method holds nothing of these classes; it classifies by an episode's support.
         """
-        raise ValueError(f"{type(self).__name__} has no classes of its own: it classifies by the support of an episode")
+        own = self.class_representatives()
+        if own is None:
+            raise ValueError(f"{type(self).__name__} holds nothing of its classes; it classifies by given examples of them")
+        return predictions(embeddings, own.points, own.sigma2, present=own.present)[self.rule]

@@ -23,6 +23,8 @@ class ProtoNet(Method):
         distance: "squared_euclidean" or "cosine".
     """
 
+    title = "Prototypical Networks"
+
     def __init__(
         self,
         encoder: Mapping[str, Any],

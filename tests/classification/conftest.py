@@ -56,3 +56,72 @@ def experiment(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+CLOSED = """
+_base_: {runtime}
+tree: classification
+data:
+  source: digits
+  arguments: {{train_per_class: 12, val_per_class: 5, test_per_class: 6, seed: null}}
+  train: train
+  val: val
+  test: test
+train_pipeline: [{{type: ToFloat}}]
+test_pipeline: [{{type: ToFloat}}]
+model:
+  type: RepMet
+  num_modes: 2
+  encoder: {{type: LeNet, widths: [4, 8], image_size: 8}}
+  head: {{type: EmbeddingHead, out_channels: 6, hidden: 16}}
+train_dataloader:
+  num_workers: 0
+  batch_sampler: {{type: ClassBatchSampler, classes: 6, per_class: 4, batches: 12}}
+train_cfg: {{type: EpochBasedTrainLoop, max_epochs: 3}}
+optim_wrapper: {{type: OptimWrapper, optimizer: {{type: Adam, lr: 0.01}}}}
+custom_hooks:
+  - {{type: ValidationHook, monitor: simple_accuracy, unsupervised: false}}
+"""
+
+MAGNET = """
+model: {_delete_: true, type: Magnet, num_clusters: 2, encoder: {type: LeNet, widths: [4, 8], image_size: 8}}
+train_dataloader: {batch_sampler: {_delete_: true, type: ClusterBatchSampler, clusters: 5, per_cluster: 4, batches: 12}}
+custom_hooks: [{type: IndexHook, interval: 5}, {type: ValidationHook, monitor: magnet_accuracy, unsupervised: false}]
+"""
+SOFTMAX = """
+model: {_delete_: true, type: Softmax, encoder: {type: LeNet, widths: [4, 8], image_size: 8}}
+train_dataloader: {batch_size: 24, batch_sampler: null}
+custom_hooks: [{type: ValidationHook, monitor: classifier_accuracy, unsupervised: false}]
+"""
+TRIPLET = """
+model:
+  _delete_: true
+  type: MetricLearning
+  loss: {name: TripletMarginLoss, margin: 0.2}
+  encoder: {type: LeNet, widths: [4, 8], image_size: 8}
+  head: {type: EmbeddingHead, out_channels: 6}
+"""
+MEANS = """
+model: {_delete_: true, type: NearestClassMean, encoder: {type: LeNet, widths: [4, 8], image_size: 8, frozen: true}}
+train_dataloader: {batch_size: 50, batch_sampler: null}
+train_cfg: {max_epochs: 1}
+"""
+KMEANS_START = """
+model: {initial: kmeans, normalize: true}
+custom_hooks: [{type: ClusteredStartHook}, {type: ValidationHook, monitor: repmet_accuracy, unsupervised: false}]
+optim_wrapper: {paramwise_cfg: {custom_keys: {representatives: {lr_mult: 0.1}}}}
+"""
+METHODS = {
+    "RepMet": "",
+    "RepMet, k-means": KMEANS_START,
+    "Magnet": MAGNET,
+    "Softmax": SOFTMAX,
+    "MetricLearning": TRIPLET,
+    "NearestClassMean": MEANS,
+}
+
+
+@pytest.fixture(params=METHODS)
+def closed(request: pytest.FixtureRequest, experiment: Callable[..., Path]) -> Path:
+    """An experiment on digits of every method that learns the classes that it is tested on."""
+    return experiment(CLOSED, over=METHODS[request.param])
