@@ -1,13 +1,19 @@
-"""What a training was: images, epochs, seconds and machine, kept in its checkpoints, so that tables need no notebook."""
+"""What a training was: images, epochs, time, memory, loss and machine, kept in its checkpoints: tables need no notebook."""
 
+import resource
+import sys
 import time
 
+import numpy as np
+import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from experiments.provenance import machine
+
+STRETCHES = 16  # of the loss curve
 
 
 @HOOKS.register_module()
@@ -28,7 +34,10 @@ class TrainingRecordHook(Hook):
         checkpoint["meta"]["training"] = {
             "images": len(runner.train_dataloader.dataset),
             "epochs": _epochs(runner, checkpoint["meta"]),
+            "steps": checkpoint["meta"]["iter"],
             "seconds": round(self._earlier + time.monotonic() - self._start, 1),
+            "peak_memory": _peak_memory(),
+            "losses": _losses(runner),
             "machine": machine(),
         }
 
@@ -39,3 +48,18 @@ def _epochs(runner: Runner, meta: dict) -> float:
         return meta["epoch"]
     loader = runner.train_dataloader
     return round(meta["iter"] * loader.batch_sampler.batch_size * get_world_size() / len(loader.dataset), 1)
+
+
+def _peak_memory() -> int:
+    """Bytes: of the GPU where there is one, else of this process and without its data workers."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _losses(runner: Runner) -> list[float]:
+    """The mean training loss of equal stretches, from the beginning on."""
+    logged = runner.message_hub.log_scalars.get("train/loss")
+    values = np.asarray(logged.data[0] if logged is not None else [], dtype=float)
+    return [round(float(part.mean()), 5) for part in np.array_split(values, STRETCHES) if len(part)]

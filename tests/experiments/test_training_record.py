@@ -64,12 +64,26 @@ def test_every_checkpoint_says_what_its_training_was(toy_yaml, tmp_path, train) 
     options = {"train_cfg.max_epochs": 3, "data.size": 20, "default_hooks.checkpoint.max_keep_ckpts": -1}
     train(load_experiment(toy_yaml, options), tmp_path)
     for epoch in (1, 2, 3):
-        assert record(tmp_path / f"epoch_{epoch}.pth") == {
+        found = record(tmp_path / f"epoch_{epoch}.pth")
+        assert 1e7 < found.pop("peak_memory") < 1e11
+        log = load_checkpoint(tmp_path / f"epoch_{epoch}.pth")["message_hub"]["log_scalars"]["train/loss"]["log"]
+        assert found.pop("losses") == pytest.approx(log.tolist(), abs=1e-4)  # 5 batches an epoch: a stretch each
+        assert found == {
             "images": 20,
             "epochs": epoch,
+            "steps": 5 * epoch,
             "seconds": EPOCH_SECONDS * epoch,
             "machine": machine(),
         }
+
+
+def test_a_long_loss_curve_is_summed_up_from_its_beginning(toy_yaml, tmp_path, train) -> None:
+    train(load_experiment(toy_yaml, {"train_cfg.max_epochs": 4, "data.size": 32}), tmp_path / "a")
+    train(load_experiment(toy_yaml, {"train_cfg.max_epochs": 8, "data.size": 32}), tmp_path / "a", resume="auto")
+    checkpoint = load_checkpoint(tmp_path / "a" / "epoch_8.pth")
+    log = checkpoint["message_hub"]["log_scalars"]["train/loss"]["log"]
+    assert len(log) == 64
+    assert checkpoint["meta"]["training"]["losses"] == pytest.approx(log.reshape(16, 4).mean(1).tolist(), abs=1e-4)
 
 
 def test_seconds_add_up_over_every_resume(toy_yaml, tmp_path, train, clock) -> None:
