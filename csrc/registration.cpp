@@ -1,5 +1,5 @@
 // The operators' signatures. Kernels register themselves, for the CPU and for CUDA, in the file of each operator;
-// autograd and meta kernels are in model_definitions/roi_layers.py.
+// autograd and meta kernels are in model_definitions/roi_gradients.py.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(repmet, m) {
