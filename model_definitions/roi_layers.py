@@ -13,7 +13,8 @@ and sums are float32 and the result has the dtype of the features. Gradients go 
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -50,6 +51,21 @@ if _DEVICES:
 def backend(device: str | torch.device = "cpu") -> str:
     """Who serves tensors on `device`: 'csrc' or 'torchvision'."""
     return "csrc" if torch.device(device).type in _DEVICES else "torchvision"
+
+
+@contextmanager
+def served_by_torchvision() -> Iterator[None]:
+    """Inside of it torchvision serves all devices, without a warning: for comparisons."""
+    global _DEVICES
+    devices, noticed = _DEVICES, set(_NOTICED)
+    _DEVICES = frozenset()
+    _NOTICED.update(devices)
+    try:
+        yield
+    finally:
+        _DEVICES = devices
+        _NOTICED.clear()
+        _NOTICED.update(noticed)
 
 
 def _compiled(tensor: Tensor) -> bool:
@@ -101,6 +117,11 @@ def _check_suppression(boxes: Tensor, scores: Tensor, classes: Tensor | None = N
         raise ValueError(f"scores must be floating point, got {scores.dtype}")
     if classes is not None and (classes.is_floating_point() or classes.dtype == torch.bool):
         raise ValueError(f"classes must be integers, got {classes.dtype}")
+
+
+def _values(tensor: Tensor) -> Tensor:
+    """Without its gradient; for a hundred boxes even `detach` takes a share of the time."""
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 def roi_align(
@@ -195,7 +216,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     _check_suppression(boxes, scores)
     if not _compiled(boxes):
         return fallback.nms(boxes, scores, iou_threshold)
-    return torch.ops.repmet.nms(boxes.detach(), scores.detach(), iou_threshold)
+    return torch.ops.repmet.nms(_values(boxes), _values(scores), iou_threshold)
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float) -> Tensor:
@@ -206,4 +227,4 @@ def batched_nms(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: f
     _check_suppression(boxes, scores, classes)
     if not _compiled(boxes):
         return fallback.batched_nms(boxes, scores, classes, iou_threshold)
-    return torch.ops.repmet.batched_nms(boxes.detach(), scores.detach(), classes.long(), iou_threshold)
+    return torch.ops.repmet.batched_nms(_values(boxes), _values(scores), classes.long(), iou_threshold)

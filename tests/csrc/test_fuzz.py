@@ -8,9 +8,9 @@ import random
 
 import pytest
 import torch
-import torchvision
 
 from model_definitions import roi_layers
+from tests.csrc import reference
 
 pytestmark = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")
 
@@ -86,9 +86,9 @@ def test_pooling() -> None:
         ordered = bool((boxes[:, 3:] >= boxes[:, 1:3]).all())
         usable = bool(input.isfinite().all()) and (input.numel() == 0 or input.detach().abs().max() < 1e5)
         if dtype in (torch.float32, torch.float64) and tame and (ratio > 0 or ordered) and min(height, width) > 0 and usable:
-            expected = torchvision.ops.roi_align(input.detach(), boxes, output_size, scale, ratio, aligned)
+            expected = reference.roi_align(input.detach(), boxes, output_size, scale, ratio, aligned)
             torch.testing.assert_close(aligned_result, expected, rtol=1e-3, atol=1e-2)
-            expected = torchvision.ops.roi_pool(input.detach(), boxes, output_size, scale)
+            expected = reference.roi_pool(input.detach(), boxes, output_size, scale)
             torch.testing.assert_close(pooled, expected, rtol=0, atol=0)
             compared += 1
     assert compared > ROUNDS / 50
@@ -98,15 +98,20 @@ def test_suppression() -> None:
     rng = random.Random(1)
     torch.manual_seed(1)
     for _ in range(ROUNDS):
-        count = rng.choice([0, 1, 2, 31, 32, 33, 200])
-        dtype = rng.choice([torch.float32, torch.float64])
+        count = rng.choice([0, 1, 2, 31, 33, 127, 128, 200, 600])
+        dtype = rng.choice([torch.float32, torch.float64, torch.float16, torch.bfloat16])
         boxes = odd_tensor(rng, (count, 4), dtype)
         if rng.random() < 0.7:
             boxes = torch.cat([boxes[:, :2], boxes[:, :2] + torch.rand(count, 2).to(dtype) * 30], dim=1)
+        if rng.random() < 0.2:  # classes told apart by shifted coordinates
+            boxes = boxes + torch.randint(0, 5, (count, 1)).to(dtype) * 1000
+        if rng.random() < 0.2 and dtype in (torch.float32, torch.float64):  # areas near the ends of the range
+            boxes = boxes * rng.choice([1e-22, 1e-19, 1e18])
         scores = odd_tensor(rng, (count,), dtype)
         threshold = rng.choice([-1.0, 0.0, 1e-6, 0.1, 0.5, 0.7, 0.99, 1.0, 2.0, float("inf")])
         kept = roi_layers.nms(boxes, scores, threshold)
-        assert torch.equal(kept, torchvision.ops.nms(boxes, scores, threshold))
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        assert torch.equal(kept, reference.nms(boxes.to(wide), scores.to(wide), threshold))
         assert torch.equal(roi_layers.batched_nms(boxes, scores, torch.zeros(count, dtype=torch.int64), threshold), kept)
 
 
@@ -151,12 +156,38 @@ def test_wrong_arguments_raise() -> None:
     assert survived < ROUNDS
 
 
+def overlap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """IoU (A, B) of boxes (A, 4) and (B, 4)."""
+    corner, far = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
+    shared = (far - corner).clamp(min=0).prod(dim=2)
+    area = [(boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (a, b)]
+    return shared / (area[0][:, None] + area[1] - shared)
+
+
 @pytest.mark.skipif(ROUNDS < 1000, reason="too slow for a sanitizer build")
 def test_a_million_boxes() -> None:
-    corner = torch.rand(1_000_000, 2) * 9000
-    boxes, scores = torch.cat([corner, corner + torch.rand(1_000_000, 2) * 100], dim=1), torch.rand(1_000_000)
-    kept = roi_layers.batched_nms(boxes, scores, torch.randint(0, 80, (1_000_000,)), 0.5)
-    assert 100_000 < len(kept) < 1_000_000
-    assert (scores[kept].diff() <= 0).all()
-    rois = torch.cat([torch.zeros(100_000, 1), boxes[:100_000]], dim=1)
-    assert roi_layers.roi_align(torch.ones(1, 1, 50, 50), rois, 1, 1 / 200).shape == (100_000, 1, 1, 1)
+    count = 1_000_000
+    corner = torch.rand(count, 2) * 9000
+    boxes, scores = torch.cat([corner, corner + torch.rand(count, 2) * 100 + 1], dim=1), torch.rand(count)
+    classes = torch.randint(0, 80, (count,))
+    for labels in (classes, None):
+        arguments = (boxes, scores) if labels is None else (boxes, scores, labels)
+        kept = (roi_layers.nms if labels is None else roi_layers.batched_nms)(*arguments, 0.5)
+        assert 100_000 < len(kept) < count
+        assert (scores[kept].diff() <= 0).all()
+        stays = torch.zeros(count, dtype=torch.bool)
+        stays[kept] = True
+        sample = torch.arange(0, count, 50_000)  # a box stays exactly if no kept box of a higher score hides it
+        hides = (overlap(boxes[sample], boxes[kept]) > 0.5) & (scores[kept] > scores[sample][:, None])
+        if labels is not None:
+            hides &= labels[kept] == labels[sample][:, None]
+        assert torch.equal(stays[sample], ~hides.any(dim=1))
+    rois = torch.cat([torch.zeros(count, 1), boxes], dim=1)
+    map = torch.ones(1, 1, 50, 50, requires_grad=True)  # at a scale of 1/200 every box lies on it
+    for pool in (roi_layers.roi_align, roi_layers.roi_pool):
+        pooled = pool(map, rois, 1, 1 / 200)
+        torch.testing.assert_close(pooled, torch.ones(count, 1, 1, 1))
+        (gradient,) = torch.autograd.grad(pooled.sum(), map)
+        torch.testing.assert_close(gradient.double().sum().item(), float(count), rtol=1e-4, atol=0)
+    pooled = roi_layers.roi_align_pyramid([map, map], rois, 1, [1 / 200, 1 / 400])
+    torch.testing.assert_close(pooled, torch.ones(count, 1, 1, 1))

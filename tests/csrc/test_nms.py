@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torchvision.ops import nms as reference
 
 from model_definitions import roi_layers
+from tests.csrc.reference import nms as reference
 
 pytestmark = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")
 

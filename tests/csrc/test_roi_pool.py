@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 import torch
-from torchvision.ops import roi_pool as reference
 
 from model_definitions import roi_layers
+from tests.csrc.reference import roi_pool as reference
 from tests.csrc.test_roi_align import random_boxes
 
 pytestmark = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")

@@ -18,6 +18,7 @@ BOXES = torch.tensor([[0.0, 1.0, 1.0, 9.0, 8.0], [1.0, -3.0, 2.0, 30.0, 11.0], [
 
 @pytest.fixture
 def without_csrc(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torchvision")
     monkeypatch.setattr(roi_layers, "_DEVICES", frozenset())
     monkeypatch.setattr(roi_layers, "_NOTICED", {"cpu"})
 
@@ -169,6 +170,7 @@ def test_deterministic_mode() -> None:
 @compiled
 def test_torchvision_gives_the_same(monkeypatch) -> None:
     """What serves when csrc is missing has the same values, gradients and answers to odd boxes."""
+    pytest.importorskip("torchvision")
     levels = [torch.randn(2, 18, 12, 10, requires_grad=True), torch.randn(2, 18, 6, 5, requires_grad=True)]
     boxes = torch.cat([BOXES, torch.full((1, 5), float("nan"))])
     boxes[-1, 0] = 1
@@ -196,6 +198,20 @@ def test_torchvision_gives_the_same(monkeypatch) -> None:
     assert len(notices) == 1
     assert "setup.py build develop" in notices[0]
     assert roi_layers.backend() == "torchvision"
+
+
+@compiled
+def test_served_by_torchvision_for_a_while() -> None:
+    pytest.importorskip("torchvision")
+    input = torch.randn(2, 3, 8, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ZeroDivisionError), roi_layers.served_by_torchvision():
+            assert roi_layers.backend() == "torchvision"
+            theirs = roi_layers.roi_align(input, BOXES, 3)
+            raise ZeroDivisionError
+    assert roi_layers.backend() == "csrc"
+    torch.testing.assert_close(roi_layers.roi_align(input, BOXES, 3), theirs)
 
 
 @gpu
