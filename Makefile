@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 DEMO := work_dirs/demo
 SHELL := /bin/bash
 
-.PHONY: demo test bench results setup sanitize clean
+.PHONY: demo test bench results setup sanitize portable clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.packages $(VENV)/.built
@@ -46,6 +46,7 @@ test: setup
 
 bench: setup
 	$(RUN) -m benchmarks.ops --out models/results/ops.json
+	$(RUN) -m benchmarks.training --out models/results/training.json
 	$(RUN) -m experiments.results
 
 results: setup
@@ -58,6 +59,21 @@ sanitize: setup
 	    $(RUN) setup.py build_ext --build-lib build/sanitize --build-temp build/sanitize-objects
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	    REPMET_CSRC=build/sanitize/csrc REPMET_FUZZ=300 $(RUN) -m pytest tests/csrc -q
+
+# One binary: the operators' tests on csrc as it is built here, in an environment with another torch and, if wanted, another
+# Python, and without torchvision (the definitions are the reference then). For example
+#   make portable PORTABLE_PYTHON=python3.13 PORTABLE_TORCH=torch==2.10.0
+PORTABLE_PYTHON ?= $(PYTHON)
+PORTABLE_TORCH ?= torch
+PORTABLE := build/portable
+portable: setup
+	@echo "== environment $(PORTABLE): $(PORTABLE_TORCH) for $(PORTABLE_PYTHON)"
+	@$(PORTABLE_PYTHON) -m venv --clear $(PORTABLE)
+	@$(PORTABLE)/bin/python -m pip install --quiet --disable-pip-version-check '$(PORTABLE_TORCH)' pytest
+	@$(RUN) -c 'import platform, torch; print("built with  torch", torch.__version__, " Python", platform.python_version())'
+	@$(PORTABLE)/bin/python -c 'import platform, torch; print("tested with torch", torch.__version__, " Python", platform.python_version())'
+	@$(PORTABLE)/bin/python -c 'from model_definitions import roi_layers as r; assert r.backend() == "csrc", r._REASON'
+	$(PORTABLE)/bin/python -m pytest -q tests/csrc tests/model_definitions/test_roi_layers.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info csrc/*.so
