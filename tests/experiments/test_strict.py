@@ -5,11 +5,12 @@ import re
 
 import pytest
 import toy.experiment  # noqa: F401
-from mmengine.registry import HOOKS, PARAM_SCHEDULERS
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS, TRANSFORMS, Registry
 
 from experiments.config import experiment_text, load_experiment, parse_experiment
 from experiments.launcher import build_runner
 from experiments.signatures import accepted_arguments
+from experiments.strict import UnknownKey, check_keys
 
 
 @pytest.mark.parametrize(
@@ -142,3 +143,21 @@ def test_stock_faster_rcnn_passes(mmdet_yaml):
 def test_typo_in_faster_rcnn(mmdet_yaml, option, near):
     with pytest.raises(ValueError, match=rf"unknown .*did you mean {near}\?"):
         load_experiment(mmdet_yaml, [option])
+
+
+def test_a_trees_own_name_wins_over_that_of_another_package(monkeypatch):
+    monkeypatch.setattr(TRANSFORMS, "_children", dict(TRANSFORMS.children))
+    own = Registry("own", parent=TRANSFORMS, scope="toy")
+    other = Registry("other", parent=TRANSFORMS, scope="other")
+
+    @own.register_module(name="Shrink")
+    def shrink(size): ...
+
+    @other.register_module(name="Shrink")
+    def shrink_otherwise(scale): ...
+
+    sections = {"sections": {"train_pipeline": None}, "model_sections": {}}
+    check_keys({"tree": "toy", "train_pipeline": [{"type": "Shrink", "size": 3}]}, **sections)
+    check_keys({"tree": "other", "train_pipeline": [{"type": "Shrink", "scale": 3}]}, **sections)
+    with pytest.raises(UnknownKey):
+        check_keys({"tree": "toy", "train_pipeline": [{"type": "Shrink", "scale": 3}]}, **sections)
