@@ -124,6 +124,8 @@ def _build(name: str, weights: str | None) -> nn.Module:
 
 def _cut(model: nn.Module, name: str, last_layer: str | None) -> nn.Module:
     """The model up to a layer, with the names of its parameters kept; its classifier goes in any case."""
+    if last_layer is None and name.startswith("squeezenet"):
+        last_layer = "features"  # its classifier is a convolution, after which it flattens
     if last_layer is None:
         classifier = next(child for child in reversed(dict(model.named_children())) if child in _CLASSIFIERS)
         setattr(model, classifier, nn.Identity())
@@ -167,7 +169,8 @@ def _read(path: Path, name: str) -> Mapping[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path} is no file of weights: {str(error).splitlines()[0]}") from None
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
+        raise ValueError(f"{path} is no file of weights: {reason}") from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict, but {type(state).__name__}")
