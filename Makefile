@@ -2,6 +2,7 @@
 # make test     lint, all tests, the generated tables up to date
 # make bench    side-by-side measurements, JSON to models/results
 # make results  tables of README.md and models/README.md from models/results
+# make portable, make sanitize: csrc's tests under another torch and Python, and under sanitizers
 #
 # Each sets up what it needs first: a virtual environment, the locked packages, the compiled RoI layers.
 # Settings: PYTHON (3.10 or newer), VENV, TORCH_CUDA_ARCH_LIST (CUDA kernels; default: the GPU that is there).
