@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.functional import center_crop
-from torchvision.transforms.functional import resize as scale
+from torchvision.transforms.v2 import functional as tv
 
 
 def decode(path: str | Path, size: tuple[int, int]) -> Tensor:
@@ -51,4 +50,4 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images
     factor = max(size[0] / images.shape[-2], size[1] / images.shape[-1])
     covering = [max(side, round(factor * old)) for side, old in zip(size, images.shape[-2:], strict=True)]
-    return center_crop(scale(images, covering, antialias=True), list(size))
+    return tv.center_crop(tv.resize(images, covering, antialias=True), list(size))

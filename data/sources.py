@@ -10,8 +10,11 @@ from typing import Any
 from data.labelled_images import LabelledImages
 
 SOURCES = (
-    "digits", "dogs", "flowers102", "glyph_characters", "image_folder", "mini_imagenet", "mnist", "omniglot", "pets",
+    "digits", "dogs", "flowers102", "glyph_characters", "image_folder", "mini_imagenet", "mnist", "omniglot",
+    "omniglot_characters", "pets",
 )  # fmt: skip
+
+WITHOUT_ROOT = ("digits", "glyph_characters")  # nothing of theirs lies in a folder
 
 
 def read(
@@ -27,7 +30,8 @@ def read(
         arguments: of the source's own `read`.
 
     Raises:
-        ValueError: a source, or an argument of it, that is not known, with the nearest name; unknown split or class.
+        ValueError: a source, or an argument of it, that is not known, with the nearest name; no root; unknown split or
+            class.
     """
     if source not in SOURCES:
         raise ValueError(f"no source of images {source!r}; {_nearest(str(source), SOURCES)}")
@@ -36,6 +40,8 @@ def read(
     for name in arguments:
         if name not in known:
             raise ValueError(f"source {source} takes no argument {name!r}; {_nearest(name, [*known, 'only'])}")
+    if root is None and source not in WITHOUT_ROOT:
+        raise ValueError(f"source {source} needs `root`, the folder where its data lie or are to be put")
     images = reader(root, split, **arguments)
     return images if only is None else images.of_classes(only)
 

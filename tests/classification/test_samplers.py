@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from classification.samplers import EpisodeBatchSampler
+from classification.samplers import ClassBatchSampler, ClusterBatchSampler, EpisodeBatchSampler
 
 
 def sampler_of(counts: list[int], shuffled: bool = True) -> SimpleNamespace:
@@ -36,14 +36,14 @@ def test_an_episode_is_support_then_query_class_by_class(way, shot, query):
 def test_classes_and_images_are_drawn_uniformly():
     source = sampler_of([3, 6, 4])
     torch.manual_seed(1)
-    episodes = list(EpisodeBatchSampler(source, way=2, shot=1, query=1, episodes=6000))
+    episodes = list(EpisodeBatchSampler(source, way=2, shot=1, query=1, episodes=1500))
     labels = source.dataset.labels
     support = Counter(i for episode in episodes for i in episode[:2])
     query = Counter(i for episode in episodes for i in episode[2:])
     counts = torch.bincount(labels)
     for drawn in (support, query):
         for i, label in enumerate(labels.tolist()):
-            expected = 6000 * 2 / 3 / counts[label].item()
+            expected = 1500 * 2 / 3 / counts[label].item()
             assert abs(drawn[i] - expected) < 5 * expected**0.5  # five standard deviations of a binomial
 
 
@@ -82,3 +82,46 @@ def test_an_episode_that_cannot_be_drawn_is_refused_at_once(counts, numbers, mes
 def test_a_data_set_without_labels_is_refused():
     with pytest.raises(ValueError, match="EpisodeBatchSampler needs a data set with labels and classes, got list"):
         EpisodeBatchSampler(SimpleNamespace(dataset=[1, 2]), way=2, shot=1, query=1)
+
+
+def test_a_class_batch_is_classes_then_images():
+    source = sampler_of([4, 6, 9, 5, 4])
+    labels = source.dataset.labels
+    sampler = ClassBatchSampler(source, 1, classes=3, per_class=4, batches=30)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 30
+    for indices in batches:
+        drawn = labels[indices].view(3, 4)
+        assert (drawn == drawn[:, :1]).all() and len(drawn[:, 0].unique()) == 3 and len(set(indices)) == 12
+    assert len({label for indices in batches for label in labels[indices].tolist()}) == 5
+    with pytest.raises(
+        ValueError, match="5 images of each class are needed in a batch, but 'class00' has 4, 'class04' has 4"
+    ):
+        ClassBatchSampler(source, classes=3, per_class=5, batches=1)
+    with pytest.raises(ValueError, match="classes=6 classes a batch, but there are 5"):
+        ClassBatchSampler(source, classes=6, per_class=4, batches=1)
+    with pytest.raises(ValueError, match="per_class must be at least 1, got 0"):
+        ClassBatchSampler(source, classes=3, per_class=0, batches=1)
+
+
+def test_a_cluster_batch_is_what_the_index_draws():
+    source = sampler_of([4, 6, 9])
+    sampler = ClusterBatchSampler(source, 1, clusters=4, per_cluster=3, batches=2)
+    for indices in sampler:  # without an index: the three classes there are
+        drawn = source.dataset.labels[indices].view(3, 3)
+        assert (drawn == drawn[:, :1]).all() and len(drawn[:, 0].unique()) == 3
+    asked = []
+
+    class Index:
+        def draw(self, clusters, per_cluster):
+            asked.append((clusters, per_cluster))
+            return torch.arange(12) + len(asked), torch.zeros(4, dtype=torch.int64)
+
+    sampler.index = Index()
+    assert list(sampler) == [list(range(1, 13)), list(range(2, 14))] and asked == [(4, 3)] * 2
+    with pytest.raises(ValueError, match=r"clusters=1 of 3 class\(es\); an impostor needs two of both"):
+        ClusterBatchSampler(source, clusters=1, per_cluster=3, batches=2)
+    with pytest.raises(ValueError, match=r"clusters=2 of 1 class\(es\)"):
+        ClusterBatchSampler(sampler_of([9]), clusters=2, per_cluster=3, batches=2)
+    with pytest.raises(ValueError, match="'class00' has 4"):
+        ClusterBatchSampler(source, clusters=2, per_cluster=5, batches=2)
