@@ -2,7 +2,6 @@
 
 import os
 import stat
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -55,11 +54,9 @@ def _writable(folder: Path) -> bool:
 def _save(value: Any, path: Path) -> None:
     """Under its name only when it is whole: two processes may write at once, and one may be killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    os.close(handle)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         torch.save(value, part)
         os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    finally:
+        part.unlink(missing_ok=True)

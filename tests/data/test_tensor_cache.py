@@ -27,6 +27,8 @@ def test_a_value_is_made_once(source):
         value = cached("set", [source], make)
         assert value["images"].tolist() == list(range(5)) and value["names"] == ["a", "b"]
     assert len(made) == 1
+    (file,) = source.parent.glob("*.pt")
+    assert file.stat().st_mode == source.stat().st_mode  # who may read the data may read the cache
     cached("other", [source], make)
     assert len(made) == 2
     source.write_bytes(b"abcd")
