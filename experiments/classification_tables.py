@@ -14,6 +14,7 @@ from experiments.result_tables import Result, count, duration, markdown, table
 
 EPISODIC = re.compile(r"(\d+)-way (\d+)-shot accuracy")
 RULES = ("simple", "magnet", "repmet", "unsupervised")  # columns that come first, in this order
+TRAINED = ("train", "trainval", "background")  # splits that are trained on
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -48,18 +49,22 @@ def errors(results: Sequence[Result]) -> str:
     figures = {key: row for key, row in _figures(results).items() if not EPISODIC.fullmatch(key[3])}
     names = {key[3].removesuffix(" accuracy") for key in figures}
     rules = [rule for rule in RULES if rule in names] + sorted(names - set(RULES))
-    held_out = {key[:3]: None for key in figures if key[1] != "train"}
+    trained: dict[tuple[str, str], dict[str, Mapping]] = {}
+    held_out: dict[tuple[str, str, str], dict[str, Mapping]] = {}
+    for (dataset, split, method, metric), row in figures.items():
+        rule = metric.removesuffix(" accuracy")
+        if split in TRAINED:
+            trained.setdefault((dataset, method), {})[rule] = row
+        else:
+            held_out.setdefault((dataset, split, method), {})[rule] = row
     evaluated = {(dataset, method) for dataset, _, method in held_out}
-    trained_only = {key[:3]: None for key in figures if key[1] == "train" and (key[0], key[2]) not in evaluated}
+    for dataset, method in trained.keys() - evaluated:
+        held_out[dataset, "–", method] = {}
     body = []
-    for dataset, split, method in (*held_out, *trained_only):
-        pairs = []
-        for rule in rules:
-            train, other = (figures.get((dataset, s, method, f"{rule} accuracy")) for s in ("train", split))
-            pairs.append((train, None if split == "train" else other))
-        there = [row for pair in pairs for row in pair if row is not None]
-        cells = ["–" if pair == (None, None) else f"{_error(pair[0])} ({_error(pair[1])})" for pair in pairs]
-        body.append([dataset, "–" if split == "train" else split, method, *cells, _seeds(there)])
+    for (dataset, split, method), others in sorted(held_out.items()):
+        own = trained.get((dataset, method), {})
+        cells = [_pair(own.get(rule), others.get(rule)) for rule in rules]
+        body.append([dataset, split, method, *cells, _seeds([*own.values(), *others.values()])])
     return markdown(["data", "held out", "method", *(f"{rule}, train (held out)" for rule in rules), "seeds"], body, 3)
 
 
@@ -111,6 +116,10 @@ def _spelled(row: Mapping) -> str:
 
 def _accuracy(row: Mapping | None) -> str:
     return "–" if row is None else _interval(row["mean"], row["ci95"])
+
+
+def _pair(trained: Mapping | None, held_out: Mapping | None) -> str:
+    return "–" if trained is None and held_out is None else f"{_error(trained)} ({_error(held_out)})"
 
 
 def _error(row: Mapping | None) -> str:

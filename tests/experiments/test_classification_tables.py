@@ -76,6 +76,11 @@ def test_errors_of_training_and_held_out_images():
     ]
 
 
+def test_whatever_the_split_is_called_that_is_trained_on():
+    rows = [row("pets", split, "Magnet", "magnet", mean, None) for split, mean in (("trainval", 0.9), ("test", 0.5))]
+    assert "| pets | test | Magnet | 10.00 (50.00) | 1 |" in render("classification-errors", [result("a", *rows)])
+
+
 def test_a_method_measured_on_its_training_images_alone():
     text = render("classification-errors", [result("a", row("pets", "train", "Magnet", "magnet", 0.9, None))])
     assert "| pets | – | Magnet | 10.00 (–) | 1 |" in text
