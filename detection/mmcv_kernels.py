@@ -6,12 +6,17 @@ name in place; it has to run before the first `import mmcv.ops` or `import mmdet
 
 What the table has: RoIAlign (mean), RoIPool and NMS by `model_definitions.roi_layers`, and deformable convolution, with and
 without modulation, by `torchvision.ops.deform_conv2d`. Anything else raises NotImplementedError with the operator's name.
+`mmcv.ops.batched_nms` is no kernel but a function that shifts the classes apart, which rounds their coordinates, and calls
+NMS; the class-aware operator takes its place.
 
 mmcv's calling convention: the caller makes the result tensors and the kernel fills them.
 """
 
+import functools
+import importlib
 import importlib.util
 import sys
+from collections.abc import Callable, Mapping
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -134,6 +139,27 @@ def nms(boxes: Tensor, scores: Tensor, *, iou_threshold: float, offset: int) -> 
     return roi_layers.nms(boxes, scores, iou_threshold)
 
 
+def class_aware(original: Callable) -> Callable:
+    """mmcv's `batched_nms` by `roi_layers.batched_nms`; what that does not offer (soft NMS, rotated boxes) stays mmcv's."""
+
+    @functools.wraps(original)
+    def batched_nms(
+        boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Mapping | None, class_agnostic: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        options = dict(nms_cfg or {"type": None})
+        options.pop("split_thr", None)  # no need to split: memory grows with the boxes, not with their square
+        threshold = options.pop("iou_threshold", None)
+        known = options.pop("type", "nms") == "nms" and options.keys() <= {"class_agnostic", "max_num"}
+        if not known or boxes.size(-1) != 4 or threshold is None or options.get("class_agnostic", class_agnostic):
+            return original(boxes, scores, idxs, nms_cfg, class_agnostic)
+        keep = roi_layers.batched_nms(boxes, scores, idxs.long(), float(threshold))
+        if options.get("max_num", -1) > 0:
+            keep = keep[: options["max_num"]]
+        return torch.cat([boxes[keep], scores[keep, None]], dim=1), keep
+
+    return batched_nms
+
+
 def get_compiler_version() -> str:
     return "no mmcv kernels; RoI layers by " + roi_layers.backend()
 
@@ -206,4 +232,6 @@ def install() -> str:
     spec.loader.exec_module(module)
     sys.modules[NAME] = module
     sys.modules["mmcv"]._ext = module
+    operators, suppression = importlib.import_module("mmcv.ops"), importlib.import_module("mmcv.ops.nms")
+    operators.batched_nms = suppression.batched_nms = class_aware(suppression.batched_nms)
     return "csrc"

@@ -117,6 +117,35 @@ def test_nms_with_and_without_the_pixel_offset() -> None:
     assert kept.shape == (2, 5)
 
 
+@ours
+def test_batched_nms_tells_classes_apart_without_shifting_them() -> None:
+    """Shifted by 10^7 image widths, as mmcv does, float32 would put these boxes in one place."""
+    from mmdet.models.dense_heads import rpn_head
+
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [4.0, 0.0, 14.0, 10.0], [1.0, 0.0, 11.0, 10.0], [0.0, 0.0, 10.0, 10.0]])
+    scores, labels = torch.tensor([0.6, 0.9, 0.8, 0.7]), torch.tensor([10**7, 10**7, 10**7, 3])
+    for call in (ops.batched_nms, rpn_head.batched_nms):  # mmdet's heads have it too
+        kept, index = call(boxes, scores, labels, {"type": "nms", "iou_threshold": 0.5})
+        assert index.tolist() == [1, 3, 0]  # IoU of 1 and 2: 7/13, of 1 and 0: 3/7
+        assert torch.equal(kept, torch.cat([boxes, scores[:, None]], dim=1)[index])
+    limited = {"type": "nms", "iou_threshold": 0.5, "max_num": 2, "split_thr": 1}
+    assert ops.batched_nms(boxes, scores, labels, limited)[1].tolist() == [1, 3]
+
+
+@ours
+def test_batched_nms_leaves_the_rest_to_mmcv() -> None:
+    boxes, scores = BOXES[:, 1:], torch.tensor([0.2, 0.9, 0.5])
+    options = {"type": "nms", "iou_threshold": 0.05}
+    labels = torch.tensor([0, 1, 2])
+    assert len(ops.batched_nms(boxes, scores, labels, options)[1]) == 3
+    assert ops.batched_nms(boxes, scores, labels, options, class_agnostic=True)[1].tolist() == [1, 2]
+    assert ops.batched_nms(boxes, scores, labels, options | {"class_agnostic": True})[1].tolist() == [1, 2]
+    assert ops.batched_nms(boxes, scores, labels, options | {"score_threshold": 0.3})[1].tolist() == [1, 2]
+    assert ops.batched_nms(boxes, scores, labels, None)[1].tolist() == [1, 2, 0]
+    with pytest.raises(NotImplementedError, match="softnms"):
+        ops.batched_nms(boxes, scores, labels, {"type": "soft_nms", "iou_threshold": 0.5})
+
+
 def reference_deform_conv(x, offset, mask, layer, bias):
     import torchvision.ops as reference
 
