@@ -108,7 +108,7 @@ def train_command(
     except KeyboardInterrupt:
         print(f"\ninterrupted; go on with: python -m {tree}.train {args.experiment} --resume auto", file=sys.stderr)
         return 130
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
         if os.environ.get("REPMET_TRACEBACK"):
             traceback.print_exc()
         print(f"error: {_message(error)}", file=sys.stderr)

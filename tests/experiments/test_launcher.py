@@ -96,6 +96,15 @@ def test_errors_are_one_line(toy_yaml, write_yaml, tmp_path, capsys):
         assert "--amp needs a CUDA GPU" in failure(capsys, toy_yaml, *work, "--amp")
 
 
+def test_a_download_that_fails_is_one_line(toy_yaml, tmp_path, capsys, monkeypatch):
+    def prepare(cfg):
+        raise ConnectionError("could not fetch images.zip:\n  http://x: refused\nput the file there by hand")
+
+    monkeypatch.setattr("toy.experiment.prepare", prepare)
+    line = failure(capsys, toy_yaml, "--work-dir", tmp_path / "run")
+    assert "could not fetch images.zip: http://x: refused put the file" in line
+
+
 def test_an_error_in_a_data_worker_is_one_line(toy_yaml, tmp_path, capsys):
     options = ["train_dataloader.dataset.broken=img_3.jpg", "train_dataloader.num_workers=1"]
     line = failure(capsys, toy_yaml, "--work-dir", tmp_path / "run", "--cfg-options", *options)
