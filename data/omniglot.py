@@ -3,7 +3,8 @@
 B. Lake, R. Salakhutdinov, J. Tenenbaum: "Human-level concept learning through probabilistic program induction", Science
 2015. Two splits: Lake's `background` and `evaluation` alphabets, as they are published; and `train`, `val`, `test` of
 Vinyals et al. ("Matching Networks for One Shot Learning", 2016), where each character turned by 0, 90, 180 and 270 degrees
-makes four classes. Vinyals' lists of classes are the rule in `vinyals_split`.
+makes four classes. Vinyals' lists of classes are the rule in `vinyals_split`. His `train` has characters of Lake's
+evaluation alphabets; `lake_train` is what of it is of the background, to be tested by Lake's own task.
 
 The two zip files are read as they are, never unpacked; the images, scaled down, are kept in one cache file.
 """
@@ -42,6 +43,7 @@ SPLITS = {
     "test": ("test",),
     "background": ("background",),
     "evaluation": ("evaluation",),
+    "lake_train": ("train",),
 }
 _FOLDER = "omniglot-py"  # torchvision's, so that its own data set finds what we fetch
 _MEMBER = re.compile(r"(?:.*/)?images_\w+/([^/]+/character\d+)/\d+_(\d+)\.png")
@@ -53,7 +55,8 @@ def read(root: str | Path, split: str, *, size: int = 28) -> LabelledImages:
     Args:
         root: the folder of images_background.zip and images_evaluation.zip.
         split: `train`, `val`, `trainval` or `test` (Vinyals; classes `Alphabet/characterNN/rotRRR`, turned
-            counter-clockwise), `background` or `evaluation` (Lake; classes `Alphabet/characterNN`).
+            counter-clockwise), `lake_train` (of `train` the background's), `background` or `evaluation` (Lake; classes
+            `Alphabet/characterNN`).
         size: side in pixels, of 105.
 
     Returns:
@@ -74,6 +77,8 @@ def read(root: str | Path, split: str, *, size: int = 28) -> LabelledImages:
         chosen = [i for i, part in enumerate(lake) if part in parts]
         return _labelled(images[chosen], [names[i] for i in chosen])
     chosen = [i for i, name in enumerate(names) if vinyals_split(name) in parts]
+    if split == "lake_train":
+        chosen = [i for i in chosen if lake[i] == "background"]
     turned = [torch.rot90(images[chosen], turns, dims=(-2, -1)) for turns in range(len(ROTATIONS))]
     classes = [f"{names[i]}/rot{rotation:03d}" for i in chosen for rotation in ROTATIONS]
     return _labelled(torch.stack(turned, dim=1).flatten(0, 1), classes)  # (characters * 4, 20, size, size)

@@ -225,6 +225,9 @@ def test_the_published_counts(repmet_data):
     background, evaluation = (omniglot.read(repmet_data, part) for part in ("background", "evaluation"))
     assert (len(background.classes), len(evaluation.classes)) == (964, 659)
     assert set(background.classes) | set(evaluation.classes) == seen["trainval"] | seen["test"]
+    lake = omniglot.read(repmet_data, "lake_train")
+    assert (len(lake.classes), len(lake)) == (3168, 63_360)
+    assert {name.rpartition("/")[0] for name in lake.classes} == set(background.classes) - seen["val"]
 
 
 def test_real_drawings_are_where_their_names_say(repmet_data):
