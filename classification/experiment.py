@@ -31,6 +31,7 @@ SECTIONS = {
         "query": None,  # images of a class
         "episodes": None,  # how many of them at the test
         "seed": None,
+        "one_shot_runs": None,  # true: Lake's 20 runs on Omniglot too, for a network that was trained on lake_train
     },
     # What tables of results call data set, method and encoder; the method's own title unless it is given here.
     "report": {"dataset": None, "method": None, "encoder": None},
@@ -118,6 +119,11 @@ def prepare(cfg: Config) -> None:
             hook.closed = read_split(cfg, "val").classes == train.classes
             hook.dataset = image_set(cfg, "val", "test_pipeline")
             hook.protocol = dict(cfg.get("episodes") or {})
+    if arguments_of(cfg) != dict(cfg.data.get("arguments") or {}):
+        cfg.custom_hooks = [
+            *(cfg.get("custom_hooks") or []),
+            {"type": "SplitSeedHook", "seed": arguments_of(cfg)["seed"]},
+        ]
     if cfg.data.get("cache_features"):
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "FeatureHook"}]
     cfg.checkpoint_meta = {"method": cfg.model.type}

@@ -9,7 +9,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
 from classification.dataset import ImageSet
 from classification.embedding import unwrapped
@@ -47,27 +47,29 @@ class FeatureSet(ImageSet):
         """
         if self.features is not None:
             return
-        encoder = method.encoder
-        if any(p.requires_grad for p in encoder.parameters()):
+        if any(p.requires_grad for p in method.encoder.parameters()):
             raise ValueError("features are computed once where nothing changes them: set model.encoder.frozen")
-        path = CACHE / f"features_{self._digest(encoder)}.pt"
+        views = [False, True] if self.mirrored else [False]
+        self.features = torch.stack([self._view(method, mirror, batch_size) for mirror in views], dim=1)  # (n, V, f)
+
+    def _view(self, method: Method, mirror: bool, batch_size: int) -> Tensor:
+        """Features (n, f) of all images, or of their mirror images."""
+        path = CACHE / f"features_{self._digest(method.encoder, mirror)}.pt"
         if path.is_file():
-            self.features = torch.load(path, weights_only=True)
-            return
-        encoder.eval()
-        parts = [self._views(method, part.tolist()) for part in torch.arange(len(self)).split(batch_size)]
-        self.features = torch.cat(parts)  # (n, V, f)
+            return torch.load(path, weights_only=True)
+        method.encoder.eval()
+        parts = []
+        for part in torch.arange(len(self)).split(batch_size):
+            images = method.data_preprocessor(super().__getitems__(part.tolist()))["inputs"]
+            parts.append(method.encoder(images.flip(-1) if mirror else images).cpu())
+        found = torch.cat(parts)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda file: torch.save(self.features, file))
+        write_atomically(path, lambda file: torch.save(found, file))
+        return found
 
-    def _views(self, method: Method, indices: list[int]) -> Tensor:
-        batch = method.data_preprocessor(super().__getitems__(indices))["inputs"]
-        views = [batch, batch.flip(-1)] if self.mirrored else [batch]
-        return torch.stack([method.encoder(view).cpu() for view in views], dim=1)  # (B, V, f)
-
-    def _digest(self, encoder: torch.nn.Module) -> str:
+    def _digest(self, encoder: nn.Module, mirror: bool) -> str:
         """Of all that the features depend on."""
-        digest = hashlib.sha256(repr((encoder, self.transform, self.size, self.mirrored)).encode())
+        digest = hashlib.sha256(repr((encoder, self.transform, self.size, mirror)).encode())
         for tensor in encoder.state_dict().values():
             digest.update(tensor.cpu().numpy().tobytes())
         if self.images is not None:

@@ -1,4 +1,4 @@
-"""Hooks that look at the whole training set: Magnet's cluster index, and representatives that start from clusters."""
+"""Hooks on the training set: Magnet's cluster index, representatives that start from clusters, splits that stay."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def _generator(runner: Runner, step: int) -> torch.Generator:
 
 
 class _TrainingSetHook(Hook):
-    """What both hooks share.
+    """What the hooks that embed the whole training set share.
 
     Args:
         pipeline: the transforms of the test; the tree fills them in.
@@ -39,6 +39,25 @@ class _TrainingSetHook(Hook):
         """Embeddings (n, e) of the training set as the test sees it, and labels (n,)."""
         images = as_tested(runner.train_dataloader.dataset, self.pipeline)
         return embed_split(unwrapped(runner.model), images), images.labels
+
+
+@HOOKS.register_module()
+class SplitSeedHook(Hook):
+    """Refuses to resume a training whose splits were drawn by another seed: it would go on with images of the test.
+
+    Args:
+        seed: by which the splits of this run are drawn; the tree fills it in where they follow the training's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        own = checkpoint.get("meta", {}).get("seed", self.seed)
+        if runner._resume and own != self.seed:
+            raise ValueError(
+                f"the splits are drawn by the training's seed, it was {own} and is {self.seed} now: resume with --seed {own}"
+            )
 
 
 @HOOKS.register_module()

@@ -1,5 +1,6 @@
 """TensorBoard's embedding projector: the images of a split where training has put them, the representatives among them."""
 
+import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -55,14 +56,15 @@ class ProjectorHook(Hook):
             trained = runner.train_dataloader.dataset.classes
             labels += [[trained[c], f"representative {k}"] for c, k in zip(classes.tolist(), modes.tolist(), strict=True)]
             pictures.append(torch.ones(len(classes), *pictures[0].shape[1:]))  # white
-        backend.writer(runner.iter).add_embedding(
-            torch.cat(points),
-            labels,
-            torch.cat(pictures),
-            global_step=runner.iter,
-            tag="embedding",
-            metadata_header=["class", "kind"],
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # it leaves the sprite's last cells as memory was
+            backend.writer(runner.iter).add_embedding(
+                torch.cat(points),
+                labels,
+                torch.cat(pictures),
+                global_step=runner.iter,
+                tag="embedding",
+                metadata_header=["class", "kind"],
+            )
 
     def _split(self, runner: Runner) -> ImageSet:
         for hook in runner.hooks:

@@ -125,6 +125,14 @@ def test_nearest_class_mean_is_the_mean(experiment, tmp_path):
     assert torch.equal(runner.model.predict(embeddings), nearest)
 
 
+def test_a_resume_keeps_to_the_splits_of_its_seed(experiment, tmp_path, capsys):
+    path, work = experiment(CLOSED), ("--work-dir", tmp_path / "run")
+    assert train(path, *work, "--seed", 3, "--cfg-options", "train_cfg.max_epochs=1") == 0
+    said = failure(capsys, path, *work, "--resume", "auto")
+    assert "it was 3 and is 0 now: resume with --seed 3" in said
+    assert train(path, *work, "--resume", "auto", "--seed", 3) == 0
+
+
 FROZEN = """
 model: {encoder: {frozen: true}}
 data: {cache_features: true}
@@ -151,11 +159,11 @@ def test_cached_features_are_those_of_the_images(experiment, tmp_path, monkeypat
     assert torch.equal(images.plain().__getitems__([7] * 9)["inputs"], images.features[[7] * 9, 0])
     # a second run reads them, and another network does not
     kept = sorted((tmp_path / "cache").iterdir())
-    assert len(kept) == 2  # training and validation
+    assert len(kept) == 3  # training, its mirror images, and validation
     assert main([str(path), "--work-dir", str(tmp_path / "b")]) == 0
     assert sorted((tmp_path / "cache").iterdir()) == kept
     assert main([str(path), "--work-dir", str(tmp_path / "c"), "--seed", "1"]) == 0
-    assert len(list((tmp_path / "cache").iterdir())) == 4
+    assert len(list((tmp_path / "cache").iterdir())) == 6
 
 
 @pytest.mark.parametrize(
