@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,19 +44,20 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+def write_experiment(folder: Path, text: str = PROTONET, name: str = "own.yaml", over: str = "") -> Path:
+    """Writes an experiment, Prototypical Networks on glyphs unless `text` is another; `over` inherits it."""
+    path = folder / name
+    path.write_text(text.format(runtime=os.path.relpath(EXPERIMENTS / "_base_" / "runtime.yaml", folder)))
+    if over:
+        (folder / "base.yaml").write_text(path.read_text())
+        path.write_text("_base_: base.yaml\n" + over)
+    return path
+
+
 @pytest.fixture
 def experiment(tmp_path: Path) -> Callable[..., Path]:
-    """Writes an experiment, Prototypical Networks on glyphs unless `text` is another; a text below inherits it."""
-
-    def write(text: str = PROTONET, name: str = "own.yaml", over: str = "") -> Path:
-        path = tmp_path / name
-        path.write_text(text.format(runtime=os.path.relpath(EXPERIMENTS / "_base_" / "runtime.yaml", tmp_path)))
-        if over:
-            (tmp_path / "base.yaml").write_text(path.read_text())
-            path.write_text("_base_: base.yaml\n" + over)
-        return path
-
-    return write
+    """`write_experiment` into the test's own folder."""
+    return partial(write_experiment, tmp_path)
 
 
 CLOSED = """

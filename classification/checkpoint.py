@@ -1,0 +1,101 @@
+"""From an experiment and a checkpoint to the trained method: file, run folder or address, checked against each other."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from classification.experiment import read_split, size_model
+from classification.methods.base import Method
+from experiments.checkpoints import check_weights, fetch, latest_checkpoint, load_checkpoint
+from experiments.config import parse_experiment
+
+BEST = "best.pth"
+
+
+@dataclass
+class Trained:
+    """A method with its weights, in evaluation mode.
+
+    cfg: the experiment, with the model sized and the training's own seed and splits. name: of the checkpoint. seed: of the
+    training; None where the checkpoint does not say. training: what it says of its training.
+    """
+
+    cfg: Config
+    method: Method
+    name: str
+    seed: int | None = None
+    training: dict[str, Any] | None = field(default=None)
+
+
+def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
+    """Builds the experiment's method with a checkpoint's weights.
+
+    The model, and splits that are drawn by seed, are those of the training, whatever the experiment says, so that no image
+    that was trained on is tested on; pretrained weights of the encoder need not be there.
+
+    Args:
+        cfg: the experiment, not prepared; it is left as it is.
+        checkpoint: a file; a run folder, of which the best is taken, else the last; or an address (http, https).
+
+    Raises:
+        FileNotFoundError, ConnectionError: it is not there.
+        ValueError: it is no checkpoint, of another method, or of other sizes.
+    """
+    name, content = _read(checkpoint)
+    meta = content.get("meta") if isinstance(content.get("meta"), Mapping) else {}
+    experiment = meta.get("experiment") or {}
+    cfg = copy.deepcopy(cfg)
+    if cfg.get("model") is None:
+        raise ValueError("the experiment has no section `model`")
+    trained = experiment.get("method", cfg.model.type)
+    if trained != cfg.model.type:
+        raise ValueError(
+            f"{name}: holds a {trained}, and the experiment is of a {cfg.model.type}; evaluate it by the experiment that it "
+            "was trained by"
+        )
+    if "yaml" in experiment:
+        _take_over(cfg, parse_experiment(experiment["yaml"], f"the experiment in {name}"))
+    if "weights" in cfg.model.encoder:
+        cfg.model.encoder.weights = None
+        cfg.model.encoder.pop("fresh", None)
+    size_model(cfg, read_split(cfg, "train"))
+    method = MODELS.build(cfg.model)
+    state = content.get("state_dict", content)
+    check_weights(method, state, name)
+    method.load_state_dict(state)
+    method.to("cuda" if torch.cuda.is_available() else "cpu")
+    return Trained(cfg, method.eval(), name, meta.get("seed"), _training(checkpoint, meta))
+
+
+def _read(checkpoint: str | Path) -> tuple[str, dict]:
+    if str(checkpoint).startswith(("http://", "https://")):
+        return str(checkpoint), fetch(str(checkpoint))
+    path = Path(checkpoint)
+    if path.is_dir():
+        found = path / BEST if (path / BEST).is_file() else latest_checkpoint(path)
+        if found is None:
+            raise FileNotFoundError(f"{path}: a run folder without a checkpoint; train first, or name a file")
+        path = found
+    return str(path), load_checkpoint(path)
+
+
+def _take_over(cfg: Config, own: Config) -> None:
+    """The model of a training; and its seed and splits, where it was on the same source."""
+    cfg.model = own.model
+    if own.get("data") and cfg.get("data") and own.data.get("source") == cfg.data.get("source"):
+        cfg.data.arguments = own.data.get("arguments")
+        cfg.randomness = own.get("randomness") or {}
+
+
+def _training(checkpoint: str | Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of the whole training: of a run folder's last checkpoint, for the best one was written on the way."""
+    last = latest_checkpoint(checkpoint) if Path(checkpoint).is_dir() else None
+    if last is not None:
+        meta = load_checkpoint(last).get("meta") or meta
+    return dict(meta["training"]) if meta.get("training") else None

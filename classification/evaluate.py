@@ -1,0 +1,140 @@
+"""Evaluate a classifier or an embedding: whole sets where it knows the classes, episodes where it does not.
+
+    python -m classification.evaluate experiments/classification/protonets_1_5.yaml work_dirs/protonets_1_5
+    python -m classification.evaluate EXPERIMENT.yaml CHECKPOINT --episodes 10000 --way 20 --shot 1 5 --query 15 --seed 9001
+    python -m classification.evaluate EXPERIMENT.yaml CHECKPOINT --against OTHER_CHECKPOINT
+    python -m classification.evaluate EXPERIMENT.yaml CHECKPOINT --out pictures_of_it
+
+Every image goes through the network once; the episodes are arithmetic on the embeddings. Prints a table and writes
+`metrics.json` into the run folder; with `--out` into that folder, and beside it a page of pictures, `index.html`.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from classification.checkpoint import load_trained
+from classification.evaluation import Evaluation, compare, evaluate
+from classification.report import comparison_table, table, write_metrics
+from experiments.allocator import keep_freed_memory
+from experiments.config import load_experiment
+from experiments.provenance import git_revision, machine, versions
+
+
+def run(
+    cfg: Config, checkpoint: str, out: Path, *, part: str = "test", against: str | None = None, pictures: bool = False
+) -> dict[str, Any]:
+    """Runs the whole evaluation and returns what it wrote as `metrics.json`.
+
+    Args:
+        cfg: the experiment, not prepared.
+        checkpoint: a file, a run folder or an address.
+        out: the folder to write to.
+        part: "test" or "val".
+        against: another checkpoint of the experiment, to be compared with on the same episodes.
+        pictures: write the page of pictures too.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError: the data, the episodes or a checkpoint are not what the experiment
+            says.
+    """
+    start = time.monotonic()
+    trained = load_trained(cfg, checkpoint)
+    other = load_trained(cfg, against) if against else None
+    result = evaluate(trained, part)
+    paired = compare(result, other) if other else []
+    metrics = {
+        "experiment": Path(cfg.filename).stem,
+        "checkpoint": trained.name,
+        "seed": trained.seed,
+        "git": git_revision(),
+        "versions": versions(),
+        "machine": machine(),
+        "seconds": round(time.monotonic() - start, 1),
+        "training": trained.training,
+        "results": result.rows,
+        "episodes": _protocols(result),
+        "paired": paired,
+    }
+    print(table(result.rows))
+    if paired:
+        print("\n" + comparison_table(paired, trained.name))
+    written = write_metrics(metrics, out)
+    print(f"\nwritten: {written}")
+    if pictures:
+        from classification.page import write_page  # imports matplotlib
+
+        print(f"look at {write_page(result, out)}")
+    return metrics
+
+
+def _protocols(result: Evaluation) -> list[dict[str, Any]]:
+    seed = (result.trained.cfg.get("episodes") or {}).get("seed")
+    return [
+        {
+            "metric": metric,
+            "way": e.way,
+            "shot": e.shot,
+            "query": e.queries,
+            "episodes": len(e),
+            "seed": seed,
+            "hash": e.hash,
+        }
+        for metric, e in result.episodes.items()
+    ]
+
+
+def _options(args: argparse.Namespace) -> list[str]:
+    """The command line as changes of the experiment."""
+    wanted = {
+        "data.root": args.data,
+        "episodes.way": args.way,
+        "episodes.shot": args.shot,
+        "episodes.query": args.query,
+        "episodes.seed": args.seed,
+        "episodes.episodes": args.episodes,
+    }
+    return list(args.cfg_options) + [f"{key}={value}" for key, value in wanted.items() if value is not None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    keep_freed_memory()
+    parser = argparse.ArgumentParser(
+        prog="python -m classification.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT.yaml")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, a run folder for its best one, or an address")
+    parser.add_argument("--data", metavar="DIR", help="folder of the images, in the place of the experiment's data.root")
+    parser.add_argument("--episodes", type=int, metavar="N", help="how many to draw")
+    parser.add_argument("--way", type=int, metavar="N", help="classes of an episode")
+    parser.add_argument(
+        "--shot", type=int, nargs="+", metavar="K", help="support images of a class; several give a row each"
+    )
+    parser.add_argument("--query", type=int, metavar="Q", help="query images of a class")
+    parser.add_argument("--seed", type=int, help="of the episodes")
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="which of the experiment's splits")
+    parser.add_argument("--against", metavar="CHECKPOINT", help="another checkpoint, compared on the same episodes")
+    parser.add_argument(
+        "--out", metavar="DIR", help="where to write, with pictures (default: work_dirs/<experiment>, without)"
+    )
+    parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
+    args = parser.parse_args(argv)
+    try:
+        cfg = load_experiment(args.experiment, _options(args))
+        if cfg.tree != "classification":
+            raise ValueError(f"{args.experiment}: an experiment of the {cfg.tree} tree; run python -m {cfg.tree}.evaluate")
+        out = Path(args.out) if args.out else Path("work_dirs") / Path(args.experiment).stem
+        run(cfg, args.checkpoint, out, part=args.split, against=args.against, pictures=args.out is not None)
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

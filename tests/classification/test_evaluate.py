@@ -1,0 +1,226 @@
+"""The evaluate command: figures against independent ones, the splits of the training, comparison, pictures, bad input."""
+
+import http.server
+import json
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from classification.checkpoint import load_trained
+from classification.evaluate import main, run
+from classification.evaluation import evaluate
+from classification.experiment import read_split
+from classification.page import confusion, decisions
+from classification.pictures import most_confused
+from experiments.checkpoints import load_checkpoint
+from experiments.config import load_experiment
+from tests.classification.conftest import CLOSED, MAGNET, SOFTMAX, write_experiment
+from tests.classification.test_train import train
+
+
+def command(*argv: object) -> int:
+    return main([str(a) for a in argv])
+
+
+def measured(path: Path, checkpoint: Path | str, out: Path, **arguments: Any) -> dict:
+    """Without the pictures, which take longer than all else; what was written is what was returned."""
+    returned = run(load_experiment(path), str(checkpoint), out, **arguments)
+    assert json.loads((out / "metrics.json").read_text()) == returned and not (out / "index.html").exists()
+    return returned
+
+
+def failure(capsys: pytest.CaptureFixture, *argv: object) -> str:
+    capsys.readouterr()
+    assert command(*argv) == 2
+    lines = capsys.readouterr().err.strip().split("\n")
+    assert lines[-1].startswith("error: ") and "Traceback" not in "\n".join(lines)
+    return lines[-1]
+
+
+def accuracy(embeddings: torch.Tensor, support: torch.Tensor, query: torch.Tensor) -> float:
+    """One episode in NumPy: support (way, shot), query (way, Q) as indices."""
+    x = embeddings.double().numpy()
+    means = np.stack([x[row].mean(0) for row in support.long().numpy()])
+    right = [
+        np.square(means - x[i]).sum(1).argmin() == c for c, row in enumerate(query.long().numpy()) for i in row.tolist()
+    ]
+    return float(np.mean(right))
+
+
+@pytest.fixture(scope="module")
+def protonet(tmp_path_factory) -> tuple[Path, Path]:
+    """An experiment and the run folder of its training, two epochs of Prototypical Networks."""
+    folder = tmp_path_factory.mktemp("protonet")
+    path = write_experiment(folder)
+    assert train(path, "--work-dir", folder / "run", "--cfg-options", "train_cfg.max_epochs=2") == 0
+    return path, folder / "run"
+
+
+def test_episodes(protonet, tmp_path, capsys):
+    path, folder = protonet
+    found = measured(path, folder, tmp_path / "a")
+    printed = capsys.readouterr().out
+    assert [row["metric"] for row in found["results"]] == ["5-way 1-shot accuracy", "5-way 3-shot accuracy"]
+    for row in found["results"]:
+        assert (row["dataset"], row["split"], row["method"]) == ("glyph_characters", "test", "Prototypical Networks")
+        assert (row["n"], row["seeds"]) == (50, [0])
+        assert f"{100 * row['mean']:.2f} ± {100 * row['ci95']:.2f}" in printed
+    assert found["training"]["epochs"] == 2 and found["training"]["losses"] and found["checkpoint"].endswith("best.pth")
+
+    trained = load_trained(load_experiment(path), folder)
+    result = evaluate(trained)
+    for row, (metric, episodes) in zip(found["results"], result.episodes.items(), strict=True):
+        mine = [accuracy(result.embeddings, s, q) for s, q in zip(episodes.support, episodes.query, strict=True)]
+        assert row["mean"] == pytest.approx(np.mean(mine))
+        assert row["ci95"] == pytest.approx(1.96 * np.std(mine, ddof=1) / np.sqrt(50))
+        assert {"hash": episodes.hash, "metric": metric}.items() <= next(
+            e for e in found["episodes"] if e["metric"] == metric
+        ).items()
+        episodes.check(result.images.labels)
+
+
+def test_the_command_line_changes_the_episodes(protonet, tmp_path, monkeypatch):
+    path, folder = protonet
+    monkeypatch.chdir(tmp_path)  # without --out it writes into work_dirs/
+    options = ("--episodes", 20, "--way", 4, "--shot", 2, "--query", 3, "--split", "val")
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        assert command(path, folder, *options, "--seed", seed) == 0
+        assert not (tmp_path / "work_dirs" / "own" / "index.html").exists()
+        (tmp_path / "work_dirs" / "own" / "metrics.json").rename(tmp_path / f"{name}.json")
+    a, b, c = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "abc")
+    assert a["results"] == b["results"] and a["episodes"] == b["episodes"] != c["episodes"]
+    (row,) = a["results"]
+    assert (row["metric"], row["split"], row["n"]) == ("4-way 2-shot accuracy", "val", 20)
+
+
+def test_comparison_on_the_same_episodes(protonet, tmp_path, capsys):
+    path, folder = protonet
+    found = measured(path, folder / "epoch_2.pth", tmp_path / "a", against=str(folder / "epoch_1.pth"))
+    printed = capsys.readouterr().out
+    first, second = (evaluate(load_trained(load_experiment(path), folder / f"epoch_{e}.pth")) for e in (2, 1))
+    assert len(found["paired"]) == 2
+    for row in found["paired"]:
+        difference = (first.accuracies[row["metric"]] - second.accuracies[row["metric"]]).numpy()
+        assert row["mean"] == pytest.approx(difference.mean())
+        assert row["ci95"] == pytest.approx(1.96 * difference.std(ddof=1) / np.sqrt(50))
+        assert row["episodes"] == first.episodes[row["metric"]].hash and row["against"].endswith("epoch_1.pth")
+        assert f"{100 * row['mean']:+.2f} ± " in printed
+
+
+def test_whole_sets_by_every_rule_on_the_splits_of_the_training(experiment, tmp_path):
+    path = experiment(CLOSED)
+    assert train(path, "--work-dir", tmp_path / "run", "--seed", 3) == 0
+    found = measured(path, tmp_path / "run", tmp_path / "a")  # the experiment says nothing of the seed
+    rows = {(row["split"], row["metric"]): row for row in found["results"]}
+    rules = ("simple", "magnet", "repmet", "unsupervised")
+    assert rows.keys() == {(split, f"{rule} accuracy") for split in ("train", "test") for rule in rules}
+    assert rows["train", "simple accuracy"]["n"] == 120 and rows["test", "simple accuracy"]["n"] == 60
+    assert all(row["seeds"] == [3] and row["method"] == "RepMet, CVPR" for row in rows.values())
+    row = rows["test", "simple accuracy"]
+    p = row["mean"]
+    assert 0.2 < p < 1 and row["ci95"] == pytest.approx(1.96 * np.sqrt(p * (1 - p) / 59))
+
+    trained = load_trained(load_experiment(path), tmp_path / "run")
+    result = evaluate(trained)
+    seed3 = load_experiment(path, {"data.arguments.seed": 3})
+    assert torch.equal(result.images.images, read_split(seed3, "test").images)
+    assert not torch.equal(result.images.images, read_split(load_experiment(path), "test").images)
+    points = trained.method.representatives.points.detach()  # (10, 2, e)
+    d2 = torch.cdist(result.embeddings, points.flatten(0, 1)).square()
+    assert p == pytest.approx((d2.argmin(1) // 2 == result.images.labels).double().mean().item())
+    w = torch.exp(-2 * d2.double()).unflatten(1, (10, 2)).sum(-1)
+    assert rows["test", "repmet accuracy"]["mean"] == pytest.approx((w.argmax(1) == result.images.labels).double().mean())
+
+
+@pytest.mark.parametrize(("over", "more"), [(MAGNET, set()), (SOFTMAX, {"classifier accuracy"})])
+def test_other_methods(experiment, tmp_path, over, more):
+    path = experiment(CLOSED, over=over)
+    assert train(path, "--work-dir", tmp_path / "run") == 0
+    found = measured(path, tmp_path / "run", tmp_path / "a")
+    rows = {row["metric"]: row["mean"] for row in found["results"] if row["split"] == "test"}
+    assert rows.keys() == {f"{rule} accuracy" for rule in ("simple", "magnet", "repmet", "unsupervised")} | more
+    assert all(mean > 0.15 for mean in rows.values())
+
+
+def test_the_page(protonet, experiment, tmp_path):
+    path, folder = protonet
+    assert command(path, folder, "--out", tmp_path / "a") == 0
+    closed = experiment(CLOSED, name="closed.yaml")
+    assert train(closed, "--work-dir", tmp_path / "closed", "--cfg-options", "train_cfg.max_epochs=1") == 0
+    assert command(closed, tmp_path / "closed", "--out", tmp_path / "b") == 0
+    for out, names in (
+        (tmp_path / "a", {"embedding", "confusion", "pairs", "episode", "episode_worst"}),
+        (tmp_path / "b", {"embedding", "confusion", "pairs"}),
+    ):
+        page = (out / "index.html").read_text()
+        assert {p.stem for p in out.glob("*.png")} == names
+        for name in names:
+            assert f'src="{name}.png"' in page
+            picture = np.asarray(Image.open(out / f"{name}.png").convert("RGB"))
+            assert min(picture.shape[:2]) > 200 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+        assert "%" in page and "accuracy" in page
+
+
+def test_confusion_counts_every_decision(protonet):
+    path, folder = protonet
+    result = evaluate(load_trained(load_experiment(path), folder))
+    true, found, indices = decisions(result)
+    metric = "5-way 1-shot accuracy"
+    assert len(true) == 50 * 5 * 4 and torch.equal(result.images.labels[indices], true)
+    assert (true == found).double().mean().item() == pytest.approx(result.accuracies[metric].mean().item())
+    counts = confusion(true, found, 12)
+    loop = torch.zeros(12, 12, dtype=torch.long)
+    for a, b in zip(true.tolist(), found.tolist(), strict=True):
+        loop[a, b] += 1
+    assert torch.equal(counts, loop)
+    pairs = most_confused(counts, 3)
+    errors = sorted((int(loop[a, b]) for a in range(12) for b in range(12) if a != b), reverse=True)
+    assert [n for _, _, n in pairs] == errors[:3] and all(loop[a, b] == n and a != b for a, b, n in pairs)
+    assert most_confused(torch.eye(3).long(), 5) == []
+
+
+def test_a_checkpoint_by_its_address(protonet, tmp_path, monkeypatch):
+    path, folder = protonet
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}/best.pth"
+        a = measured(path, address, tmp_path / "a")
+    finally:
+        server.shutdown()
+        server.server_close()
+    b = measured(path, folder / "best.pth", tmp_path / "b")
+    assert a["results"] == b["results"] and a["checkpoint"] == address
+
+
+def test_what_is_refused(protonet, experiment, tmp_path, capsys):
+    path, folder = protonet
+    closed = experiment(CLOSED, name="closed.yaml")
+    best = folder / "best.pth"
+    assert "best.pth: holds a ProtoNet, and the experiment is of a RepMet" in failure(capsys, closed, best)
+    assert "13-way episodes need 13 classes, the set has 12" in failure(capsys, path, best, "--way", 13)
+    assert "fewer than 6 support + 4 query images" in failure(capsys, path, best, "--shot", 6)
+    assert "no such checkpoint" in failure(capsys, path, tmp_path / "none.pth")
+    assert "a run folder without a checkpoint" in failure(capsys, path, tmp_path)
+    assert "none.yaml: no such experiment file" in failure(capsys, tmp_path / "none.yaml", best)
+    assert "cannot be downloaded" in failure(capsys, path, "http://127.0.0.1:9/best.pth")
+    text = best.read_bytes()
+    (tmp_path / "cut.pth").write_bytes(text[: len(text) // 2])
+    assert "cut.pth: damaged" in failure(capsys, path, tmp_path / "cut.pth")
+    bare = {"state_dict": load_checkpoint(best)["state_dict"]}
+    torch.save(bare, tmp_path / "bare.pth")
+    assert measured(path, tmp_path / "bare.pth", tmp_path / "a")["results"]  # weights alone are enough
+    wide = ("--cfg-options", "model.encoder.width=16")
+    assert "belongs to another experiment" in failure(capsys, path, tmp_path / "bare.pth", *wide)
+    assert train(closed, "--work-dir", tmp_path / "b", "--cfg-options", "train_cfg.max_epochs=1") == 0
+    assert "a paired comparison is over episodes" in failure(capsys, closed, tmp_path / "b", "--against", tmp_path / "b")
+    none = ("--cfg-options", "episodes=null")
+    assert "nothing to evaluate" in failure(capsys, path, best, *none)
