@@ -23,9 +23,17 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_default_scope() -> Iterator[None]:
+    """A Runner makes its experiment's scope the process's own: what one file leaves, the next must not look names up in."""
+    DefaultScope._instance_dict.clear()
+    yield
+    DefaultScope._instance_dict.clear()
+
+
 @pytest.fixture(autouse=True)
 def _default_scope() -> Iterator[None]:
-    """A Runner makes its experiment's scope the process's own: what one test leaves, the next must not look names up in."""
+    """Nor one test what another of its file leaves."""
     kept = dict(DefaultScope._instance_dict)
     yield
     DefaultScope._instance_dict.clear()

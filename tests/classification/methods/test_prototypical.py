@@ -40,5 +40,5 @@ def test_it_takes_way_and_shot_from_its_batches():
 
 
 def test_it_has_no_classes_of_its_own():
-    with pytest.raises(ValueError, match="support of an episode"):
+    with pytest.raises(ValueError, match="by given examples"):
         method(2, 1)(torch.zeros(2, 1, 16, 16), mode="predict")
