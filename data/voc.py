@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from data.voc_annotation import ImageRecord, check_image, read_annotation
+from data.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
 
 __all__ = ["NOVEL_SPLITS", "VOC_CLASSES", "ImageRecord", "read_class_list", "read_image_set"]
 
@@ -71,11 +71,8 @@ def read_image_set(
                 problems += [problem] if problem else []
                 records.append(record)
     if not problems and classes is not None:
-        problems += _absent(classes, records)
-    if problems:
-        more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        listed = "\n  ".join(problems[:_SHOWN])
-        raise ValueError(f"{root}, image set {image_set}: {len(problems)} problem(s)\n  {listed}{more}")
+        problems += absent_classes(classes, records)
+    raise_problems(f"{root}, image set {image_set}", problems)
     return records
 
 
@@ -147,7 +144,7 @@ def _image_ids(folder: Path, name: str) -> list[str]:
     return ids
 
 
-def _absent(classes: Sequence[str], records: Sequence[ImageRecord]) -> list[str]:
+def absent_classes(classes: Sequence[str], records: Sequence[ImageRecord]) -> list[str]:
     """One sentence for each class that no record holds, with the name that may have been meant."""
     there = sorted({name for record in records for name in record.names})
     problems = []

@@ -6,6 +6,7 @@ Problems are returned as sentences instead of being raised, so that the reader o
 import math
 import os
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image
 # A box may stick out of its image by this many pixels (annotation tools round, and count from 0 or from 1): it is clipped.
 TOLERANCE = 2.0
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SHOWN = 10
 _END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 
@@ -56,12 +58,9 @@ def read_annotation(xml_path: Path, image_path: Path) -> tuple[ImageRecord | Non
             problems.append(f"{who} has no <name>; give it a class or delete it")
         elif not all(map(math.isfinite, corners)):
             problems.append(f"{who} lacks a number in <bndbox>; it takes {', '.join(_CORNERS)}")
-        elif min(x1, y1) <= -TOLERANCE or x2 >= width + TOLERANCE or y2 >= height + TOLERANCE:
+        elif problem := box_problem((x1, y1, x2, y2), width, height):
             shown = ", ".join(f"{corner:g}" for corner in corners)
-            problems.append(f"{who}: box ({shown}) lies outside the image of {width:g}x{height:g}; correct or delete it")
-        elif min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
-            shown = ", ".join(f"{corner:g}" for corner in corners)
-            problems.append(f"{who}: box ({shown}) has no area; correct or delete it")
+            problems.append(f"{who}: box ({shown}) {problem}; correct or delete it")
         else:
             names.append(name)
             boxes.append((max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)))
@@ -80,6 +79,36 @@ def read_annotation(xml_path: Path, image_path: Path) -> tuple[ImageRecord | Non
     return record, []
 
 
+def box_problem(box: Sequence[float], width: float, height: float) -> str | None:
+    """What is wrong with a box x1, y1, x2, y2 in pixels from 0, as the end of a sentence, or None."""
+    x1, y1, x2, y2 = box
+    if min(x1, y1) <= -TOLERANCE or x2 >= width + TOLERANCE or y2 >= height + TOLERANCE:
+        return f"lies outside the image of {width:g}x{height:g}"
+    if min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
+        return "has no area"
+    return None
+
+
+def raise_problems(where: object, problems: Sequence[str]) -> None:
+    """Raises one ValueError with the first problems of a set of annotations, if there are any."""
+    if problems:
+        more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise ValueError(f"{where}: {len(problems)} problem(s)\n  " + "\n  ".join(problems[:_SHOWN]) + more)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels as viewers and OpenCV show the picture: turned where a camera was held on its side.
+
+    Raises:
+        OSError: the file cannot be read as an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return _shown_size(image)
+    except (SyntaxError, Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from None
+
+
 def check_image(record: ImageRecord, *, decode: bool = False) -> str | None:
     """What is wrong with the picture of a record, or None.
 
@@ -89,10 +118,7 @@ def check_image(record: ImageRecord, *, decode: bool = False) -> str | None:
     path = record.path
     try:
         with Image.open(path) as image:
-            kind = image.format
-            # A camera held on its side: viewers and OpenCV turn the picture. (Asking a PNG would decode all of it.)
-            turned = kind == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            size = image.size[::-1] if turned else image.size
+            kind, size = image.format, _shown_size(image)
             if decode:
                 image.load()
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -108,6 +134,12 @@ def check_image(record: ImageRecord, *, decode: bool = False) -> str | None:
             if _END_MARKERS[kind] not in file.read():
                 return f"{path}: the file is truncated (no {kind} end marker); fetch it again"
     return None
+
+
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    """The size as viewers and OpenCV show it: a camera may have been held on its side. (Asking a PNG would decode it.)"""
+    turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return image.size[::-1] if turned else image.size
 
 
 def _number(text: str | None) -> float:
