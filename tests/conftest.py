@@ -1,12 +1,12 @@
 """Fixtures that more than one folder of tests uses."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 
 
 @pytest.fixture(scope="session")
@@ -26,15 +26,21 @@ def _seed() -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _no_default_scope() -> Iterator[None]:
     """A Runner makes its experiment's scope the process's own: what one file leaves, the next must not look names up in."""
-    DefaultScope._instance_dict.clear()
+    _scopes().clear()
     yield
-    DefaultScope._instance_dict.clear()
+    _scopes().clear()
 
 
 @pytest.fixture(autouse=True)
 def _default_scope() -> Iterator[None]:
     """Nor one test what another of its file leaves."""
-    kept = dict(DefaultScope._instance_dict)
+    kept = dict(_scopes())
     yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(kept)
+    _scopes().clear()
+    _scopes().update(kept)
+
+
+def _scopes() -> dict:
+    """mmengine's default scopes; csrc is tested where there is no mmengine."""
+    registry = sys.modules.get("mmengine.registry")
+    return {} if registry is None else registry.DefaultScope._instance_dict
