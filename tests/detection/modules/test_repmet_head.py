@@ -433,16 +433,17 @@ def test_an_embedding_of_the_averaged_region(convs, channels):
     assert head.fc_reg.in_features == 16
 
 
-def test_convolutions_that_pool():
-    head = small_head(num_convs=2, conv_channels=6, num_fcs=0, roi_feat_size=12, pool_convs=True).eval()
-    x = torch.randn(5, 4, 12, 12)
+@pytest.mark.parametrize("side", [12, 7])
+def test_convolutions_that_halve(side):
+    head = small_head(num_convs=2, conv_channels=6, num_fcs=0, roi_feat_size=side, strided_convs=1).eval()
+    x = torch.randn(5, 4, side, side)
     features, _ = head.roi_features(x)
-    for block, side in zip(head.convs, (6, 3), strict=True):
-        for layer in block:
-            x = x if isinstance(layer, torch.nn.MaxPool2d) else layer(x)
-        x = x.reshape(5, 6, side, 2, side, 2).amax((3, 5))  # (5, 6, side, side)
+    for block, stride in zip(head.convs, (2, 1), strict=True):
+        convolution, norm = block[:2]
+        x = F.conv2d(x, convolution.weight, padding=1)[..., ::stride, ::stride]
+        x = norm(x).clamp_min(0)
     torch.testing.assert_close(features, x.flatten(1))
-    assert head.fc_embed.in_features == head.fc_reg.in_features == 6 * 3 * 3
+    assert head.fc_embed.in_features == head.fc_reg.in_features == 6 * ((side + 1) // 2) ** 2
 
 
 def test_where_the_parts_of_a_region_lie_moves_boxes_and_leaves_an_averaged_embedding():
