@@ -4,11 +4,13 @@ import numpy as np
 import torch
 from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
+from mmengine.dist import all_gather_object
 from mmengine.registry import DefaultScope
 
 from detection.dataset import DevkitDataset, batches_of_one_size
 from detection.detector import Detector
 from detection.metrics import base_metrics
+from detection.processes import my_share
 
 
 def base_class_map(detector: Detector, *, batch_size: int = 8) -> dict | None:
@@ -31,18 +33,22 @@ def base_class_map(detector: Detector, *, batch_size: int = 8) -> dict | None:
             }
         )
     label = {name: i for i, name in enumerate(data.base_classes)}
-    found, truth = [], []
-    for images in batches_of_one_size(dataset.records, batch_size):
+    found, truth = {}, {}  # by image: several processes share the images
+    for images in my_share(list(batches_of_one_size(dataset.records, batch_size))):
         with torch.inference_mode():
             samples = detector.model.test_step(pseudo_collate([dataset[i] for i in images]))
         for i, sample in zip(images, samples, strict=True):
             p = sample.pred_instances.cpu()
-            found.append(np.column_stack([np.full(len(p), i), p.labels, p.scores, p.bboxes]))
+            found[i] = np.column_stack([np.full(len(p), i), p.labels, p.scores, p.bboxes])
             record = dataset.records[i]
-            truth += [
+            truth[i] = [
                 [i, label[name], *box, difficult]
                 for name, box, difficult in zip(record.names, record.boxes, record.difficult, strict=True)
                 if name in label
             ]
-    metrics = base_metrics(np.concatenate(found), np.array(truth), len(label))
+    for other_found, other_truth in all_gather_object((found, truth)):
+        found |= other_found
+        truth |= other_truth
+    boxes = [box for i in sorted(truth) for box in truth[i]]
+    metrics = base_metrics(np.concatenate([found[i] for i in sorted(found)]), np.array(boxes), len(label))
     return {name: metrics[name] for name in ("voc07", "voc", "coco")}

@@ -4,18 +4,20 @@ Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from data.voc import ImageRecord
 from detection.dataset import batches_of_one_size, to_data_info  # before mmdet: fills mmcv's table of kernels
+from detection.processes import my_share
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
 
@@ -54,18 +56,28 @@ class Embedder:
         pipeline: mmdet's test pipeline.
         seed: of the untrained head.
         batch_size: images a forward pass.
+        methods: whose embeddings to keep; fewer take less memory.
 
     Raises:
         ValueError: the head has no embedding, or predicts boxes by class.
     """
 
-    def __init__(self, model: nn.Module, pipeline: list, *, seed: int = 0, batch_size: int = 8) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        pipeline: list,
+        *,
+        seed: int = 0,
+        batch_size: int = 8,
+        methods: Sequence[str] = METHODS,
+    ) -> None:
         head = model.roi_head.bbox_head
         if not hasattr(head, "embed"):
             raise ValueError(f"few-shot episodes need a RepMetBBoxHead; this detector's head is a {type(head).__name__}")
         if not head.reg_class_agnostic:
             raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
         self.model, self.head, self.batch_size = model.eval(), head, batch_size
+        self.methods = tuple(methods)
         with DefaultScope.overwrite_default_scope("mmdet"):
             self.pipeline = Compose(pipeline)
         self.untrained = copy.deepcopy(head)
@@ -81,12 +93,14 @@ class Embedder:
             logger.setLevel(level)
 
     def __call__(self, records: Iterable[ImageRecord]) -> dict[str, EmbeddedImage]:
-        """The embedded images by id. Each record is read once."""
+        """The embedded images by id. Each record is read once; several processes share the batches and get all of them."""
         distinct = list({r.id: r for r in records}.values())
         result = {}
-        for batch in batches_of_one_size(distinct, self.batch_size):
+        for batch in my_share(list(batches_of_one_size(distinct, self.batch_size))):
             images = self._batch([distinct[i] for i in batch])
             result.update(zip((distinct[i].id for i in batch), images, strict=True))
+        for part in all_gather_object(result):
+            result |= part
         return {r.id: result[r.id] for r in distinct}
 
     @torch.inference_mode()
@@ -111,11 +125,12 @@ class Embedder:
         if self.model.roi_head.with_shared_head:  # the last stage of the backbone, in C4 detectors
             pooled = self.model.roi_head.shared_head(pooled)
         features, box_features = self.head.roi_features(pooled)
-        by_method = {
-            "repmet": self.head.embed(features),
-            "baseline_untrained": self.untrained.embed(self.untrained.roi_features(pooled)[0]),
-            "baseline_roi": F.normalize(features, dim=-1),
+        embed = {
+            "repmet": lambda: self.head.embed(features),
+            "baseline_untrained": lambda: self.untrained.embed(self.untrained.roi_features(pooled)[0]),
+            "baseline_roi": lambda: F.normalize(features, dim=-1),
         }
+        by_method = {method: embed[method]() for method in self.methods}
         deltas = self.head.fc_reg(box_features)
 
         images, start = [], 0

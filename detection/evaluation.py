@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from mmengine.dist import all_gather_object
 
 from data.voc import ImageRecord
 from detection.embed import METHODS, EmbeddedImage
 from detection.episode_list import Episode, Episodes
 from detection.fewshot import FewShotRule, run_episode
 from detection.metrics import EpisodicMetric
+from detection.processes import my_share
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,23 @@ def evaluate_episodes(
     methods: Sequence[str] = METHODS,
     seed: int = 0,
 ) -> Iterator[Result]:
-    """Scores all episodes by every method at every shot; class numbers are those of `class_numbers(episodes)`."""
+    """Scores all episodes by every method at every shot; class numbers are those of `class_numbers(episodes)`.
+
+    Several processes share the episodes; each gets the figures over all of them.
+    """
     class_ids = class_numbers(episodes)
     truth = [ground_truth(n, e, pools, class_ids) for n, e in enumerate(episodes.episodes)]
     for method in methods:
         for shot in episodes.shots:
             metric = EpisodicMetric(seed=seed)
-            for number, episode in enumerate(episodes.episodes):
+            for number, episode in my_share(list(enumerate(episodes.episodes))):
                 found = run_episode(episode, shot, embedded, pools.support, rule, method)
                 slots = np.array([[number, slot] for slot in range(len(episode.slots))])
                 metric.add(detections(number, episode, found, class_ids), truth[number], slots=slots)
-            yield Result(method, shot, metric)
+            parts = all_gather_object(metric)
+            for part in parts[1:]:
+                parts[0].merge(part)
+            yield Result(method, shot, parts[0])
 
 
 def class_numbers(episodes: Episodes) -> dict[str, int]:

@@ -71,7 +71,7 @@ def _set_defaults(cfg: Config) -> None:
         cfg.randomness.seed = 0
     hooks = list(cfg.get("custom_hooks") or [])
     present = {hook.get("type") for hook in hooks if isinstance(hook, Mapping)}
-    hooks += [{"type": t} for t in ("ReseedHook", "TrainingRecordHook") if t not in present]
+    hooks += [{"type": t} for t in ("ReseedHook", "TrainingRecordHook", "MeanLossHook") if t not in present]
     cfg.custom_hooks = hooks
     loader = cfg.get("train_dataloader")
     if isinstance(loader, Mapping):
