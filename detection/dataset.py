@@ -1,4 +1,4 @@
-"""A VOC-layout folder as an mmdet data set. The one reader of such folders is `data.voc`; this only hands its records on."""
+"""Annotated images as an mmdet data set. `data.annotated_folder` reads them; this only hands its records on."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,8 @@ install()  # before mmdet: what it imports of mmcv looks its kernels up at impor
 from mmdet.datasets.base_det_dataset import BaseDetDataset  # noqa: E402
 from mmdet.registry import DATASETS  # noqa: E402
 
-from data.voc import ImageRecord, read_image_set  # noqa: E402
+from data.annotated_folder import read_images  # noqa: E402
+from data.voc import ImageRecord  # noqa: E402
 
 
 def batches_of_one_size(records: Sequence[ImageRecord], batch_size: int) -> Iterator[list[int]]:
@@ -46,11 +47,11 @@ def to_data_info(record: ImageRecord, classes: Sequence[str]) -> dict:
 
 @DATASETS.register_module()
 class DevkitDataset(BaseDetDataset):
-    """The images of one list of a VOC devkit, for training and for base-class evaluation.
+    """The images of one list of a VOC devkit, or of any annotated folder, for training and for base-class evaluation.
 
     Args:
-        root: folder with JPEGImages, Annotations and ImageSets (or a VOCdevkit above it).
-        image_set: name of a list, as `data.voc.read_image_set` takes it.
+        root: folder with JPEGImages, Annotations and ImageSets (or a VOCdevkit above it), or another annotated folder.
+        image_set: name of a list, as `data.annotated_folder.read_images` takes it.
         classes: the classes to detect, in label order.
         drop: images that hold an object of one of these classes are left out (base training never sees a novel object).
         pipeline, test_mode: as mmdet's data sets. Without `test_mode` images without a usable object are left out.
@@ -76,7 +77,7 @@ class DevkitDataset(BaseDetDataset):
         classes = self.metainfo["classes"]
         wanted = None if self.test_mode else classes
         self.records = [
-            r for r in read_image_set(self.root, self.image_set, classes=wanted) if not self.drop.intersection(r.names)
+            r for r in read_images(self.root, self.image_set, classes=wanted) if not self.drop.intersection(r.names)
         ]
         if not self.test_mode:
             usable = set(classes)

@@ -12,7 +12,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from detection.experiment import prepare_data, size_model  # registers the models too, ours and mmdet's
-from experiments.checkpoints import check_weights, load_checkpoint
+from experiments.checkpoints import check_weights, experiment_of, latest_checkpoint, load_checkpoint
+from experiments.config import check_experiment
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,8 @@ def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
     loaded = load_checkpoint(checkpoint)
     if "state_dict" not in loaded:
         raise ValueError(f"{checkpoint}: holds no `state_dict`: these are not the weights of a trained detector")
-    prepare_data(cfg)
-    facts = loaded.get("meta", {}).get("experiment", {})
-    trained_on = facts.get("base_classes")
+    trained_on = loaded.get("meta", {}).get("experiment", {}).get("base_classes")
+    prepare_data(cfg, trained_on)
     if trained_on is not None and list(trained_on) != list(cfg.data.base_classes):
         missing = sorted(set(cfg.data.base_classes) ^ set(trained_on))
         difference = f", the first difference is {missing[0]!r}" if missing else ", in another order"
@@ -49,6 +49,36 @@ def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
             f"{checkpoint}: was trained on {len(trained_on)} base classes, the experiment names "
             f"{len(cfg.data.base_classes)}{difference}; use the experiment and the data that it was trained with"
         )
+    return _filled(cfg, loaded, checkpoint)
+
+
+def open_detector(checkpoint: str | Path) -> Detector:
+    """A detector with nothing but its checkpoint: the experiment and the base classes are those that it embeds.
+
+    The data that it was trained on need not be there; the image lists in `cfg.data` are not looked at.
+
+    Args:
+        checkpoint: a file, or a run folder for its last one.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: it embeds no experiment of detection.
+    """
+    path = latest_checkpoint(checkpoint) or Path(checkpoint)
+    if path.is_dir():
+        raise FileNotFoundError(f"{path}: no checkpoint in this folder")
+    loaded = load_checkpoint(path)
+    cfg = experiment_of(path)
+    facts = loaded["meta"]["experiment"]
+    if cfg.get("tree") != "detection" or "base_classes" not in facts or "state_dict" not in loaded:
+        raise ValueError(f"{path}: no detector, it was trained by an experiment of the {cfg.get('tree')} tree")
+    check_experiment(cfg.to_dict(), path)  # somebody else may have written it
+    cfg.data.base_classes = list(facts["base_classes"])
+    return _filled(cfg, loaded, path)
+
+
+def _filled(cfg: Config, loaded: dict, checkpoint: str | Path) -> Detector:
+    """The model of an experiment whose classes are known, with a checkpoint's weights."""
     size_model(cfg)
     model_cfg = cfg.model
     _without_pretrained(model_cfg)

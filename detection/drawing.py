@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from detection.metrics import Outcome
 from detection.metrics.layout import Detections, GroundTruth
@@ -41,13 +41,19 @@ class QueryPicture:
     difficult: np.ndarray | None = None
 
 
+def upright(path: Path) -> Image.Image:
+    """The picture in RGB, turned as a camera's note of orientation says: as the network sees it, and as boxes count."""
+    with Image.open(path) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
 def support_crop(path: Path, box: Sequence[float]) -> Image.Image:
     """A support box with some of what is around it, at most `CROP` pixels, the box in white."""
     x1, y1, x2, y2 = box
     margin = CONTEXT * max(x2 - x1, y2 - y1)
-    with Image.open(path) as image:
-        area = (max(0, x1 - margin), max(0, y1 - margin), min(image.width, x2 + margin), min(image.height, y2 + margin))
-        crop = image.convert("RGB").crop(tuple(round(side) for side in area))
+    image = upright(path)
+    area = (max(0, x1 - margin), max(0, y1 - margin), min(image.width, x2 + margin), min(image.height, y2 + margin))
+    crop = image.crop(tuple(round(side) for side in area))
     scale = CROP / max(crop.size)
     tile = Image.new("RGB", (CROP, CROP), (238, 240, 243))
     resized = crop.resize((max(1, round(crop.width * scale)), max(1, round(crop.height * scale))))
@@ -67,9 +73,9 @@ def query_cell(query: QueryPicture, class_names: Sequence[str], min_score: float
     shown = Detections(np.zeros(len(rows), int), labels, rows[:, 1].astype(np.float32), boxes)
     truth = GroundTruth(np.zeros(len(hard), int), np.asarray(query.labels), np.asarray(query.boxes), hard)
     matches = match(shown, truth, iou=iou, plus_one=True)
-    with Image.open(query.path) as image:
-        scale = CELL / max(image.size)
-        picture = image.convert("RGB").resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    image = upright(query.path)
+    scale = CELL / max(image.size)
+    picture = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     draw = ImageDraw.Draw(picture)
     tags = []
     missed = (matches.found == 0) & ~hard

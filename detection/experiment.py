@@ -1,11 +1,14 @@
 """What a detection YAML may say beyond mmengine's sections, and how it becomes a data set and a model of the right size."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
 import detection.dataset
 import detection.modules  # noqa: F401  (registers the modules that a YAML names)
+from data.annotated_folder import class_names, is_devkit, list_names, read_images
 from data.voc import read_class_list
 
 _NMS = {"type": None, "iou_threshold": None, "max_num": None, "class_agnostic": None, "split_thr": None}
@@ -15,7 +18,7 @@ _PROPOSALS = {"nms_pre": None, "max_per_img": None, "nms": _NMS, "min_bbox_size"
 # The sections that a detection experiment adds to mmengine's. None: any value.
 SECTIONS = {
     "data": {
-        "root": None,  # a folder with JPEGImages, Annotations, ImageSets; `--data` replaces it
+        "root": None,  # a devkit (JPEGImages, Annotations, ImageSets) or any annotated folder; `--data` replaces it
         "glyph_scenes": None,  # arguments of `data.glyph_scenes.lay_out`: makes the folder where it is missing
         "train": None,  # image list of the base training
         "base_test": None,  # image list for the mAP on base classes; null: none
@@ -23,6 +26,7 @@ SECTIONS = {
         "query": None,  # image list that episodes draw their queries from
         "base_classes": None,  # names, or a file with one name a line
         "novel_classes": None,
+        "held_out": None,  # of a folder without lists: the novel classes, or how many of them; `--novel` sets it
     },
     "episodes": {
         "way": None,
@@ -55,8 +59,14 @@ MODEL_SECTIONS = {
 }
 
 
-def prepare_data(cfg: Config) -> None:
+def prepare_data(cfg: Config, trained_on: Sequence[str] | None = None) -> None:
     """Makes sure that the data are there and replaces class files by their names, so that a checkpoint knows them.
+
+    A folder that is no devkit brings its own lists and classes: see `own_folder`.
+
+    Args:
+        cfg: the experiment; its `data` section is filled in.
+        trained_on: the base classes of the detector that will look at the data, where there is one.
 
     Raises:
         ValueError: a section is missing, or a class is both base and novel.
@@ -65,13 +75,17 @@ def prepare_data(cfg: Config) -> None:
     if "data" not in cfg:
         raise ValueError("the experiment has no `data` section: it names the root folder, the image lists and the classes")
     root = Path(cfg.data.root)
+    if root.exists() and not is_devkit(root):
+        own_folder(cfg.data, trained_on)
+        return
     if cfg.data.get("glyph_scenes") is not None:
-        from data.glyph_scenes import lay_out
+        from data.glyph_scenes import MANIFEST, lay_out
 
-        lay_out(root, **cfg.data.glyph_scenes)
+        if not root.is_dir() or (root / MANIFEST).is_file():  # else `--data` names another set
+            lay_out(root, **cfg.data.glyph_scenes)
     elif not root.is_dir():
         raise FileNotFoundError(
-            f"data.root: {root} is not there. Name a folder in VOC layout by `--data DIR` "
+            f"data.root: {root} is not there. Name a folder of annotated images by `--data DIR` "
             "(Pascal VOC itself: python -m data.voc --years 2007 --root data)"
         )
     for key in ("base_classes", "novel_classes"):
@@ -79,6 +93,46 @@ def prepare_data(cfg: Config) -> None:
     both = set(cfg.data.base_classes) & set(cfg.data.novel_classes)
     if both:
         raise ValueError(f"classes both in data.base_classes and in data.novel_classes: {sorted(both)}")
+
+
+def own_folder(data: dict, trained_on: Sequence[str] | None = None) -> None:
+    """Fills a `data` section for annotated images that name no lists (`data.annotated_folder`), in place.
+
+    Novel are the classes that `data.held_out` names or counts, else those of a `classes_novel.txt` in the folder, else none;
+    for a detector that was trained before, else all that it was not trained on. Base are the others of the training images.
+
+    Raises:
+        ValueError: a class to hold out is not there, or as many are not.
+        FileNotFoundError: nothing annotated is there.
+    """
+    root = Path(data["root"])
+    data.update(list_names(root))
+    there = set(class_names(read_images(root, data["support"]))) & set(class_names(read_images(root, data["query"])))
+    wanted, file = data.get("held_out"), root / "classes_novel.txt"
+    if isinstance(wanted, int):
+        free = sorted(there - set(trained_on or ()), key=lambda name: hashlib.sha256(name.encode()).digest())
+        if not 0 <= wanted <= len(free):
+            raise ValueError(f"{root}: {wanted} classes to hold out, but {len(free)} are there: {', '.join(sorted(free))}")
+        novel = sorted(free[:wanted])
+    elif wanted is not None:
+        names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
+        novel = list(read_class_list(names))
+    elif file.is_file():
+        novel = list(read_class_list(file))
+    else:
+        novel = sorted(there - set(trained_on)) if trained_on is not None else []
+    if absent := sorted(set(novel) - there):
+        raise ValueError(f"{root}: no annotation has {', '.join(absent)}; classes there: {', '.join(sorted(there))}")
+    if trained_on is None:
+        kept = [r for r in read_images(root, data["train"]) if not set(novel) & set(r.names)]
+        base = class_names(kept)
+    else:
+        base = list(trained_on)
+        if both := sorted(set(base) & set(novel)):
+            raise ValueError(f"{root}: the detector was trained on {', '.join(both)}: they are not novel to it")
+        if not set(base) & set(class_names(read_images(root, data["base_test"]))):
+            data["base_test"] = None
+    data["base_classes"], data["novel_classes"] = base, novel
 
 
 def prepare(cfg: Config) -> None:

@@ -4,11 +4,13 @@ Shapes: N classes of the episode, K representatives a class, P boxes of an image
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from torch import Tensor
 from torchvision.ops import box_iou
 
@@ -51,6 +53,14 @@ class FewShotRule:
     def modes_for(self, shot: int) -> int:
         """Representatives of a class at most, at a number of shots."""
         return max(5, 2 * shot) if self.modes is None else self.modes
+
+
+def few_shot_rule(cfg: Config) -> FewShotRule:
+    """The experiment's `episodes` section with the head's own sigma and scale."""
+    head, section = cfg.model.roi_head.bbox_head, cfg.get("episodes") or {}
+    trained = {key: head[key] for key in ("sigma", "scale") if key in head}
+    asked = {f.name: section[f.name] for f in fields(FewShotRule) if f.name in section}
+    return FewShotRule(**trained, **asked)
 
 
 def support_embeddings(
@@ -103,14 +113,17 @@ def detect(images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewSh
     scores = class_scores(torch.cat([i.embeddings[method] for i in images]), representatives, rule)  # (sum P, N)
     if rule.objectness:
         scores = scores * torch.cat([i.objectness for i in images])[:, None]
-    results = []
-    for image, score in zip(images, scores.split(counts), strict=True):
-        rows = []
-        for c in range(score.shape[1]):
-            kept = nms(image.boxes, score[:, c].contiguous(), rule.nms)
-            rows.append(torch.cat([score.new_full((len(kept), 1), c), score[kept, c, None], image.boxes[kept]], 1))
-        results.append(torch.cat(rows).numpy())
-    return results
+    return [rows.numpy() for rows, _ in map(partial(after_nms, rule=rule), images, scores.split(counts))]
+
+
+def after_nms(image: EmbeddedImage, scores: Tensor, rule: FewShotRule) -> tuple[Tensor, Tensor]:
+    """NMS class by class: scores (P, N) -> rows `class, score, x1, y1, x2, y2` (n, 6), and each one's proposal (n,)."""
+    rows, proposals = [], []
+    for c in range(scores.shape[1]):
+        kept = nms(image.boxes, scores[:, c].contiguous(), rule.nms)
+        rows.append(torch.cat([scores.new_full((len(kept), 1), c), scores[kept, c, None], image.boxes[kept]], 1))
+        proposals.append(kept)
+    return torch.cat(rows), torch.cat(proposals)
 
 
 def run_episode(

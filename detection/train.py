@@ -2,6 +2,7 @@
 
 python -m detection.train experiments/detection/demo.yaml
 python -m detection.train experiments/detection/repmet_r50_fpn_voc07.yaml --data /path/to/VOCdevkit --resume auto
+python -m detection.train experiments/detection/repmet_r18_fod.yaml --data my_photos --novel 5
 """
 
 import sys
@@ -10,7 +11,10 @@ from experiments.launcher import train_command
 
 
 def main(argv: list[str] | None = None) -> int:
-    data = {"--data": ("data.root", "folder in VOC layout, in the place of the experiment's data.root")}
+    data = {
+        "--data": ("data.root", "a VOC devkit, or any folder with VOC XML or COCO JSON, in the place of data.root"),
+        "--novel": ("data.held_out", "of such a folder: classes (A,B,...) to keep from the training, or how many"),
+    }
     return train_command("detection", __doc__, data, argv)
 
 

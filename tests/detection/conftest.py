@@ -153,6 +153,53 @@ def make_batch() -> Callable[..., dict]:
 
 
 @pytest.fixture(scope="session")
+def glyph_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with an experiment and its checkpoint: the demo's detector, made narrow, with weights from seed 0.
+
+    Beside `epoch_1.pth` and `tiny.yaml` lies `scenes`, the devkit that it names: 6 base classes and 6 novel ones.
+    """
+    import yaml
+    from mmdet.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    from data.glyph_scenes import lay_out
+    from detection.experiment import prepare
+    from experiments.checkpoints import save_checkpoint
+    from experiments.config import experiment_text, load_experiment
+
+    folder = tmp_path_factory.mktemp("glyph_run")
+    counts = {"train": 8, "val": 4, "novel_support": 12, "novel_query": 12}
+    scenes = lay_out(folder / "scenes", image_size=160, base_classes=6, novel_classes=6, counts=counts)
+    tiny = {
+        "_base_": str(Path(__file__).parents[2] / "experiments/detection/demo.yaml"),
+        "data": {"root": str(scenes), "glyph_scenes": None},
+        "model": {
+            "backbone": {"channels": [8, 16, 16, 16]},
+            "neck": {"in_channels": [16, 16, 16], "out_channels": 16},
+            "rpn_head": {"in_channels": 16, "feat_channels": 16},
+            "roi_head": {
+                "bbox_roi_extractor": {"out_channels": 16},
+                "bbox_head": {"in_channels": 16, "conv_channels": 16, "embed_dim": 16},
+            },
+            "test_cfg": {"rpn": {"max_per_img": 20}},
+        },
+        "train_cfg": {"max_epochs": 1},
+        "param_scheduler": [{"type": "MultiStepLR", "milestones": [1]}],
+        "episodes": {"way": 3, "shot": [1, 2], "query": 2, "episodes": 3},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    cfg = load_experiment(folder / "tiny.yaml")
+    text = experiment_text(cfg)
+    prepare(cfg)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(cfg.model)
+    experiment = {"tree": "detection", "name": "tiny", "yaml": text, "base_classes": list(cfg.data.base_classes)}
+    save_checkpoint({"state_dict": model.state_dict(), "meta": {"experiment": experiment}}, folder / "epoch_1.pth")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def make_devkit() -> Callable[..., Path]:
     """Writes a VOC devkit of 120 x 80 images of noise."""
 

@@ -1,0 +1,235 @@
+"""A detector for classes that somebody shows it: learn from a support set, detect, keep what was learnt in a small file.
+
+    detector = FewShotDetector("work_dirs/demo")
+    detector.learn("my_support")
+    for path, found in detector.detect(["my_photos"]): ...
+
+Shapes: N classes, K representatives a class, S support boxes, P proposals of an image, e embedding dimensions.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from data.annotated_folder import class_names
+from data.voc import ImageRecord
+from detection.dataset import batches_of_one_size, to_data_info
+from detection.detector import open_detector
+from detection.drawing import support_crop
+from detection.embed import Embedder
+from detection.episode_list import plain_boxes
+from detection.fewshot import (
+    FewShotRule,
+    after_nms,
+    class_scores,
+    episode_representatives,
+    few_shot_rule,
+    support_embeddings,
+)
+from detection.support import images_to_look_at, read_support
+from experiments.checkpoints import load_checkpoint, save_checkpoint
+from model_definitions.representatives import squared_distances
+
+FORMAT = "repmet-representatives-1"
+METHOD = "repmet"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one image, best first.
+
+    Attributes:
+        labels: (n,) class numbers.
+        scores: (n,) in (0, 1].
+        boxes: (n, 4), x1, y1, x2, y2 in pixels from 0.
+        nearest: (n,) the number of the support box that is nearest in the embedding; -1 where none was shown.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+    nearest: np.ndarray
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What `FewShotDetector.learn` keeps.
+
+    Attributes:
+        representatives: (N, K, e), unit length.
+        embeddings, labels: of every support embedding, (S, e) and (S,).
+        crops: (S, h, w, 3) uint8, pictures of the supports.
+    """
+
+    classes: tuple[str, ...]
+    representatives: Tensor
+    embeddings: Tensor
+    labels: Tensor
+    crops: Tensor
+    rule: FewShotRule
+
+
+class FewShotDetector:
+    """Detects the classes of a support set, or before `learn` those that it was trained on.
+
+    Args:
+        checkpoint: a file, or a run folder for its last one; nothing else is needed of the training.
+        batch_size: images of one size that go through the network together.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: it is no checkpoint of a detector.
+    """
+
+    def __init__(self, checkpoint: str | Path, *, batch_size: int = 4) -> None:
+        opened = open_detector(checkpoint)
+        self.model, self.cfg, self.batch_size = opened.model, opened.cfg, batch_size
+        self.checkpoint = Path(checkpoint)
+        self.learnt: Learnt | None = None
+        self._embed: Embedder | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.learnt.classes if self.learnt else tuple(self.cfg.data.base_classes)
+
+    @property
+    def embedder(self) -> Embedder:
+        """Made when it is needed: a plain Faster R-CNN detects its own classes without one."""
+        if self._embed is None:
+            self._embed = Embedder(self.model, self.cfg.test_pipeline, batch_size=self.batch_size, methods=(METHOD,))
+        return self._embed
+
+    def learn(self, support: str | Path) -> None:
+        """Takes the classes of a support set in the place of those before; no training.
+
+        Args:
+            support: annotated images or crops, see `detection.support.read_support`.
+
+        Raises:
+            FileNotFoundError, ValueError: there is no such set, or what is wrong with it; or the head has no embedding.
+        """
+        embedder = self.embedder  # it may refuse
+        rule = few_shot_rule(self.cfg)
+        with tempfile.TemporaryDirectory() as scratch:
+            records = read_support(support, scratch)
+            names = [n for n in class_names(records) if any(plain_boxes(r, n) for r in records)]
+            embedded = embedder(records)
+            by_class, crops = [], []
+            for name in names:
+                own = []
+                for r in records:
+                    for box in plain_boxes(r, name):
+                        found = support_embeddings(embedded[r.id], box, r.boxes[box], rule, METHOD)
+                        own.append(found)
+                        crops += [np.asarray(support_crop(r.path, r.boxes[box]))] * len(found)
+                by_class.append(own)
+        modes = rule.modes_for(max(map(len, by_class)))
+        flat = [torch.cat(own) for own in by_class]
+        self.learnt = Learnt(
+            tuple(names),
+            episode_representatives(by_class, modes),
+            torch.cat(flat),
+            torch.cat([torch.full((len(v),), c) for c, v in enumerate(flat)]),
+            torch.from_numpy(np.stack(crops)),
+            rule,
+        )
+
+    def detect(self, images: Sequence[str | Path] | str | Path, *, min_score: float = 0.05) -> Iterator[tuple[Path, Found]]:
+        """Looks at files and folders of images, one after the other.
+
+        Args:
+            images: files, and folders of which all images are taken.
+            min_score: detections below are left out; in [0, 1].
+
+        Yields:
+            The path and what was found in it, in the order of the images within each size.
+
+        Raises:
+            FileNotFoundError, ValueError: before anything is looked at: a path that is not there or no image.
+        """
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score is in [0, 1], not {min_score}")
+        return self.look_at(images_to_look_at(images), min_score=min_score)
+
+    def look_at(self, records: Sequence[ImageRecord], *, min_score: float = 0.05) -> Iterator[tuple[Path, Found]]:
+        """`detect` for images that were read before."""
+        look = self._by_supports if self.learnt else self._by_training
+        for batch in batches_of_one_size(records, self.batch_size):
+            chosen = [records[i] for i in batch]
+            for record, found in zip(chosen, look(chosen), strict=True):
+                order = np.argsort(-found.scores, kind="stable")
+                order = order[found.scores[order] >= min_score]
+                yield record.path, Found(*(getattr(found, f.name)[order] for f in fields(Found)))
+
+    def save(self, path: str | Path) -> None:
+        """Writes what was learnt: representatives, support embeddings and their pictures, for this checkpoint alone.
+
+        Raises:
+            ValueError: nothing was learnt.
+        """
+        if self.learnt is None:
+            raise ValueError("there is nothing to save: learn from a support set first")
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {f.name: getattr(self.learnt, f.name) for f in fields(Learnt)} | {"rule": asdict(self.learnt.rule)}
+        save_checkpoint({"format": FORMAT, "detector": weights_digest(self.model), **kept}, path)
+
+    def load(self, path: str | Path) -> None:
+        """Takes what `save` wrote in the place of a support set.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it is no such file, or was made with another checkpoint.
+        """
+        kept = load_checkpoint(path)
+        if kept.get("format") != FORMAT:
+            raise ValueError(f"{path}: not a file of representatives ({FORMAT}); make one by --support DIR --save {path}")
+        if kept["detector"] != weights_digest(self.model):
+            raise ValueError(
+                f"{path}: was made with another checkpoint than {self.checkpoint}, whose embedding it does not fit; "
+                "use that one, or learn from the support images again"
+            )
+        values = {f.name: kept[f.name] for f in fields(Learnt)}
+        self.learnt = Learnt(**values | {"classes": tuple(values["classes"]), "rule": FewShotRule(**values["rule"])})
+
+    def _by_supports(self, records: Sequence[ImageRecord]) -> list[Found]:
+        learnt = self.learnt
+        embedded = self.embedder(records)
+        results = []
+        for record in records:
+            image = embedded[record.id]
+            scores = class_scores(image.embeddings[METHOD], learnt.representatives, learnt.rule)  # (P, N)
+            if learnt.rule.objectness:
+                scores = scores * image.objectness[:, None]
+            rows, proposals = after_nms(image, scores, learnt.rule)
+            labels = rows[:, 0].long()
+            d2 = squared_distances(image.embeddings[METHOD][proposals], learnt.embeddings[:, None])[..., 0]  # (n, S)
+            own = learnt.labels[None] == labels[:, None]
+            nearest = d2.masked_fill(~own, torch.inf).argmin(1) if len(d2) else labels
+            results.append(Found(labels.numpy(), rows[:, 1].numpy(), rows[:, 2:].numpy(), nearest.numpy()))
+        return results
+
+    @torch.inference_mode()
+    def _by_training(self, records: Sequence[ImageRecord]) -> list[Found]:
+        with DefaultScope.overwrite_default_scope("mmdet"):
+            pipeline = Compose(self.cfg.test_pipeline)
+        samples = self.model.test_step(pseudo_collate([pipeline(to_data_info(r, ())) for r in records]))
+        found = [s.pred_instances.cpu().numpy() for s in samples]
+        return [Found(p.labels, p.scores, p.bboxes, np.full(len(p.labels), -1)) for p in found]
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 of a model's weights and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
