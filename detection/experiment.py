@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 import detection.dataset
 import detection.modules  # noqa: F401  (registers the modules that a YAML names)
-from data.annotated_folder import class_names, is_devkit, list_names, read_images
+from data.annotated_folder import class_names, list_names, names_lists, read_images
 from data.voc import read_class_list
 
 _NMS = {"type": None, "iou_threshold": None, "max_num": None, "class_agnostic": None, "split_thr": None}
@@ -75,7 +75,7 @@ def prepare_data(cfg: Config, trained_on: Sequence[str] | None = None) -> None:
     if "data" not in cfg:
         raise ValueError("the experiment has no `data` section: it names the root folder, the image lists and the classes")
     root = Path(cfg.data.root)
-    if root.exists() and not is_devkit(root):
+    if root.exists() and not names_lists(root):
         own_folder(cfg.data, trained_on)
         return
     if cfg.data.get("glyph_scenes") is not None:

@@ -1,0 +1,95 @@
+"""Published episode files: Python-2 pickles of plain values, read without running anything that they hold."""
+
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.voc import ImageRecord
+from detection.published_episodes import plain_pickle, read_published
+
+
+def records(prefix: str, count: int) -> list[ImageRecord]:
+    boxes = np.array([[10, 10, 50, 50], [60, 20, 90, 80]], np.float32)
+    names = [("cat", "dog") if k % 2 else ("dog", "cat") for k in range(count)]
+    return [
+        ImageRecord(f"{prefix}{k}", Path(f"/data/{prefix}{k}.JPEG"), 100, 100, names[k], boxes, np.zeros(2, bool))
+        for k in range(count)
+    ]
+
+
+SUPPORT, QUERY = records("s", 6), records("q", 8)
+
+
+def entry(shots: int = 5) -> dict:
+    """One episode as published: class numbers by numpy, boxes a pixel or two beside ours."""
+    rows = []
+    for category, name in ((7, "cat"), (3, "dog")):
+        for k in range(shots):
+            box = SUPPORT[k].boxes[SUPPORT[k].names.index(name)] + 1
+            rows.append([np.int64(category), name, f"Data/CLS-LOC/train/x/s{k}.JPEG", box.astype(np.int64)])
+    return {
+        "epi_cats": np.array([7, 3]),
+        "epi_cats_names": ["cat", "dog"],
+        "train_boxes": rows,
+        "query_images": {7: [f"a/q{k}.JPEG" for k in range(3)], 3: [f"a/q{k}.JPEG" for k in range(2, 5)]},
+    }
+
+
+def write(path: Path, content, protocol: int = 2) -> Path:
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    return path
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_episodes_are_matched_to_our_images_and_boxes(tmp_path: Path, protocol: int) -> None:
+    episodes = read_published(write(tmp_path / "e.pkl", [entry(), entry()], protocol), SUPPORT, QUERY)
+    assert (episodes.way, episodes.shots, episodes.query, len(episodes.episodes)) == (2, (1, 5), 3, 2)
+    one = episodes.episodes[0]
+    assert one.classes == ("cat", "dog")
+    assert one.support["cat"] == tuple((f"s{k}", SUPPORT[k].names.index("cat")) for k in range(5))
+    assert one.query["dog"] == ("q2", "q3", "q4")
+    episodes.check_against(SUPPORT, QUERY)
+    as_list = entry() | {"query_images": [entry()["query_images"][7], entry()["query_images"][3]]}
+    assert read_published(write(tmp_path / "l.pkl", [as_list]), SUPPORT, QUERY).episodes[0] == one
+
+
+def test_text_of_python_2_is_read(tmp_path: Path) -> None:
+    """A byte string of protocol 2, as Python 2 wrote `str`."""
+    raw = b"\x80\x02]U" + struct.pack("B", 4) + b"caf\xe9" + b"a."
+    (tmp_path / "old.pkl").write_bytes(raw)
+    assert plain_pickle(tmp_path / "old.pkl") == ["café"]
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [
+        (b"cos\nsystem\n(S'touch ran'\ntR.", "os.system|posix.system"),
+        (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"),
+        (b"cnumpy\nload\n(S'x'\ntR.", "numpy.load"),
+        (pickle.dumps([Path("x")]), "pathlib"),
+    ],
+)
+def test_nothing_of_it_is_run(tmp_path: Path, monkeypatch, content: bytes, asked: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.pkl").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"evil\.pkl: not read: it asks for ({asked})"):
+        plain_pickle("evil.pkl")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_that_are_none_or_of_another_set(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        plain_pickle(tmp_path / "no.pkl")
+    (tmp_path / "cut.pkl").write_bytes(pickle.dumps([entry()])[:200])
+    with pytest.raises(ValueError, match=r"cut\.pkl: not read"):
+        read_published(tmp_path / "cut.pkl", SUPPORT, QUERY)
+    for content in ([{"epi_cats": [1]}], 5, [[1, 2]]):
+        with pytest.raises(ValueError, match="not a published file of episodes"):
+            read_published(write(tmp_path / "e.pkl", content), SUPPORT, QUERY)
+    with pytest.raises(ValueError, match="holds no episode"):
+        read_published(write(tmp_path / "e.pkl", []), SUPPORT, QUERY)
+    with pytest.raises(ValueError, match=r"another data set, 3 problems\n  .*no cat box .*s0"):
+        read_published(write(tmp_path / "e.pkl", [entry()]), SUPPORT[1:], QUERY[1:])
