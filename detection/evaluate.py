@@ -3,6 +3,10 @@
     python -m detection.evaluate experiments/detection/demo.yaml work_dirs/demo
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --shot 1 5 10 --episodes 500 --seed 9001
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --episodes work_dirs/demo/episodes.json
+    python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --data my_photos --shot 1 3 --query 2
+
+    python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --seeds 30 --shot 1 2 3 5 10  # few-shot VOC's protocol
+    torchrun --nproc-per-node 2 -m detection.evaluate EXPERIMENT.yaml CHECKPOINT     # the same figures, sooner
 
 Every distinct image goes through the network once; the episodes are arithmetic on what is kept. Writes `metrics.json`,
 `episodes.json`, precision-recall curves and `pictures/` into the run folder.
@@ -12,30 +16,28 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
-from data.voc import read_image_set
+from data.annotated_folder import read_images
 from detection.base_classes import base_class_map
 from detection.detector import Detector, load_detector
 from detection.embed import Embedder
 from detection.episodes import Episodes, load_episodes, sample_episodes, save_episodes
 from detection.evaluation import Pools, evaluate_episodes
-from detection.fewshot import FewShotRule
+from detection.fewshot import few_shot_rule
+from detection.kshot import over_lists
+from detection.kshot import table as kshot_table
+from detection.kshot_list import draw_lists, read_lists
+from detection.processes import join, say
+from detection.published_episodes import read_published
 from detection.report import result_rows, table, write_curves, write_json, write_sheets
 from experiments.checkpoints import latest_checkpoint
 from experiments.config import load_experiment
 from experiments.provenance import git_revision, machine, versions
-
-
-def few_shot_rule(cfg: Config) -> FewShotRule:
-    """The experiment's `episodes` section with the head's own sigma and scale."""
-    head, section = cfg.model.roi_head.bbox_head, cfg.episodes
-    trained = {key: head[key] for key in ("sigma", "scale") if key in head}
-    asked = {f.name: section[f.name] for f in fields(FewShotRule) if f.name in section}
-    return FewShotRule(**trained, **asked)
 
 
 def make_episodes(cfg: Config, pools: Pools, given: str | None) -> Episodes:
@@ -43,7 +45,8 @@ def make_episodes(cfg: Config, pools: Pools, given: str | None) -> Episodes:
     section, data = cfg.episodes, cfg.data
     support, query = list(pools.support.values()), list(pools.query.values())
     if given is not None:
-        episodes = load_episodes(given)
+        published = Path(given).suffix in (".pkl", ".npz")
+        episodes = read_published(given, support, query) if published else load_episodes(given)
         episodes.check_against(support, query)
         return episodes
     return sample_episodes(
@@ -59,7 +62,15 @@ def make_episodes(cfg: Config, pools: Pools, given: str | None) -> Episodes:
     )
 
 
-def evaluate(cfg: Config, checkpoint: Path, out: Path, *, episode_file: str | None = None) -> dict:
+def evaluate(
+    cfg: Config,
+    checkpoint: Path,
+    out: Path,
+    *,
+    episode_file: str | None = None,
+    seeds: int = 0,
+    lists: str | None = None,
+) -> dict:
     """Runs the whole evaluation and returns what it wrote as `metrics.json`.
 
     Args:
@@ -67,6 +78,8 @@ def evaluate(cfg: Config, checkpoint: Path, out: Path, *, episode_file: str | No
         checkpoint: a file, or a run folder, of which the last is taken.
         out: the folder to write to.
         episode_file: a file of episodes in the place of the experiment's own drawing.
+        seeds: of K-shot lists, in the place of episodes.
+        lists: a folder of published K-shot lists, likewise.
 
     Raises:
         ValueError, FileNotFoundError: the data, the episodes or the checkpoint are not what the experiment says.
@@ -76,21 +89,28 @@ def evaluate(cfg: Config, checkpoint: Path, out: Path, *, episode_file: str | No
     data = detector.cfg.data
     if not data.novel_classes and not data.get("base_test"):
         raise ValueError("nothing to evaluate: data.novel_classes is empty and data.base_test names no image list")
-    rows = few_shot(detector, out, episode_file) if data.novel_classes else []
-    out.mkdir(parents=True, exist_ok=True)
-    base = base_class_map(detector)
+    by_lists = bool(seeds or lists)
+    if by_lists and not data.novel_classes:
+        raise ValueError("K-shot lists need novel classes: data.novel_classes is empty")
+    kshot = k_shot(detector, out, seeds, lists) if by_lists else []
+    rows = few_shot(detector, out, episode_file) if data.novel_classes and not by_lists else []
+    base = base_class_map(detector) if not by_lists else None
     metrics = {
         "experiment": Path(cfg.filename).stem,
-        "seed": cfg.episodes.seed if rows else None,
+        "seed": cfg.episodes.seed if rows or kshot else None,
         "git": git_revision(),
         "versions": versions(),
         "machine": machine(),
         "seconds": round(time.monotonic() - start, 1),
         "training": detector.training,
-        "rule": asdict(few_shot_rule(detector.cfg)) if rows else None,
+        "rule": asdict(few_shot_rule(detector.cfg)) if rows or kshot else None,
         "results": rows,
+        "k_shot": kshot,
         "base": base,
     }
+    if not is_main_process():
+        return metrics
+    out.mkdir(parents=True, exist_ok=True)
     write_json(metrics, out / "metrics.json")
     if base:
         print("\nbase classes, mAP %: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in base.items()))
@@ -102,20 +122,22 @@ def few_shot(detector: Detector, out: Path, episode_file: str | None = None) -> 
     """Evaluates on episodes of novel classes; prints the table, writes episodes, curves and pictures, returns the rows."""
     cfg, data = detector.cfg, detector.cfg.data
     pools = Pools.of(
-        read_image_set(data.root, data.support, classes=data.novel_classes),
-        read_image_set(data.root, data.query, classes=data.novel_classes),
+        read_images(data.root, data.support, classes=data.novel_classes),
+        read_images(data.root, data.query, classes=data.novel_classes),
     )
     episodes = make_episodes(cfg, pools, episode_file)  # before the network runs: it may have to refuse
     embedder = Embedder(detector.model, cfg.test_pipeline, seed=cfg.episodes.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    save_episodes(episodes, out / "episodes.json")
     images = pools.used_by(episodes)
-    print(f"embedding {len(images)} distinct images ...", flush=True)
+    say(f"embedding {len(images)} distinct images ...")
     embedded = embedder(images)
-    print(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...", flush=True)
+    say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
     rule = few_shot_rule(cfg)
     results = list(evaluate_episodes(episodes, pools, embedded, rule, seed=cfg.episodes.seed))
     rows = result_rows(results, episodes)
+    if not is_main_process():
+        return rows
+    out.mkdir(parents=True, exist_ok=True)
+    save_episodes(episodes, out / "episodes.json")
     print("\nnovel classes, %\n" + table(rows))
     write_curves(results, rows, out)
     for result in results:
@@ -124,10 +146,34 @@ def few_shot(detector: Detector, out: Path, episode_file: str | None = None) -> 
     return rows
 
 
+def k_shot(detector: Detector, out: Path, seeds: int, folder: str | None) -> list[dict]:
+    """Few-shot VOC or COCO: base and novel classes together, over many lists of shots; prints and returns a row a shot."""
+    cfg, data = detector.cfg, detector.cfg.data
+    support = read_images(data.root, data.support, classes=data.novel_classes)
+    queries = read_images(data.root, data.query, classes=data.novel_classes)
+    shots = sorted({cfg.episodes.shot} if isinstance(cfg.episodes.shot, int) else set(cfg.episodes.shot))
+    if folder is not None:
+        lists = {shot: read_lists(folder, support, data.novel_classes, shot) for shot in shots}
+    else:
+        drawn = draw_lists(support, data.novel_classes, shots[-1], range(cfg.episodes.seed, cfg.episodes.seed + seeds))
+        lists = dict.fromkeys(shots, drawn)
+    pools = Pools.of(support, queries)
+    shown = {i for each in lists.values() for one in each for boxes in one.support.values() for i, _ in boxes}
+    images = {i: pools.support[i] for i in sorted(shown)} | {r.id: r for r in queries}
+    say(f"embedding {len(images)} distinct images ...")
+    embedded = Embedder(detector.model, cfg.test_pipeline, methods=("repmet",))(images.values())
+    base = detector.model.roi_head.bbox_head.representatives.points.detach().cpu()
+    rule = few_shot_rule(cfg)
+    rows = over_lists(lists, base, pools.support, queries, embedded, data.base_classes, rule)
+    say("\nfew-shot lists, %, ± half-width of the 95 % interval over the lists\n" + kshot_table(rows))
+    return rows
+
+
 def _options(args: argparse.Namespace) -> list[str]:
     """The command line as changes of the experiment."""
     wanted = {
         "data.root": args.data,
+        "data.held_out": args.novel,
         "episodes.way": args.way,
         "episodes.shot": args.shot,
         "episodes.query": args.query,
@@ -143,25 +189,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a run folder for its last one")
-    parser.add_argument("--data", metavar="DIR", help="folder in VOC layout, in the place of the experiment's data.root")
+    parser.add_argument(
+        "--data", metavar="DIR", help="a VOC devkit, or any folder with VOC XML or COCO JSON, in the place of data.root"
+    )
+    parser.add_argument("--novel", metavar="N|A,B,...", help="classes of such a folder (default: all that are not base)")
     parser.add_argument("--episodes", metavar="N|FILE", help="how many to draw, or a file that fixes them")
     parser.add_argument("--way", type=int, metavar="N", help="classes of an episode")
     parser.add_argument("--shot", type=int, nargs="+", metavar="K", help="support boxes of a class; several are compared")
     parser.add_argument("--query", type=int, metavar="Q", help="query images of a class")
     parser.add_argument("--seed", type=int, help="of the episodes")
+    parser.add_argument(
+        "--seeds", type=int, default=0, metavar="N", help="few-shot VOC/COCO: N lists of K shots, no episodes"
+    )
+    parser.add_argument("--lists", metavar="DIR", help="few-shot VOC/COCO: published lists of K shots (seed0, seed1, ...)")
     parser.add_argument("--out", metavar="DIR", help="where to write (default: work_dirs/<experiment>)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)
     episode_file = args.episodes if args.episodes and not args.episodes.isdigit() else None
     fixed = [f"--{name}" for name in ("way", "shot", "query", "seed") if getattr(args, name) is not None]
     try:
+        join()
         if episode_file and fixed:
             raise ValueError(f"{' '.join(fixed)}: the episode file {episode_file} fixes these; leave them out")
         cfg = load_experiment(args.experiment, _options(args))
         out = Path(args.out) if args.out else Path("work_dirs") / Path(args.experiment).stem
-        evaluate(cfg, Path(args.checkpoint), out, episode_file=episode_file)
+        if (args.seeds or args.lists) and args.episodes:
+            raise ValueError("--seeds and --lists take the place of --episodes: give one of them")
+        evaluate(cfg, Path(args.checkpoint), out, episode_file=episode_file, seeds=args.seeds, lists=args.lists)
     except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if is_main_process():
+            print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

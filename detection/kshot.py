@@ -1,0 +1,134 @@
+"""Few-shot VOC and COCO: base classes and K-shot novel ones detected together, over many lists of shots.
+
+Shapes: N classes, K representatives a class, P boxes of an image, e embedding dimensions.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object
+from torch import Tensor
+
+from data.voc import ImageRecord
+from detection.embed import EmbeddedImage
+from detection.fewshot import FewShotRule, detect, episode_representatives, support_embeddings
+from detection.kshot_list import KShotList
+from detection.metrics import base_metrics, mean_interval
+from detection.processes import my_share
+
+METHOD = "repmet"
+MOST = 100  # detections of an image that count, COCO's limit
+FIGURES = ("nAP50", "nAP50_voc07", "nAP", "bAP50", "bAP50_voc07", "bAP")
+_OF = {"AP50": "voc", "AP50_voc07": "voc07", "AP": "coco"}
+
+
+def joined(base: Tensor, novel: Tensor) -> Tensor:
+    """(N_b, K_b, e) and (N_n, K_n, e) -> (N_b + N_n, K, e) of the larger K.
+
+    The class with fewer modes repeats its first, which changes no distance to the nearest mode.
+    """
+    most = max(base.shape[1], novel.shape[1])
+    return torch.cat([torch.cat([r, r[:, :1].expand(-1, most - r.shape[1], -1)], 1) for r in (base, novel)])
+
+
+def one_list(
+    shots: KShotList,
+    shot: int,
+    base: Tensor,
+    support: Mapping[str, ImageRecord],
+    queries: Sequence[ImageRecord],
+    embedded: Mapping[str, EmbeddedImage],
+    base_classes: Sequence[str],
+    rule: FewShotRule,
+) -> dict[str, float]:
+    """The figures of one K-shot list, fractions in [0, 1].
+
+    nAP50, bAP50: mean AP at IoU 0.5 over the novel and over the base classes that occur in the queries (`_voc07`: by VOC's
+    eleven points, as the published VOC figures are); nAP, bAP: COCO's. All classes compete in one softmax, as in TFA's
+    generalised protocol; where there is no base class, the novel ones alone.
+
+    Args:
+        shots: the list; its first `shot` boxes of each class are shown.
+        base: the trained representatives, (N_b, K, e).
+        support: the support images by id.
+        queries: every image of the test list.
+        embedded: all of them by id.
+    """
+    novel_classes = list(shots.support)
+    by_class = [
+        [support_embeddings(embedded[i], b, support[i].boxes[b], rule, METHOD) for i, b in shots.support[name][:shot]]
+        for name in novel_classes
+    ]
+    novel = episode_representatives(by_class, rule.modes_for(shot))
+    representatives = joined(base, novel) if len(base) else novel
+    names = [*base_classes, *novel_classes]
+    label = {name: k for k, name in enumerate(names)}
+    found, truth = [], []
+    for number, record in enumerate(queries):
+        (rows,) = detect([embedded[record.id]], representatives, rule, METHOD)
+        rows = rows[np.argsort(-rows[:, 1], kind="stable")[:MOST]]
+        found.append(np.column_stack([np.full(len(rows), number), rows]))
+        truth += [
+            [number, label[name], *box, hard]
+            for name, box, hard in zip(record.names, record.boxes, record.difficult, strict=True)
+            if name in label
+        ]
+    per_class = base_metrics(np.concatenate(found), np.array(truth, dtype=float), len(names))["per_class"]
+    groups = {"n": range(len(base_classes), len(names)), "b": range(len(base_classes))}
+    figures = {}
+    for group, members in groups.items():
+        for figure, key in _OF.items():
+            values = [per_class[k][key] for k in members if k in per_class]
+            if values:
+                figures[group + figure] = float(np.mean(values))
+    return figures
+
+
+def over_lists(
+    lists: Mapping[int, Sequence[KShotList]],
+    base: Tensor,
+    support: Mapping[str, ImageRecord],
+    queries: Sequence[ImageRecord],
+    embedded: Mapping[str, EmbeddedImage],
+    base_classes: Sequence[str],
+    rule: FewShotRule,
+) -> list[dict]:
+    """A row for every number of shots: each figure's mean over the lists, its 95 % interval, and the figures of each list.
+
+    Several processes share the lists.
+
+    Args:
+        lists: by number of shots, the lists, one a seed.
+        base, support, queries, embedded, base_classes, rule: as `one_list`.
+    """
+    rows = []
+    for shot, each in sorted(lists.items()):
+        own = {
+            number: one_list(shots, shot, base, support, queries, embedded, base_classes, rule)
+            for number, shots in my_share(list(enumerate(each)))
+        }
+        figures: dict[int, dict[str, float]] = {}
+        for part in all_gather_object(own):
+            figures |= part
+        row: dict = {"shot": shot, "seeds": [s.seed for s in each], "method": METHOD}
+        for name in figures[0]:
+            values = np.array([figures[k][name] for k in range(len(each))])
+            mean, half = mean_interval(values)
+            row[name] = {"mean": mean, "ci95": half, "values": values.tolist()}
+        rows.append(row)
+    return rows
+
+
+def table(rows: Sequence[Mapping]) -> str:
+    """The rows as text: percent, mean ± half-width of the 95 % interval over the lists."""
+    shown = [name for name in FIGURES if name in rows[0]]
+    head = f"{'shot':>5}{'lists':>7}" + "".join(f"{name:>16}" for name in shown)
+    lines = [head, "-" * len(head)]
+    for row in rows:
+        cells = [
+            f"{100 * row[n]['mean']:.1f}" + (f" ± {100 * row[n]['ci95']:.1f}" if row[n]["ci95"] is not None else "")
+            for n in shown
+        ]
+        lines.append(f"{row['shot']:>5}{len(row['seeds']):>7}" + "".join(f"{cell:>16}" for cell in cells))
+    return "\n".join(lines)
