@@ -1,0 +1,92 @@
+"""Does a method know when it is wrong? How well a score tells right retrievals from wrong ones.
+
+A score is higher for what is more certain: the norm of the query's embedding, the cosine to its nearest neighbour, or the
+log expected likelihood of the two embeddings as von Mises-Fisher distributions (M. Kirchhof et al., ECCV 2022).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from classification.metrics.retrieval import Retrieval
+from model_definitions.vmf import log_probability_product_ratio
+
+
+def auroc(scores: Tensor, correct: Tensor) -> float:
+    """The probability that a right one has the higher score than a wrong one, half of it where they tie: the area under
+    the ROC curve, from the ranks (Mann-Whitney).
+
+    Args:
+        scores: (n,). correct: (n,) bool.
+
+    Returns:
+        0..1, NaN where all are right or all are wrong.
+
+    Raises:
+        ValueError: shapes that do not fit, scores that are NaN.
+    """
+    _check(scores, correct)
+    _, place, counts = scores.unique(return_inverse=True, return_counts=True)
+    middle = counts.cumsum(0).double() - (counts - 1) / 2  # mean rank of equal scores, from 1
+    right = int(correct.sum())
+    wrong = len(correct) - right
+    if not right or not wrong:
+        return float("nan")
+    ranks = middle[place][correct].sum().item()
+    return (ranks - right * (right + 1) / 2) / (right * wrong)
+
+
+def risk_coverage(scores: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """The share of wrong ones among the most certain, against how many are kept (R. El-Yaniv, Y. Wiener, JMLR 2010).
+
+    Returns:
+        Coverage (n,), 1/n .. 1, and risk (n,). Equal scores are kept together: each has the risk of all of them.
+
+    Raises:
+        ValueError: as `auroc`.
+    """
+    _check(scores, correct)
+    order = scores.argsort(descending=True, stable=True)
+    ordered = scores[order]
+    coverage = torch.arange(1, len(scores) + 1, device=scores.device, dtype=torch.float64) / len(scores)
+    risk = (~correct[order]).cumsum(0).double() / torch.arange(1, len(scores) + 1, device=scores.device)
+    last = torch.searchsorted(-ordered, -ordered, right=True) - 1  # of those with the same score
+    return coverage, risk[last]
+
+
+def area_under_risk(scores: Tensor, correct: Tensor) -> float:
+    """AURC: the mean risk over all coverages; lower is better."""
+    return risk_coverage(scores, correct)[1].mean().item()
+
+
+def certainties(found: Retrieval, embeddings: Tensor, references: Tensor | None = None) -> dict[str, Tensor]:
+    """Scores (q,) of each query that was retrieved: norm, cosine and log-PPK.
+
+    Args:
+        found: of `retrieve`. embeddings: (n, e), its queries, not normalised. references: (m, e); None: the queries.
+    """
+    query = embeddings[found.queries].float()
+    near = (embeddings if references is None else references)[found.nearest].float()
+    cosine = F.cosine_similarity(query, near, dim=1)
+    product = log_probability_product_ratio(query.norm(dim=1), near.norm(dim=1), cosine, embeddings.shape[1])
+    return {"norm": query.norm(dim=1), "cosine": cosine, "log-PPK": product}
+
+
+def uncertainty_figures(found: Retrieval, embeddings: Tensor, references: Tensor | None = None) -> dict[str, float]:
+    """AUROC of every score for whether the nearest neighbour is of the class; arguments as for `certainties`.
+
+    Embeddings of one length have a norm that says nothing; its figure is 1/2 up to rounding.
+    """
+    scores = certainties(found, embeddings, references)
+    return {f"AUROC by {name}": auroc(score, found.correct) for name, score in scores.items()}
+
+
+def _check(scores: Tensor, correct: Tensor) -> None:
+    if scores.dim() != 1 or correct.shape != scores.shape or correct.dtype != torch.bool or not len(scores):
+        raise ValueError(
+            f"scores (n,) and whether right (n,) are needed, not {tuple(scores.shape)} and {tuple(correct.shape)}"
+        )
+    if scores.isnan().any():
+        raise ValueError(f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN")

@@ -1,0 +1,69 @@
+"""AUROC against scikit-learn and its definition, risk and coverage by counting, scores of what was retrieved."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
+
+from classification.metrics.retrieval import retrieve
+from classification.metrics.uncertainty import area_under_risk, auroc, certainties, risk_coverage, uncertainty_figures
+from model_definitions.vmf import log_normaliser_at_zero, log_probability_product
+
+
+@pytest.mark.parametrize("levels", (3, 1000))
+def test_auroc(levels):
+    torch.manual_seed(levels)
+    correct = torch.rand(200) < 0.7
+    scores = (torch.randint(0, levels, (200,)) + correct.long() * levels // 3).float()
+    assert auroc(scores, correct) == pytest.approx(roc_auc_score(correct, scores), abs=1e-12)
+    right, wrong = scores[correct][:, None], scores[~correct]
+    assert auroc(scores, correct) == pytest.approx(((right > wrong).double() + (right == wrong) / 2).mean().item())
+    assert math.isnan(auroc(scores, torch.ones(200, dtype=torch.bool)))
+    assert auroc(torch.zeros(200), correct) == 0.5
+
+
+def test_risk_and_coverage():
+    scores = torch.tensor([0.9, 0.1, 0.5, 0.5, 0.7])
+    correct = torch.tensor([True, False, False, True, True])
+    coverage, risk = risk_coverage(scores, correct)
+    assert coverage.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert risk.tolist() == pytest.approx([0, 0, 0.25, 0.25, 0.4])  # the two of 0.5 are kept together
+    assert area_under_risk(scores, correct) == pytest.approx(0.18)
+    assert area_under_risk(correct.float(), correct) < area_under_risk(-correct.float(), correct)
+
+
+def test_scores_of_what_was_retrieved():
+    torch.manual_seed(0)
+    embeddings, labels = torch.randn(40, 16) * 5, torch.arange(40) % 4
+    labels[0] = 99  # a lone query is not retrieved
+    found = retrieve(embeddings, labels)
+    scores = certainties(found, embeddings)
+    for i, (q, r) in enumerate(zip(found.queries.tolist(), found.nearest.tolist(), strict=True)):
+        a, b = embeddings[q], embeddings[r]
+        cosine = F.cosine_similarity(a, b, dim=0)
+        assert scores["norm"][i].item() == pytest.approx(a.norm().item(), rel=1e-5)
+        assert scores["cosine"][i].item() == pytest.approx(cosine.item(), rel=1e-5)
+        product = log_probability_product(a.norm(), b.norm(), cosine, 16) - log_normaliser_at_zero(16)
+        assert scores["log-PPK"][i].item() == pytest.approx(product.item(), abs=1e-4)
+    assert len(scores["norm"]) == 39
+    figures = uncertainty_figures(found, embeddings)
+    assert set(figures) == {"AUROC by norm", "AUROC by cosine", "AUROC by log-PPK"}
+
+
+def test_a_norm_that_tells_certainty_is_found():
+    torch.manual_seed(1)
+    labels = torch.arange(200) % 4
+    clear = torch.rand(200) < 0.5
+    direction = F.normalize(torch.eye(8)[labels] + torch.where(clear, 0.05, 2.0)[:, None] * torch.randn(200, 8), dim=1)
+    embeddings = direction * torch.where(clear, 20.0, 2.0)[:, None]
+    figures = uncertainty_figures(retrieve(embeddings, labels), embeddings)
+    assert figures["AUROC by norm"] > 0.8 and figures["AUROC by log-PPK"] > 0.8
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"not \(3,\) and \(2,\)"):
+        auroc(torch.ones(3), torch.ones(2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
+        risk_coverage(torch.tensor([math.nan, 1]), torch.tensor([True, False]))
