@@ -1,0 +1,159 @@
+"""Similarities of proxies against the vMF functions, the guidance against PML, and that training by each works."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model_definitions.losses.probabilistic_proxies import SIMILARITIES, ProbabilisticProxies, proxy_anchor_loss
+from model_definitions.nivmf import expected_likelihood, nivmf_log_density
+from model_definitions.vmf import kl_divergence, log_probability_product
+
+C, D, B = 5, 16, 12
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    return 12 * F.normalize(torch.randn(B, D), dim=1) * torch.rand(B, 1).add(0.5), torch.arange(B) % C
+
+
+def expected(proxies: ProbabilisticProxies, e: torch.Tensor) -> torch.Tensor:
+    """Each similarity by its definition, pair by pair, constants and all."""
+    mu, t = proxies.means, proxies.log_temperature.exp()
+    k = None if proxies.log_kappas is None else proxies.log_kappas.exp()
+    rows = []
+    for x in e:
+        k1 = x.norm()
+        m1, row = x / k1, []
+        for c in range(C):
+            cosine = m1 @ mu[c]
+            if proxies.similarity == "cosine":
+                value = cosine
+            elif proxies.similarity == "l2":
+                value = -(x - k[c] * mu[c]).square().sum()
+            elif proxies.similarity == "nivmf":
+                value = nivmf_log_density(m1[None], mu[c][None], k[c][None], proxies.density)[0, 0]
+            elif proxies.similarity == "kl_vmf":
+                value = -kl_divergence(k1, k[c, 0], cosine, D)
+            else:
+                value = log_probability_product(k1, k[c, 0], cosine, D, 1.0 if proxies.similarity == "el_vmf" else 0.5)
+            row.append(value / t)
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("name", [s for s in SIMILARITIES if not s.startswith("el_nivmf")])
+def test_similarities_are_their_definitions(name):
+    torch.manual_seed(0)
+    proxies = ProbabilisticProxies(C, D, name, temperature=0.5, concentration=9).double()
+    if proxies.log_kappas is not None:
+        torch.nn.init.normal_(proxies.log_kappas, 2.0, 0.3)
+    e = batch()[0][:3].double()
+    found, wanted = proxies(e), expected(proxies, e)
+    torch.testing.assert_close(found.log_softmax(1), wanted.log_softmax(1), rtol=0, atol=1e-6)
+
+
+def test_expected_likelihood_draws_from_the_images():
+    proxies = ProbabilisticProxies(C, D, temperature=0.1, samples=7, density="paper", tempering="outside").double()
+    e = batch()[0].double()
+    torch.manual_seed(1)
+    found = proxies(e)
+    torch.manual_seed(1)
+    kappas = proxies.log_kappas.exp()
+    wanted = expected_likelihood(
+        F.normalize(e, dim=1), e.norm(dim=1), proxies.means, kappas, temperature=proxies.log_temperature.exp(), samples=7,
+        density="paper", tempering="outside",
+    )  # fmt: skip
+    torch.testing.assert_close(found.log_softmax(1), wanted.log_softmax(1))
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_training_moves_images_to_their_proxies(name):
+    torch.manual_seed(2)
+    e, labels = batch()
+    e = e.requires_grad_()
+    proxies = ProbabilisticProxies(C, D, name, temperature=0.5, concentration=10)
+    optimizer = torch.optim.Adam([{"params": [e], "lr": 0.6}, {"params": proxies.parameters(), "lr": 0.1}])
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        losses.append(F.cross_entropy(proxies(e), labels))
+        losses[-1].backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in (e, *proxies.parameters()))
+        optimizer.step()
+    assert losses[-1] < 0.3 * losses[0] and (proxies(e).argmax(1) == labels).all()
+    cosine = F.normalize(e, dim=1) @ proxies.means.T
+    assert (cosine.argmax(1) == labels).all()
+
+
+@pytest.mark.parametrize("name", ("kl_vmf", "el_vmf", "nivmf", "el_nivmf_closed"))
+def test_a_step_towards_the_own_proxy_lowers_the_loss(name):
+    torch.manual_seed(3)
+    proxies = ProbabilisticProxies(C, D, name, temperature=1.0, concentration=10).double()
+    e, labels = batch()
+    own = 12 * proxies.means[labels]
+    far, near = (F.cross_entropy(proxies(torch.lerp(e.double(), own, w)), labels) for w in (0.0, 0.5))
+    assert near < far
+
+
+def test_warm_start_and_positive_concentrations():
+    torch.manual_seed(4)
+    proxies = ProbabilisticProxies(3, 4, concentration=5)
+    before = proxies.directions[2].clone()
+    e = torch.tensor([[2.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 7]])
+    proxies.start(e, torch.tensor([0, 0, 1]))
+    torch.testing.assert_close(proxies.means[0], torch.tensor([1.0, 1, 0, 0]) / math.sqrt(2))
+    torch.testing.assert_close(proxies.means[1], torch.tensor([0.0, 0, 0, 1]))
+    assert torch.equal(proxies.directions[2], before)
+    with torch.no_grad():
+        proxies.log_kappas -= 20  # a huge step
+    assert (proxies.log_kappas.exp() > 0).all() and proxies(e).isfinite().all()
+
+
+def test_temperature_is_learnt_or_stays():
+    learnt, fixed = (ProbabilisticProxies(C, D, "el_vmf", learnable_temperature=x) for x in (True, False))
+    assert "log_temperature" in dict(learnt.named_parameters())
+    assert "log_temperature" not in dict(fixed.named_parameters()) and "log_temperature" in fixed.state_dict()
+
+
+def test_half_precision_neither_reaches_the_mathematics_nor_the_parameters():
+    torch.manual_seed(5)
+    for name in SIMILARITIES:
+        proxies = ProbabilisticProxies(C, D, name, temperature=0.5)
+        e = batch()[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.manual_seed(6)
+            inside = proxies(e.bfloat16())
+        torch.manual_seed(6)
+        assert inside.dtype == torch.float32 and torch.equal(inside, proxies(e.bfloat16().float()))
+        assert all(p.dtype == torch.float32 for p in proxies.parameters())
+
+
+def test_a_zero_embedding_has_a_gradient():
+    for name in SIMILARITIES:
+        e = torch.zeros(2, D, requires_grad=True)
+        loss = F.cross_entropy(ProbabilisticProxies(C, D, name)(e), torch.tensor([0, 1]))
+        loss.backward()
+        assert loss.isfinite() and e.grad.isfinite().all()
+
+
+def test_the_guidance_is_proxy_anchor():
+    pml = pytest.importorskip("pytorch_metric_learning.losses")
+    torch.manual_seed(7)
+    e, labels = batch()
+    theirs = pml.ProxyAnchorLoss(C, D, margin=0.2, alpha=16)
+    for own in (labels, torch.tensor([1, 1, 1, 3, 3, 0, 0, 0, 0, 0, 1, 1])):
+        cosines = F.normalize(e, dim=1) @ F.normalize(theirs.proxies.detach(), dim=1).T
+        torch.testing.assert_close(proxy_anchor_loss(cosines, own, 0.2, 16), theirs(e, own).detach(), rtol=1e-5, atol=1e-5)
+    assert proxy_anchor_loss(torch.zeros(0, C, requires_grad=True), torch.zeros(0, dtype=torch.long)) == 0
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"similarity is one of el_nivmf, .*, not 'kl'"):
+        ProbabilisticProxies(C, D, "kl")
+    with pytest.raises(ValueError, match="density is one of exact, paper, released, not 'new'"):
+        ProbabilisticProxies(C, D, density="new")
+    with pytest.raises(ValueError, match=r"must be positive, not 0 and 0.01"):
+        ProbabilisticProxies(C, D, concentration=0)
+    with pytest.raises(ValueError, match=r"of 16 dimensions take embeddings \(B, D\), not \(2, 8\)"):
+        ProbabilisticProxies(C, D)(torch.ones(2, 8))
