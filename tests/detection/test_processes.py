@@ -1,0 +1,137 @@
+"""Two processes (gloo, CPU) train and evaluate as one does: the same losses and weights, the same figures."""
+
+import json
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import detection.evaluate
+import detection.train
+from detection.processes import my_share
+
+
+def run(main: Callable, *arguments: str | Path, processes: int = 1, log: Path) -> list[str]:
+    """A command's main in forked processes (which spares them the imports), as torchrun starts them; what each printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = []
+    for rank in range(processes):
+        child = os.fork()
+        if not child:
+            _in_child(main, [str(a) for a in arguments], rank, processes, port, Path(f"{log}{rank}"))
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    said = [Path(f"{log}{rank}").read_text() for rank in range(processes)]
+    assert codes == [0] * processes, said
+    return said
+
+
+def _in_child(main: Callable, arguments: list[str], rank: int, processes: int, port: int, log: Path) -> None:
+    code = 1
+    try:
+        signal.alarm(300)
+        torch.set_num_threads(1)  # the pool of threads is not forked
+        if processes > 1:
+            world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+            os.environ |= {k: str(v) for k, v in world.items()} | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+            try:
+                code = main(arguments)
+            except BaseException:
+                traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+@pytest.fixture(scope="module")
+def exact(glyph_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The experiment without what makes a mean over halves differ from the mean over the whole: batch statistics (each
+    process has its own), random choices of regions, and different numbers of regions an image."""
+    halves = {"_delete_": True, "type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.5, "min_pos_iou": 0.5}
+    halves |= {"match_low_quality": False}
+    every = {"_delete_": True, "type": "RandomSampler", "num": 10**6, "pos_fraction": 1.0, "add_gt_as_proposals": False}
+    hardest = {"_delete_": True, "type": "RepMetOHEMSampler", "num": 8, "add_gt_as_proposals": True}
+    sgd = {"type": "SGD", "lr": 0.02, "momentum": 0.9}
+    changes = {
+        "_base_": str(glyph_run / "tiny.yaml"),
+        "model": {
+            "backbone": {
+                "_delete_": True,
+                "type": "ResNet",
+                "depth": 18,
+                "base_channels": 8,
+                "num_stages": 3,
+                "strides": [1, 2, 2],
+                "dilations": [1, 1, 1],
+                "out_indices": [0, 1, 2],
+                "norm_eval": True,
+            },
+            "neck": {"in_channels": [8, 16, 32], "norm_cfg": None},
+            "roi_head": {"bbox_head": {"num_convs": 0, "num_fcs": 1, "fc_channels": 32}},
+            "train_cfg": {
+                "rpn": {"assigner": halves, "sampler": every},
+                "rpn_proposal": {"max_per_img": 30},
+                "rcnn": {"assigner": halves, "sampler": hardest},
+            },
+        },
+        "train_dataloader": {"batch_size": 4},
+        "optim_wrapper": {"_delete_": True, "type": "OptimWrapper", "optimizer": sgd},
+        "train_cfg": {"max_epochs": 2},
+        "param_scheduler": [{"type": "MultiStepLR", "milestones": [1]}],
+        "custom_hooks": [],
+        "default_hooks": {"logger": {"interval": 1}},
+    }
+    path = tmp_path_factory.mktemp("exact") / "exact.yaml"
+    path.write_text(yaml.safe_dump(changes))
+    return path
+
+
+def test_two_processes_train_as_one_of_the_same_total_batch(exact: Path, tmp_path: Path) -> None:
+    run(detection.train.main, exact, "--work-dir", tmp_path / "one", log=tmp_path / "log_one")
+    options = ("--work-dir", tmp_path / "two", "--cfg-options", "train_dataloader.batch_size=2")
+    said = run(detection.train.main, exact, *options, processes=2, log=tmp_path / "log_two")
+    assert "checkpoint: " in said[0] and "checkpoint: " not in said[1]
+    first, second = (torch.load(tmp_path / d / "epoch_2.pth", weights_only=True) for d in ("one", "two"))
+    assert first["meta"]["iter"] == second["meta"]["iter"] == 4  # 8 images, 4 a step, 2 epochs
+    logged = [c["message_hub"]["log_scalars"]["train/loss"]["log"].numpy() for c in (first, second)]
+    assert len(logged[0]) == 4 and logged[0][0] > 1
+    np.testing.assert_allclose(logged[0], logged[1], rtol=1e-4)
+    moved = 0.0
+    start = torch.load(tmp_path / "one" / "epoch_1.pth", weights_only=True)["state_dict"]
+    for name, value in first["state_dict"].items():
+        other = second["state_dict"][name]
+        torch.testing.assert_close(value, other, rtol=1e-3, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
+        moved = max(moved, float((value - start[name]).abs().max()))
+    assert moved > 1e-3  # the agreement is about a training, not about its start
+
+
+def test_two_processes_measure_what_one_does(glyph_run: Path, tmp_path: Path) -> None:
+    arguments = (detection.evaluate.main, glyph_run / "tiny.yaml", glyph_run / "epoch_1.pth", "--out")
+    said = run(*arguments, tmp_path / "two", processes=2, log=tmp_path / "log_two")
+    assert "written: " in said[0] and "written: " not in said[1]
+    run(*arguments, tmp_path / "one", log=tmp_path / "log_one")
+    first, second = (json.loads((tmp_path / d / "metrics.json").read_text()) for d in ("one", "two"))
+    assert first["results"] == second["results"] and first["base"] == second["base"]
+    assert len(first["results"]) == 6
+
+
+def test_the_shares_of_all_processes_are_all_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr("detection.processes.get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr("detection.processes.get_world_size", lambda: 3)
+        shares.append(my_share(range(10)))
+    assert (
+        sorted(piece for share in shares for piece in share) == list(range(10))
+        and max(map(len, shares)) - min(map(len, shares)) <= 1
+    )
