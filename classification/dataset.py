@@ -8,7 +8,7 @@ from mmengine.registry import DATASETS, FUNCTIONS
 from torch import Tensor
 
 from classification.transforms import build_transform
-from data.decoding import decode_all, decode_batch, resize
+from data.decoding import check_all, decode_all, decode_batch, resize
 from data.labelled_images import LabelledImages
 from data.sources import read
 
@@ -20,8 +20,8 @@ MEMORY = 2 << 30
 class ImageSet:
     """The images of one split of a source.
 
-    Images that lie in files are decoded when the set is built and held as one uint8 tensor, so that an unreadable one is
-    found before the training, and none is decoded twice; only a set of more than `MEMORY` bytes is decoded batch by batch.
+    Images that lie in files are decoded when the set is built and held as one uint8 tensor: none is decoded twice. A set of
+    more than `MEMORY` bytes is decoded batch by batch. An unreadable file is found here in either case, before the training.
 
     Args:
         source: name of a module of `data` (see `data.sources.SOURCES`), or a `LabelledImages`.
@@ -62,6 +62,7 @@ class ImageSet:
         elif len(given) * 3 * self.size[0] * self.size[1] <= MEMORY:
             self.images = decode_all(given.paths, self.size)
         else:
+            check_all(given.paths)
             self.images = None
 
     def __len__(self) -> int:

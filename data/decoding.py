@@ -1,8 +1,9 @@
 """Image files to uint8 tensors of one size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,10 +39,19 @@ def decode_all(paths: Sequence[str | Path], size: tuple[int, int]) -> Tensor:
     def fill(i: int) -> None:
         images[i] = decode(paths[i], size)
 
-    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-        for _ in pool.map(fill, range(len(paths))):
-            pass
+    _by_threads(fill, range(len(paths)))
     return images
+
+
+def check_all(paths: Sequence[str | Path]) -> None:
+    """Reads every file to its end, at the least size that it decodes to. Raises ValueError as `decode`."""
+    _by_threads(lambda path: decode(path, (1, 1)), paths)
+
+
+def _by_threads(function: Callable[[Any], object], items: Iterable[Any]) -> None:
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        for _ in pool.map(function, items):
+            pass
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

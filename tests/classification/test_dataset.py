@@ -84,12 +84,15 @@ def test_images_in_memory_can_be_brought_to_another_size():
     assert ImageSet("digits", None, "val", {"val_per_class": 3, "only": ["1", "2"]}).images.shape == (6, 1, 8, 8)
 
 
-def test_what_cannot_be_read_is_refused_at_once(folder):
+def test_what_cannot_be_read_is_refused_at_once(folder, monkeypatch):
     with pytest.raises(ValueError, match="image_folder all: its images lie in files of any shape; say to which `size`"):
         ImageSet("image_folder", str(folder), "all")
     (folder / "rose" / "2.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"rose/2\.png: cannot be read as an image"):
         DATASETS.build({"type": "ImageSet", "source": "image_folder", "root": str(folder), "split": "all", "size": 12})
+    monkeypatch.setattr(dataset, "MEMORY", 100)  # too large to be held
+    with pytest.raises(ValueError, match=r"rose/2\.png: cannot be read as an image"):
+        ImageSet("image_folder", str(folder), "all", size=12)
     with pytest.raises(ValueError, match="did you mean 'digits'"):
         ImageSet("digit", None, "train")
     with pytest.raises(ValueError, match="no image"):

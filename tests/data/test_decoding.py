@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
-from data.decoding import decode, decode_all, decode_batch, resize
+from data.decoding import check_all, decode, decode_all, decode_batch, resize
 
 
 def gradient(width: int, height: int) -> Image.Image:
@@ -70,7 +70,7 @@ def broken(path, kind: str):
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "cut"])
-@pytest.mark.parametrize("decoder", [decode_batch, decode_all])
+@pytest.mark.parametrize("decoder", [decode_batch, decode_all, lambda paths, size: check_all(paths)])
 def test_an_unreadable_image_is_named(tmp_path, kind, decoder):
     gradient(9, 9).save(tmp_path / "good.png")
     with pytest.raises(ValueError, match=r"bad\.jpg: cannot be read as an image"):
