@@ -12,7 +12,6 @@ from classification.dataset import ImageSet
 from classification.embedding import embed_split, mean_representatives
 from classification.experiment import image_set, read_split
 from classification.lake import check_unseen, one_shot_row
-from classification.methods import ProtoNet
 from classification.methods.base import ClassRepresentatives
 from classification.metrics.episodes import Episodes, episode_accuracies, sample_episodes
 from classification.metrics.intervals import Estimate, mean_interval, paired_difference
@@ -37,15 +36,6 @@ class Evaluation:
     rows: list[dict[str, Any]] = field(default_factory=list)
     episodes: dict[str, Episodes] = field(default_factory=dict)
     accuracies: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def distance(self) -> str:
-        return distance_of(self.trained)
-
-
-def distance_of(trained: Trained) -> str:
-    """The distance that a method compares episodes' images by."""
-    return trained.method.distance if isinstance(trained.method, ProtoNet) else "squared_euclidean"
 
 
 def shots_of(protocol: dict[str, Any]) -> list[int]:
@@ -81,7 +71,7 @@ def evaluate(trained: Trained, part: str = "test", *, unsupervised: bool = True)
         own = mean_representatives(learnt, train.labels, len(images.classes))
     result = Evaluation(trained, images, embeddings, closed, own)
     for metric, episodes in drawn.items():
-        accuracies = episode_accuracies(embeddings, episodes, distance=result.distance)
+        accuracies = episode_accuracies(embeddings, episodes, distance=trained.method.distance)
         result.episodes[metric], result.accuracies[metric] = episodes, accuracies
         result.rows.append(_row(trained, part, metric, mean_interval(accuracies)))
     if protocol and protocol.get("one_shot_runs"):
@@ -126,7 +116,7 @@ def compare(first: Evaluation, other: Trained) -> list[dict[str, Any]]:
     embeddings = embed_split(other.method, first.images)
     rows = []
     for metric, episodes in first.episodes.items():
-        theirs = episode_accuracies(embeddings, episodes, distance=distance_of(other))
+        theirs = episode_accuracies(embeddings, episodes, distance=other.method.distance)
         mean, ci95, n = paired_difference(first.accuracies[metric], theirs)
         rows.append({"metric": metric, "against": other.name, "mean": mean, "ci95": ci95, "n": n, "episodes": episodes.hash})
     return rows

@@ -7,7 +7,6 @@ import torch
 from classification.checkpoint import Trained
 from classification.dataset import ImageSet
 from classification.embedding import embed_split
-from classification.methods import ProtoNet
 from classification.metrics.episodes import Episodes, episode_predictions
 from classification.metrics.intervals import mean_interval
 from classification.metrics.result_rows import episode_metric, result_row
@@ -50,12 +49,11 @@ def one_shot_row(trained: Trained) -> dict[str, Any]:
 
 def run_accuracies(trained: Trained, runs: OneShotRuns) -> torch.Tensor:
     """Fraction of right answers in every run, (R,)."""
-    method, n = trained.method, len(runs.images)
-    given = LabelledImages(torch.zeros(n, dtype=torch.int64), ("character",), runs.images)
+    method = trained.method
+    used, (support, query) = torch.stack([runs.support, runs.query]).unique(return_inverse=True)
+    given = LabelledImages(torch.zeros_like(used), ("character",), runs.images[used])
     embeddings = embed_split(method, ImageSet(given, transform=list(trained.cfg.get("test_pipeline") or [])))
-    way = runs.support.shape[1]
-    columns = torch.arange(way).expand(len(runs.support), way)  # an episode's classes are the columns of its support
-    episodes = Episodes(columns, runs.support[..., None], runs.query[..., None])
-    distance = method.distance if isinstance(method, ProtoNet) else "squared_euclidean"
-    found = episode_predictions(embeddings, episodes, distance=distance)[..., 0]  # (R, way)
+    columns = torch.arange(support.shape[1]).expand_as(support)  # an episode's classes are the columns of its support
+    episodes = Episodes(columns, support[..., None], query[..., None])
+    found = episode_predictions(embeddings, episodes, distance=method.distance)[..., 0]  # (R, way)
     return (found == runs.answers).double().mean(1)

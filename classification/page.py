@@ -54,7 +54,7 @@ def decisions(result: Evaluation) -> tuple[Tensor, Tensor, Tensor]:
         rules = predictions(result.embeddings, own.points.cpu(), own.sigma2, present=own.present)
         return labels, rules[result.trained.method.rule], torch.arange(len(labels))
     episodes = next(iter(result.episodes.values()))
-    given = episode_predictions(result.embeddings, episodes, distance=result.distance)  # (E, way, Q)
+    given = episode_predictions(result.embeddings, episodes, distance=result.trained.method.distance)  # (E, way, Q)
     found = episodes.classes.long().gather(1, given.flatten(1))  # (E, way * Q)
     indices = episodes.query.long().flatten()
     return labels[indices], found.flatten(), indices
@@ -69,7 +69,7 @@ def _episodes(result: Evaluation, folder: Path) -> None:
     metric, episodes = next(iter(result.episodes.items()))
     accuracies = result.accuracies[metric]
     order = accuracies.argsort(stable=True)
-    predicted = episode_predictions(result.embeddings, episodes, distance=result.distance)
+    predicted = episode_predictions(result.embeddings, episodes, distance=result.trained.method.distance)
     for name, number in (("episode.png", int(order[len(order) // 2])), ("episode_worst.png", int(order[0]))):
         accuracy = accuracies[number].item()
         pictures.episode_plot(folder / name, episodes, number, predicted[number], result.images, accuracy)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from classification.dataset import ImageSet
 from classification.embedding import as_tested, embed_split, mean_representatives, unwrapped
-from classification.methods import ProtoNet
 from classification.methods.base import ClassRepresentatives, Method
 from classification.methods.prototypical import episode_loss
 from classification.metrics.accuracies import all_accuracies
@@ -144,8 +143,7 @@ class ValidationHook(Hook):
         embeddings = embed_split(method, self.images)  # (n, e)
         figures: dict[str, float] = {}
         if self.episodes is not None:
-            distance = method.distance if isinstance(method, ProtoNet) else "squared_euclidean"
-            figures |= episode_figures(embeddings, self.episodes, distance)
+            figures |= episode_figures(embeddings, self.episodes, method.distance)
         if self.closed:
             own = method.class_representatives()
             if own is None:

@@ -38,6 +38,7 @@ class Method(BaseModel):
 
     title = "embedding"  # in tables of results
     rule = "simple"  # of `accuracies.predictions`: the one that the method itself classifies by
+    distance = "squared_euclidean"  # that images of an episode are compared by
 
     def __init__(
         self,
