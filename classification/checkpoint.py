@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from mmengine.registry import MODELS
 
 from classification.experiment import read_split, size_model
 from classification.methods.base import Method
-from experiments.checkpoints import check_weights, fetch, latest_checkpoint, load_checkpoint
-from experiments.config import parse_experiment
+from experiments.checkpoints import check_weights, download, latest_checkpoint, load_checkpoint, sha256_of
+from experiments.config import load_experiment, parse_experiment
+from experiments.training_command import training_command
 
 BEST = "best.pth"
 
@@ -22,15 +23,18 @@ BEST = "best.pth"
 class Trained:
     """A method with its weights, in evaluation mode.
 
-    cfg: the experiment, with the model sized and the training's own seed and splits. name: of the checkpoint. seed: of the
-    training; None where the checkpoint does not say. training: what it says of its training.
+    cfg: the experiment, with the model sized and the training's own seed and splits. name: of the checkpoint, a path or an
+    address. sha256: of its file. seed, training, command: of the training, its record and how to repeat it; None where the
+    checkpoint does not say.
     """
 
     cfg: Config
     method: Method
     name: str
     seed: int | None = None
-    training: dict[str, Any] | None = field(default=None)
+    training: dict[str, Any] | None = None
+    sha256: str | None = None
+    command: str | None = None
 
 
 def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
@@ -41,15 +45,18 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
 
     Args:
         cfg: the experiment, not prepared; it is left as it is.
-        checkpoint: a file; a run folder, of which the best is taken, else the last; or an address (http, https).
+        checkpoint: a file; a run folder, of which the best is taken, else the last; or an address (http, https), with
+            `#sha256=HEX` behind it where its checksum is known.
 
     Raises:
         FileNotFoundError, ConnectionError: it is not there.
-        ValueError: it is no checkpoint, of another method, or of other sizes.
+        ValueError: it is no checkpoint, of another method, or of other sizes; its checksum is another.
     """
-    name, content = _read(checkpoint)
+    name, file = _find(checkpoint)
+    content = load_checkpoint(file)
     meta = content.get("meta") if isinstance(content.get("meta"), Mapping) else {}
     experiment = meta.get("experiment") or {}
+    command = None
     cfg = copy.deepcopy(cfg)
     if cfg.get("model") is None:
         raise ValueError("the experiment has no section `model`")
@@ -60,7 +67,9 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
             "was trained by"
         )
     if "yaml" in experiment:
-        _take_over(cfg, parse_experiment(experiment["yaml"], f"the experiment in {name}"))
+        own = parse_experiment(experiment["yaml"], f"the experiment in {name}")
+        command = training_command(load_experiment(cfg.filename), own, cfg.filename, meta.get("seed"))
+        _take_over(cfg, own)
     if "weights" in cfg.model.encoder:
         cfg.model.encoder.weights = None
         cfg.model.encoder.pop("fresh", None)
@@ -70,19 +79,20 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
     check_weights(method, state, name)
     method.load_state_dict(state)
     method.to("cuda" if torch.cuda.is_available() else "cpu")
-    return Trained(cfg, method.eval(), name, meta.get("seed"), _training(checkpoint, meta))
+    return Trained(cfg, method.eval(), name, meta.get("seed"), _training(checkpoint, meta), sha256_of(file), command)
 
 
-def _read(checkpoint: str | Path) -> tuple[str, dict]:
+def _find(checkpoint: str | Path) -> tuple[str, Path]:
+    """What a checkpoint is called, and its file."""
     if str(checkpoint).startswith(("http://", "https://")):
-        return str(checkpoint), fetch(str(checkpoint))
+        return str(checkpoint), download(str(checkpoint))
     path = Path(checkpoint)
     if path.is_dir():
         found = path / BEST if (path / BEST).is_file() else latest_checkpoint(path)
         if found is None:
             raise FileNotFoundError(f"{path}: a run folder without a checkpoint; train first, or name a file")
         path = found
-    return str(path), load_checkpoint(path)
+    return str(path), path
 
 
 def _take_over(cfg: Config, own: Config) -> None:

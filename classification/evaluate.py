@@ -51,6 +51,8 @@ def run(
     metrics = {
         "experiment": Path(cfg.filename).stem,
         "checkpoint": trained.name,
+        "sha256": trained.sha256,
+        "command": trained.command,
         "seed": trained.seed,
         "git": git_revision(),
         "versions": versions(),
@@ -108,7 +110,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m classification.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, a run folder for its best one, or an address")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a file, a run folder for its best one, or an address, with #sha256=HEX behind it to have it checked",
+    )
     parser.add_argument("--data", metavar="DIR", help="folder of the images, in the place of the experiment's data.root")
     parser.add_argument("--episodes", type=int, metavar="N", help="how many to draw")
     parser.add_argument("--way", type=int, metavar="N", help="classes of an episode")

@@ -1,11 +1,13 @@
 """Checkpoints: written whole or not at all, read without running anything that they hold, each with its experiment."""
 
+import hashlib
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.error import URLError
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import torch
@@ -147,16 +149,42 @@ def history(value: Mapping) -> HistoryBuffer:
     return HistoryBuffer(value["log"].tolist(), list(value["count"]))
 
 
-def fetch(url: str, map_location: Any = "cpu") -> dict:
-    """Weights from the network, kept in torch's cache; `weights_only=True`.
+def download(address: str) -> Path:
+    """A file of the network, in torch's cache.
+
+    `https://host/best.pth#sha256=HEX` is checked, also where it is in the cache already. Files of one name from different
+    addresses are kept apart, but for names that hold a checksum, as torchvision's do.
 
     Raises:
-        ConnectionError: they are neither in the cache nor to be had.
+        ValueError: another checksum, or no checksum behind `#`.
+        ConnectionError: it is neither in the cache nor to be had.
     """
-    try:
-        return torch.hub.load_state_dict_from_url(url, map_location=map_location, progress=False, weights_only=True)
-    except (URLError, OSError, TimeoutError) as error:
-        raise ConnectionError(f"{url} cannot be downloaded ({_first_line(error)})") from None
+    url, _, fragment = address.partition("#")
+    if fragment and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", fragment):
+        raise ValueError(f"{address}: what follows `#` is the file's checksum, sha256= and 64 hexadecimal digits")
+    wanted = fragment.partition("=")[2].lower()
+    name = PurePosixPath(unquote(urlsplit(url).path))
+    if not re.search(r"-[0-9a-f]{8,}$", name.stem):
+        name = name.with_name(f"{name.stem}-{hashlib.sha256(url.encode()).hexdigest()[:12]}{name.suffix}")
+    path = Path(torch.hub.get_dir(), "checkpoints", name.name)
+    if not path.is_file() or (wanted and sha256_of(path) != wanted):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=wanted or None, progress=False)
+        except OSError as error:  # URLError and TimeoutError too
+            raise ConnectionError(f"{url} cannot be downloaded ({_first_line(error)})") from None
+        except RuntimeError as error:
+            raise ValueError(f"{url}: another file than was asked for ({_first_line(error)})") from None
+    return path
+
+
+def sha256_of(path: str | Path) -> str:
+    """A file's SHA-256, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:
@@ -170,13 +198,13 @@ def _register_safe_loaders() -> None:
         return load_checkpoint(filename, map_location)
 
     def load_from_http(filename: str, map_location: Any = None) -> dict:
-        return fetch(filename, map_location)
+        return load_checkpoint(download(filename), map_location)
 
     def load_from_torchvision(filename: str, map_location: Any = None) -> dict:
-        return fetch(_named(get_torchvision_models(), filename), map_location)
+        return load_checkpoint(download(_named(get_torchvision_models(), filename)), map_location)
 
     def load_from_openmmlab(filename: str, map_location: Any = None) -> dict:
-        return fetch(_named(get_external_models(), filename), map_location)
+        return load_checkpoint(download(_named(get_external_models(), filename)), map_location)
 
     def load_from_nowhere(filename: str, map_location: Any = None) -> dict:
         raise ValueError(f"{filename}: this scheme is not supported; download the file and name it")

@@ -122,7 +122,7 @@ def benchmarks(results: Sequence[Result]) -> str:
         for row in rows:
             ours, theirs = (1000 * row["images"] / row[key] if rates else row[key] for key in ("ours_ms", "peer_ms"))
             ratio, spread = f"{row['ratio']:.2f}x", _iqr(row.get("iqr"))
-            body.append([row["case"], f"{ours:.3g}", str(row["peer"]), f"{theirs:.3g}", ratio, spread])
+            body.append([row["case"], _three_digits(ours), str(row["peer"]), _three_digits(theirs), ratio, spread])
         machine = ", ".join(f"{k} {v}" for k, v in result.content["env"].items() if isinstance(v, str | int | float))
         head = ["case", f"ours, {unit}", "peer", f"peer, {unit}", "ratio", "spread"]
         parts.append(f"**{result.name}** ({machine})\n\n" + markdown(head, body, 1))
@@ -186,6 +186,11 @@ def duration(seconds: float | None) -> str:
         return "–"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
+
+
+def _three_digits(value: float) -> str:
+    """At least three digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _iqr(iqr: Any) -> str:

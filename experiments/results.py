@@ -1,7 +1,7 @@
 """Writes the tables of measured results into README.md and models/README.md: python -m experiments.results [--check]
 
-Between `<!-- results:NAME -->` and `<!-- /results -->` stands what the function of that name in `result_tables` or
-`classification_tables` makes of the files in models/results/. Nothing measured is typed by hand.
+Between `<!-- results:NAME -->` and `<!-- /results -->` stands what the function of that name in `result_tables`,
+`classification_tables` or `checkpoint_table` makes of the files in models/results/. Nothing measured is typed by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import experiments.classification_tables  # noqa: F401  registers its tables
+import experiments.checkpoint_table
+import experiments.classification_tables  # noqa: F401  (these register their tables)
 from experiments.result_tables import TABLES, Result
 
 PAGES = ("README.md", "models/README.md")

@@ -18,7 +18,7 @@ from classification.evaluation import evaluate
 from classification.experiment import read_split
 from classification.page import confusion, decisions
 from classification.pictures import most_confused
-from experiments.checkpoints import load_checkpoint
+from experiments.checkpoints import load_checkpoint, sha256_of
 from experiments.config import load_experiment
 from tests.classification.conftest import CLOSED, MAGNET, SOFTMAX, write_experiment
 from tests.classification.test_train import train
@@ -185,20 +185,25 @@ def test_confusion_counts_every_decision(protonet):
     assert most_confused(torch.eye(3).long(), 5) == []
 
 
-def test_a_checkpoint_by_its_address(protonet, tmp_path, monkeypatch):
+def test_a_checkpoint_by_its_address(protonet, tmp_path, monkeypatch, capsys):
     path, folder = protonet
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        address = f"http://127.0.0.1:{server.server_port}/best.pth"
+        sha256 = sha256_of(folder / "best.pth")
+        address = f"http://127.0.0.1:{server.server_port}/best.pth#sha256={sha256}"
         a = measured(path, address, tmp_path / "a")
+        assert "another file than was asked for" in failure(capsys, path, address.replace(sha256, "0" * 64))
     finally:
         server.shutdown()
         server.server_close()
     b = measured(path, folder / "best.pth", tmp_path / "b")
     assert a["results"] == b["results"] and a["checkpoint"] == address
+    assert a["sha256"] == b["sha256"] == sha256
+    options = "--cfg-options train_cfg.max_epochs=2"
+    assert a["command"] == b["command"] == f"python -m classification.train {path} {options}"
 
 
 def test_what_is_refused(protonet, experiment, tmp_path, capsys):

@@ -116,6 +116,12 @@ def test_a_benchmark_that_counts_images_shows_their_rate(project):
     assert "| step | 16 | torchvision | 10 | 1.60x | 0.10 |" in text
 
 
+def test_long_times_have_no_exponent(project):
+    row = {"case": "c", "ours_ms": 1234.5, "peer": "p", "peer_ms": 1_234_567.0, "ratio": 1000.0, "iqr": 1.0}
+    write(project, "long", {"env": {}, "results": [row]})
+    assert "| c | 1,234 | p | 1,234,567 | 1000.00x | 1.00 |" in table(project, "benchmarks")
+
+
 def test_runs_without_few_shot_base_or_training(project):
     write(project, "demo", {"experiment": "plain", "results": [], "base": {"voc07": 0.7, "voc": 0.71, "coco": 0.4}})
     assert "| plain | 70.0 | 71.0 | 40.0 |" in table(project, "detection-base")
@@ -174,7 +180,7 @@ def test_broken_files_get_one_clear_message(project, capsys, name, content, mess
     [
         (
             "<!-- results:nonsense -->\n<!-- /results -->",
-            "no table 'nonsense'; those there are: benchmarks, class",
+            "no table 'nonsense'; those there are: benchmarks, checkpoints, class",
         ),
         ("<!-- results:training -->\n", "misspelt or has no partner"),
         ("<!-- /results -->\n", "misspelt or has no partner"),
