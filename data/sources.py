@@ -10,8 +10,8 @@ from typing import Any
 from data.labelled_images import LabelledImages
 
 SOURCES = (
-    "digits", "dogs", "flowers102", "glyph_characters", "image_folder", "mini_imagenet", "mnist", "omniglot",
-    "omniglot_characters", "pets",
+    "cars196", "cifar100", "cub200", "digits", "dogs", "flowers102", "glyph_characters", "image_folder", "mini_imagenet",
+    "mnist", "omniglot", "omniglot_characters", "online_products", "pets",
 )  # fmt: skip
 
 WITHOUT_ROOT = ("digits", "glyph_characters")  # nothing of theirs lies in a folder
