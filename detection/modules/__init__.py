@@ -10,6 +10,7 @@ install()  # before anything imports mmcv.ops, which looks its kernels up at imp
 from mmdet.registry import MODELS  # noqa: E402
 
 from detection.modules.coarse_rpn import CoarseRPNHead  # noqa: E402
+from detection.modules.gradient_decoupling import DecoupledRoIExtractor, DecoupledRPNHead  # noqa: E402
 from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
 from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
 from detection.modules.roi_extractor import FusedRoIExtractor  # noqa: E402
@@ -18,4 +19,13 @@ from model_definitions.encoders import ConvPyramid  # noqa: E402
 
 MODELS.register_module(module=ConvPyramid)  # a backbone as it is
 
-__all__ = ["CoarseRPNHead", "ConvPyramid", "FusedRoIExtractor", "RepMetBBoxHead", "RepMetOHEMSampler", "SelectiveDCNResNet"]
+__all__ = [
+    "CoarseRPNHead",
+    "ConvPyramid",
+    "DecoupledRPNHead",
+    "DecoupledRoIExtractor",
+    "FusedRoIExtractor",
+    "RepMetBBoxHead",
+    "RepMetOHEMSampler",
+    "SelectiveDCNResNet",
+]
