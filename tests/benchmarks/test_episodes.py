@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import cluster_refresh, episodes, image_folders
 from benchmarks.measure import Comparison
+from experiments.results import read_results, render
 
 needs_easyfsl = pytest.mark.skipif(
     importlib.util.find_spec("easyfsl") is None, reason="needs easyfsl, no dependency of ours"
@@ -62,6 +63,8 @@ def test_without_easyfsl_it_is_said_how_to_get_it(monkeypatch, capsys, tmp_path)
     assert [r.case for r in results] == ["k-means, 20,000 x 64, k = 3, 10 classes"]
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["results"][0]["peer"] == "scikit-learn" and content["env"]["threads"] == 1
+    table = render("benchmarks", read_results(tmp_path))
+    assert table.startswith("**out** (") and "| k-means, 20,000 x 64, k = 3, 10 classes |" in table
 
 
 def test_a_worse_clustering_is_not_timed(monkeypatch):
