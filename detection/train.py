@@ -7,10 +7,12 @@ python -m detection.train experiments/detection/repmet_r18_fod.yaml --data my_ph
 
 import sys
 
+from experiments.allocator import keep_freed_memory
 from experiments.launcher import train_command
 
 
 def main(argv: list[str] | None = None) -> int:
+    keep_freed_memory()
     data = {
         "--data": ("data.root", "a VOC devkit, or any folder with VOC XML or COCO JSON, in the place of data.root"),
         "--novel": ("data.held_out", "of such a folder: classes (A,B,...) to keep from the training, or how many"),
