@@ -19,6 +19,7 @@ from typing import Any
 from mmengine.config import Config
 
 from classification.checkpoint import load_trained
+from classification.cost_report import cost_rows, cost_table
 from classification.evaluation import Evaluation, compare, evaluate
 from classification.report import comparison_table, table, write_metrics
 from experiments.allocator import keep_freed_memory
@@ -60,10 +61,13 @@ def run(
         "seconds": round(time.monotonic() - start, 1),
         "training": trained.training,
         "results": result.rows,
+        "costs": cost_rows(result, part),
         "episodes": _protocols(result),
         "paired": paired,
     }
     print(table(result.rows))
+    if metrics["costs"]:
+        print("\n" + cost_table(metrics["costs"]))
     if paired:
         print("\n" + comparison_table(paired, trained.name))
     written = write_metrics(metrics, out)

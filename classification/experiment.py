@@ -9,6 +9,7 @@ import classification.methods
 import classification.projector
 import classification.samplers
 import classification.validation  # noqa: F401  (these register what a YAML names)
+from classification.costs import read_costs
 from classification.features import check_mirrored
 from data.labelled_images import LabelledImages
 from data.sources import read
@@ -33,6 +34,7 @@ SECTIONS = {
         "seed": None,
         "one_shot_runs": None,  # true: Lake's 20 runs on Omniglot too, for a network that was trained on lake_train
     },
+    "costs": {"tree": None, "numbers": None},  # of mistakes, which `evaluate` measures; see `classification.costs`
     # What tables of results call data set, method and encoder; the method's own title unless it is given here.
     "report": {"dataset": None, "method": None, "encoder": None},
     "train_pipeline": None,  # batch transforms, see `classification.transforms`
@@ -103,6 +105,8 @@ def image_set(cfg: Config, part: str, pipeline: str) -> dict:
 def prepare(cfg: Config) -> None:
     """Turns the `data` section into data sets, sizes the model for them, and tells the hooks what to validate on."""
     train = read_split(cfg, "train")
+    if cfg.get("costs"):
+        read_costs(cfg.costs, train.classes)  # before any time is spent: it may refuse
     loader = cfg.train_dataloader
     loader.dataset = image_set(cfg, "train", "train_pipeline")
     loader.collate_fn = {"type": "as_gathered"}

@@ -14,7 +14,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         (row["dataset"], row["split"], row["method"], row["metric"], percent(row["mean"], row["ci95"]), f"{row['n']:,}")
         for row in rows
     ]
-    return _aligned([("data", "split", "method", "metric", "%", "n"), *cells])
+    return aligned([("data", "split", "method", "metric", "%", "n"), *cells])
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], name: str) -> str:
@@ -24,7 +24,7 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], name: str) -> str:
         sure = "yes" if abs(row["mean"]) > row["ci95"] else "no"
         cells.append((row["metric"], f"{100 * row['mean']:+.2f} ± {100 * row['ci95']:.2f}", f"{row['n']:,}", sure))
     head = f"{name}\n  against {rows[0]['against']}, difference on the same episodes in percentage points\n"
-    return head + _aligned([("metric", "difference", "episodes", "beyond chance (95 %)"), *cells])
+    return head + aligned([("metric", "difference", "episodes", "beyond chance (95 %)"), *cells])
 
 
 def write_metrics(metrics: Mapping[str, Any], folder: Path) -> Path:
@@ -40,7 +40,8 @@ def percent(mean: float, ci95: float | None) -> str:
     return f"{100 * mean:.2f}" + ("" if ci95 is None else f" ± {100 * ci95:.2f}")
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text, the first the head, in columns."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

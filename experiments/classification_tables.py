@@ -82,17 +82,39 @@ def training(results: Sequence[Result]) -> str:
     return markdown(head, body, 1, left_from=7)
 
 
+def has_costs(content: Mapping[str, Any]) -> bool:
+    """Whether this is a `metrics.json` of classification that measured what mistakes cost."""
+    return is_classification(content) and bool(content.get("costs"))
+
+
+@table("classification-costs", reads=has_costs)
+def costs(results: Sequence[Result]) -> str:
+    """What mistakes cost: a row a method, a column a figure, in its own units; trainings summed up over seeds."""
+    figures = _figures(results, "costs")
+    metrics = list(dict.fromkeys(key[3] for key in figures))
+    body = []
+    for place in sorted(dict.fromkeys(key[:3] for key in figures)):
+        cells = [figures.get((*place, metric)) for metric in metrics]
+        there = [row for row in cells if row is not None]
+        body.append([*place, *("–" if row is None else _figure(row) for row in cells), _seeds(there)])
+    return markdown(["data", "split", "method", *metrics, "seeds"], body, 3)
+
+
+def _figure(row: Mapping) -> str:
+    return f"{row['mean']:.3f}" + ("" if row["ci95"] is None else f" ± {row['ci95']:.3f}")
+
+
 Key = tuple[str, str, str, str]  # data set, split, method, metric
 
 
-def _figures(results: Sequence[Result]) -> dict[Key, Mapping]:
+def _figures(results: Sequence[Result], section: str = "results") -> dict[Key, Mapping]:
     """Every figure by its name, several trainings summed up.
 
     Raises:
         ValueError: two files give one figure of one seed.
     """
     origin: dict[tuple, str] = {}
-    rows = [(result.name, row) for result in results for row in result.content["results"]]
+    rows = [(result.name, row) for result in results for row in result.content[section]]
     for name, row in rows:
         for seed in row["seeds"]:
             key = (*_key(row), seed)

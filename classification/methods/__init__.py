@@ -3,6 +3,13 @@
 from mmengine.registry import MODELS
 
 from classification.methods.base import ClassRepresentatives, Method
+from classification.methods.cost_sensitive import (
+    CostSoftmax,
+    HierarchicalClassifier,
+    Hyperspherical,
+    PrototypeClassifier,
+    RunningMeans,
+)
 from classification.methods.magnet import Magnet
 from classification.methods.metric_learning import MetricLearning
 from classification.methods.nearest_class_mean import NearestClassMean
@@ -16,11 +23,16 @@ for _module in (Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder):
 
 __all__ = [
     "ClassRepresentatives",
+    "CostSoftmax",
+    "HierarchicalClassifier",
+    "Hyperspherical",
     "Magnet",
     "Method",
     "MetricLearning",
     "NearestClassMean",
     "ProtoNet",
+    "PrototypeClassifier",
     "RepMet",
+    "RunningMeans",
     "Softmax",
 ]

@@ -1,4 +1,4 @@
-"""A result as a row: {dataset, split, method, metric, mean, ci95, n, seeds}, accuracies as fractions."""
+"""A result as a row: {dataset, split, method, metric, mean, ci95, n, seeds}; accuracies are fractions, costs in their units."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def result_row(
         JSON's own types only; `ci95` is None where it is not known, as of one value.
 
     Raises:
-        ValueError: a mean that is no fraction, or no seed.
+        ValueError: an accuracy that is no fraction, a negative figure, or no seed.
     """
     mean, ci95, n = estimate
-    if not 0 <= mean <= 1:
+    if not 0 <= mean <= (1 if metric.endswith("accuracy") else math.inf):
         raise ValueError(f"{metric} of {method} on {dataset} {split} is {mean}, not a fraction")
     if not seeds:
         raise ValueError(f"{metric} of {method} on {dataset} {split} names no seed")
