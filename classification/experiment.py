@@ -6,11 +6,14 @@ from mmengine.registry import MODELS
 import classification.features
 import classification.hooks
 import classification.methods
+import classification.pml.sampling
 import classification.projector
+import classification.retrieval_hooks
 import classification.samplers
-import classification.validation  # noqa: F401  (these register what a YAML names)
+import classification.validation  # (these register what a YAML names)
 from classification.costs import read_costs
 from classification.features import check_mirrored
+from classification.pml import parts
 from data.labelled_images import LabelledImages
 from data.sources import read
 
@@ -41,10 +44,11 @@ SECTIONS = {
     "test_pipeline": None,
 }
 MODEL_SECTIONS: dict = {}
+LIBRARIES = {"pml": parts.check}  # types with a library's prefix, and who checks their sections
 
 
 # Hooks that embed images as the test does.
-TESTING_HOOKS = ("ValidationHook", "IndexHook", "ClusteredStartHook")
+TESTING_HOOKS = ("ValidationHook", "RetrievalHook", "IndexHook", "ClusteredStartHook", "WarmStartHook")
 
 
 def arguments_of(cfg: Config) -> dict:
@@ -110,6 +114,7 @@ def prepare(cfg: Config) -> None:
     loader = cfg.train_dataloader
     loader.dataset = image_set(cfg, "train", "train_pipeline")
     loader.collate_fn = {"type": "as_gathered"}
+    classification.pml.sampling.adapt(loader)
     loader.setdefault("sampler", {"type": "DefaultSampler", "shuffle": True})
     if loader.get("batch_sampler"):
         loader.setdefault("batch_size", 1)  # mmengine asks for it; the batch sampler decides
@@ -123,6 +128,10 @@ def prepare(cfg: Config) -> None:
             hook.closed = read_split(cfg, "val").classes == train.classes
             hook.dataset = image_set(cfg, "val", "test_pipeline")
             hook.protocol = dict(cfg.get("episodes") or {})
+        if hook.get("type") == "RetrievalHook":
+            if not cfg.data.get("val"):
+                raise ValueError("data.val is not given: RetrievalHook needs a split to retrieve in")
+            hook.dataset = image_set(cfg, "val", "test_pipeline")
     if arguments_of(cfg) != dict(cfg.data.get("arguments") or {}):
         cfg.custom_hooks = [
             *(cfg.get("custom_hooks") or []),

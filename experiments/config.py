@@ -87,7 +87,8 @@ def check_experiment(values: Mapping[str, Any], path: Path, sources: list[Source
     """Raises ValueError, naming `path` or the nearest of `sources`, where an experiment says what nothing would read."""
     tree = import_tree(values.get("tree"), path)
     try:
-        check_keys(values, sections=tree.SECTIONS, model_sections=tree.MODEL_SECTIONS)
+        libraries = getattr(tree, "LIBRARIES", None)
+        check_keys(values, sections=tree.SECTIONS, model_sections=tree.MODEL_SECTIONS, libraries=libraries)
     except UnknownKey as error:
         raise ValueError(error.message(sources or [Source(str(path), values)])) from None
 

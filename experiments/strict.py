@@ -88,16 +88,24 @@ def _near(wrong: str, known: Iterable[str]) -> list[str]:
     return [by_last[name] for name in difflib.get_close_matches(wrong.lower(), by_last, n=1, cutoff=0.6)]
 
 
-def check_keys(values: Mapping, *, sections: Mapping[str, Any], model_sections: Mapping[str, Any]) -> None:
+def check_keys(
+    values: Mapping,
+    *,
+    sections: Mapping[str, Any],
+    model_sections: Mapping[str, Any],
+    libraries: Mapping[str, Callable[[Mapping, tuple[str, ...]], None]] | None = None,
+) -> None:
     """Raises `UnknownKey` for the first key or type of an experiment that nothing would read.
 
     Args:
         values: the merged experiment.
         sections: the top-level sections that the tree adds, each with its allowed keys, nested; None allows any value.
         model_sections: the same below `model` for `train_cfg` and `test_cfg`.
+        libraries: by what stands before the dot of a `type`, who checks a section of that library (and the keys to it), and
+            all within it.
     """
     scope = values.get("default_scope")
-    walk = _Walk(scope if isinstance(scope, str) else None, model_sections, str(values.get("tree")))
+    walk = _Walk(scope if isinstance(scope, str) else None, model_sections, str(values.get("tree")), libraries or {})
     known = RUNNER_KEYS | {"tree"} | set(sections)
     for key, value in values.items():
         where = (str(key),)
@@ -118,7 +126,10 @@ def check_keys(values: Mapping, *, sections: Mapping[str, Any], model_sections: 
 class _Walk:
     """Goes through an experiment; keeps where it is and which registries the types there come from."""
 
-    def __init__(self, scope: str | None, model_sections: Mapping[str, Any], tree: str) -> None:
+    def __init__(
+        self, scope: str | None, model_sections: Mapping[str, Any], tree: str, libraries: Mapping[str, Callable]
+    ) -> None:
+        self.libraries = libraries
         self.scope = scope
         self.tree = tree
         self.model_sections = model_sections
@@ -173,6 +184,9 @@ class _Walk:
         return (default, set()) if default else None
 
     def typed(self, value: Mapping, where: tuple[str, ...], key: str, looked_up: tuple[str, ...]) -> None:
+        if (library := value["type"].rpartition(".")[0]) in self.libraries:
+            self.libraries[library](value, where)
+            return
         if key == "roi_layer" and "mmcv.ops" in sys.modules:  # mmdet takes these from the module, not from a registry
             layers = vars(sys.modules["mmcv.ops"])
         elif key == "override":

@@ -1,15 +1,17 @@
-"""Any loss of pytorch-metric-learning, with any of its miners: triplets first of all."""
+"""Any loss of pytorch-metric-learning, with any of its miners, and ours in its terms: triplets, proxies, ..."""
 
-import difflib
-import inspect
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
+import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from classification.methods.base import Method
+
+# Losses of the package that take no labels: of two views of each image, and of the batch as it is.
+_OF_VIEWS = ("SelfSupervisedLoss", "VICRegLoss")
+_UNLABELLED = ("ManifoldLoss",)
 
 
 @MODELS.register_module()
@@ -18,13 +20,20 @@ class MetricLearning(Method):
 
     Args:
         encoder, head, kwargs: as `Method`.
-        loss: {name: a class of `pytorch_metric_learning.losses`, and its arguments}. `num_classes` and `embedding_size`,
-            where it asks for them, follow from the training set and the embedding. Its weights, if any, are trained too.
-        miner: {name: a class of `pytorch_metric_learning.miners`, and its arguments}; None: all pairs or triplets.
+        loss: {type: pml. and a class of `pytorch_metric_learning.losses` or `classification.pml.losses`, and its arguments,
+            which may be sections themselves: see `classification.pml.parts`}. `name: TripletMarginLoss` says the same as
+            `type: pml.TripletMarginLoss`. `num_classes` and `embedding_size`, where it asks for them, follow from the
+            training set and the embedding. Its weights, if any, are trained too. To the losses of two views
+            (SelfSupervisedLoss, VICRegLoss), neighbours in a batch are the views: two images of a class, by
+            `ClassBatchSampler` with an even `per_class`.
+        miner: {type: pml. and a class of `pytorch_metric_learning.miners`, ...}; None: all pairs or triplets.
         num_classes: follows from the training set.
+        init_norm_multiplier: the head's last layer starts so many times as large: where norms are concentrations, they
+            have to start in their range.
 
     Raises:
-        ValueError: no such loss or miner (with the nearest), or an argument that it does not take.
+        ValueError: no such loss or miner (with the nearest), or an argument that it does not take; a multiplier for a head
+            without a linear layer.
     """
 
     def __init__(
@@ -35,37 +44,49 @@ class MetricLearning(Method):
         loss: Mapping[str, Any],
         miner: Mapping[str, Any] | None = None,
         num_classes: int | None = None,
+        init_norm_multiplier: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder, head, **kwargs)
-        from pytorch_metric_learning import losses, miners  # slow to import, and no other method needs them
+        from classification.pml.parts import PREFIX, build  # slow to import, and no other method needs it
 
-        self.title = "Triplet" if loss.get("name") == "TripletMarginLoss" else str(loss.get("name"))
-        sizes = {"num_classes": num_classes, "embedding_size": self.out_channels}
-        self.criterion = _build(losses, loss, sizes)
-        self.miner = None if miner is None else _build(miners, miner, sizes)
+        loss, miner = _typed(loss), None if miner is None else _typed(miner)
+        name = str(loss["type"]).removeprefix(PREFIX)
+        self.title = "Triplet" if name == "TripletMarginLoss" else name
+        sizes = {"num_classes": num_classes, "embedding_size": self.out_channels, "descriptors_dim": self.out_channels}
+        self.criterion = build(loss, "loss", sizes)
+        self.miner = None if miner is None else build(miner, "miner", sizes)
+        if init_norm_multiplier != 1:
+            _scale_last_layer(self.head, init_norm_multiplier)
 
     @classmethod
     def size(cls, model: dict, labels: Tensor, classes: Sequence[str], batch: Mapping[str, Any]) -> None:
         model["num_classes"] = len(classes)
 
     def loss(self, embeddings: Tensor, labels: Tensor, indices: Tensor) -> dict[str, Tensor]:
+        from classification.pml.parts import release_graph
+
+        release_graph(self.criterion)
+        kind = type(self.criterion).__name__
+        if kind in _OF_VIEWS:
+            return {"loss": self.criterion(embeddings[::2], ref_emb=embeddings[1::2])}
+        if kind in _UNLABELLED:
+            return {"loss": self.criterion(embeddings)}
         mined = None if self.miner is None else self.miner(embeddings, labels)
         return {"loss": self.criterion(embeddings, labels, mined)}
 
 
-def _build(module: ModuleType, section: Mapping[str, Any], sizes: Mapping[str, Any]) -> nn.Module:
+def _typed(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with `type` where it says `name`, as the package's own sections did first."""
     arguments = dict(section)
-    name = arguments.pop("name", None)
-    known = [n for n, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
-    kind = module.__name__.rpartition(".")[2]
-    if name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
-        raise ValueError(f"pytorch-metric-learning has no {name!r} among its {kind}; {hint}")
-    built = getattr(module, name)
-    asked = inspect.signature(built).parameters
-    try:
-        return built(**{key: value for key, value in sizes.items() if key in asked} | arguments)
-    except TypeError as error:
-        raise ValueError(f"{name} of pytorch-metric-learning's {kind}: {error}") from None
+    return arguments if "type" in arguments else {"type": arguments.pop("name", None), **arguments}
+
+
+@torch.no_grad()
+def _scale_last_layer(head: nn.Module, factor: float) -> None:
+    layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise ValueError("init_norm_multiplier scales the head's last linear layer; give the model a head")
+    layers[-1].weight.mul_(factor)
+    if layers[-1].bias is not None:
+        layers[-1].bias.mul_(factor)

@@ -1,0 +1,111 @@
+"""Evaluate an embedding by retrieval: the test set in itself, none of whose classes need have been trained on.
+
+    python -m classification.retrieve experiments/retrieval/elnivmf_cars196_r50_128.yaml work_dirs/elnivmf_cars196_r50_128
+    python -m classification.retrieve EXPERIMENT.yaml CHECKPOINT --metrics recall@1 MAP@R "AUROC by norm" --split val
+
+Every image goes through the network once. Prints a table and writes `retrieval.json` into the run folder, or into `--out`.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from classification.checkpoint import load_trained
+from classification.embedding import embed_split
+from classification.experiment import image_set
+from classification.metrics.intervals import Estimate
+from classification.metrics.result_rows import result_row
+from classification.report import table
+from classification.retrieval_hooks import DEFAULT_FIGURES, retrieval_figures
+from experiments.allocator import keep_freed_memory
+from experiments.atomic import write_text
+from experiments.config import load_experiment
+from experiments.provenance import git_revision, machine, versions
+
+FIGURES = (*DEFAULT_FIGURES, "NMI", "F1", "AUROC by norm", "AUROC by cosine", "AUROC by log-PPK")
+
+
+def run(cfg: Config, checkpoint: str, out: Path, *, part: str = "test", metrics: Sequence[str] = FIGURES) -> dict[str, Any]:
+    """Runs the evaluation and returns what it wrote as `retrieval.json`.
+
+    Args:
+        cfg: the experiment, not prepared. checkpoint: a file, a run folder or an address. out: the folder to write to.
+        part: "test" or "val". metrics: names of `retrieval_figures`; one that is not a number here (an AUROC where
+            every retrieval is right) is left out.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError: the data or the checkpoint are not what the experiment says, or an
+            unknown metric.
+    """
+    start = time.monotonic()
+    trained = load_trained(cfg, checkpoint)
+    images = DATASETS.build(image_set(trained.cfg, part, "test_pipeline"))
+    figures = retrieval_figures(embed_split(trained.method, images), images.labels, metrics)
+    names = trained.cfg.get("report") or {}
+    method = [names.get("method") or trained.method.title, names.get("encoder")]
+    rows = [
+        result_row(
+            Estimate(value, math.nan, len(images)),
+            dataset=names.get("dataset") or trained.cfg.data.source,
+            split=str(trained.cfg.data[part]),
+            method=", ".join(name for name in method if name),
+            metric=metric,
+            seeds=[trained.seed if trained.seed is not None else 0],
+        )
+        for metric, value in figures.items()
+        if not math.isnan(value)
+    ]
+    content = {
+        "experiment": Path(cfg.filename).stem,
+        "checkpoint": trained.name,
+        "seed": trained.seed,
+        "git": git_revision(),
+        "versions": versions(),
+        "machine": machine(),
+        "seconds": round(time.monotonic() - start, 1),
+        "training": trained.training,
+        "results": rows,
+    }
+    print(table(rows))
+    path = out / "retrieval.json"
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=1) + "\n")
+    print(f"\nwritten: {path}")
+    return content
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    keep_freed_memory()
+    parser = argparse.ArgumentParser(
+        prog="python -m classification.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT.yaml")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, a run folder for its best one, or an address")
+    parser.add_argument("--data", metavar="DIR", help="folder of the images, in the place of the experiment's data.root")
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="which of the experiment's splits")
+    parser.add_argument("--metrics", nargs="+", default=FIGURES, metavar="NAME", help="what to measure")
+    parser.add_argument("--out", metavar="DIR", help="where to write (default: work_dirs/<experiment>)")
+    parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
+    args = parser.parse_args(argv)
+    try:
+        cfg = load_experiment(args.experiment, [*args.cfg_options, *([f"data.root={args.data}"] if args.data else [])])
+        if cfg.tree != "classification":
+            raise ValueError(f"{args.experiment}: an experiment of the {cfg.tree} tree")
+        out = Path(args.out) if args.out else Path("work_dirs") / Path(args.experiment).stem
+        run(cfg, args.checkpoint, out, part=args.split, metrics=args.metrics)
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
