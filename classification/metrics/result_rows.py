@@ -1,4 +1,4 @@
-"""A result as a row: {dataset, split, method, metric, mean, ci95, n, seeds}; accuracies are fractions, costs in their units."""
+"""A result as a row: {dataset, split, method, metric, mean, ci95, n, seeds}; accuracies are fractions, costs have units."""
 
 from __future__ import annotations
 
