@@ -1,0 +1,28 @@
+"""The prototypes' benchmark compares equal gradients, and its memory is that of the step."""
+
+import pytest
+import torch
+
+from benchmarks import prototypes
+
+
+def test_both_ways_give_one_gradient():
+    given = prototypes.inputs(16, 12, 8)
+    prototypes.check(*given)
+    x, P, y = given
+    logits = -torch.cdist(x, P)
+    expected = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, y), (x, P))
+    for way in prototypes.WAYS.values():
+        for mine, theirs in zip(way(*given)(), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_wrong_gradient_is_found(monkeypatch):
+    monkeypatch.setattr(prototypes, "broadcast", lambda x, p, y: lambda: (torch.zeros_like(x), torch.zeros_like(p)))
+    with pytest.raises(AssertionError, match="the gradients differ by"):
+        prototypes.check(*prototypes.inputs(16, 12, 8))
+
+
+def test_the_broadcast_takes_its_tensor(monkeypatch):
+    monkeypatch.setattr(prototypes.inputs, "__defaults__", (64, 400, 256))
+    assert prototypes._own_step_memory("broadcast") > 64 * 400 * 256 * 4 / 2**20 * 0.9
