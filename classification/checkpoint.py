@@ -25,7 +25,7 @@ class Trained:
 
     cfg: the experiment, with the model sized and the training's own seed and splits. name: of the checkpoint, a path or an
     address. sha256: of its file. seed, training, command: of the training, its record and how to repeat it; None where the
-    checkpoint does not say.
+    checkpoint does not say, and `command` where the experiment has no file.
     """
 
     cfg: Config
@@ -68,7 +68,8 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
         )
     if "yaml" in experiment:
         own = parse_experiment(experiment["yaml"], f"the experiment in {name}")
-        command = training_command(load_experiment(cfg.filename), own, cfg.filename, meta.get("seed"))
+        if cfg.filename:  # else it is out of a checkpoint itself
+            command = training_command(load_experiment(cfg.filename), own, cfg.filename, meta.get("seed"))
         _take_over(cfg, own)
     if "weights" in cfg.model.encoder:
         cfg.model.encoder.weights = None

@@ -18,7 +18,7 @@ from classification.evaluation import evaluate
 from classification.experiment import read_split
 from classification.page import confusion, decisions
 from classification.pictures import most_confused
-from experiments.checkpoints import load_checkpoint, sha256_of
+from experiments.checkpoints import experiment_of, load_checkpoint, sha256_of
 from experiments.config import load_experiment
 from tests.classification.conftest import CLOSED, MAGNET, SOFTMAX, write_experiment
 from tests.classification.test_train import train
@@ -148,8 +148,9 @@ def test_other_methods(experiment, tmp_path, over, more):
     assert all(mean > 0.15 for mean in rows.values())
 
 
-def test_the_page(protonet, experiment, tmp_path):
+def test_the_page(protonet, experiment, tmp_path, monkeypatch):
     path, folder = protonet
+    monkeypatch.setattr("classification.page.PAIRS", 2)  # every picture in a grid takes its time
     assert command(path, folder, "--out", tmp_path / "a") == 0
     closed = experiment(CLOSED, name="closed.yaml")
     assert train(closed, "--work-dir", tmp_path / "closed", "--cfg-options", "train_cfg.max_epochs=1") == 0
@@ -204,6 +205,7 @@ def test_a_checkpoint_by_its_address(protonet, tmp_path, monkeypatch, capsys):
     assert a["sha256"] == b["sha256"] == sha256
     options = "--cfg-options train_cfg.max_epochs=2"
     assert a["command"] == b["command"] == f"python -m classification.train {path} {options}"
+    assert load_trained(experiment_of(folder / "best.pth"), folder).command is None  # an experiment without a file
 
 
 def test_what_is_refused(protonet, experiment, tmp_path, capsys):
