@@ -3,6 +3,7 @@
     python -m detection.detect work_dirs/demo --support my_support --images my_photos --out found
     python -m detection.detect work_dirs/demo --support my_support --images my_photos --save my_classes.pth
     python -m detection.detect work_dirs/demo --support my_classes.pth --images another.jpg
+    python -m detection.detect work_dirs/demo --support my_support --images my_photos --finetune
     python -m detection.detect work_dirs/demo --images my_photos
 
 A support set is a folder of images with VOC XML files or a COCO JSON file, or crops of objects sorted into a folder for each
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 
 from detection.few_shot_detector import FewShotDetector, Found
+from detection.finetune import finetune_rule
 from detection.found_picture import found_picture
 from detection.support import images_to_look_at
 from experiments.atomic import write_text
@@ -52,15 +54,19 @@ def run(args: argparse.Namespace) -> None:
     records = images_to_look_at(args.images) if args.images else []
     if not records and not args.save:
         raise ValueError("nothing to do: name images by --images, or a file by --save")
+    if args.finetune and not args.support:
+        raise ValueError("--finetune trains on a support set: name one by --support")
     if args.save and not args.support:
         raise ValueError("--save keeps what was learnt from a support set: name one by --support")
     detector = FewShotDetector(args.checkpoint, batch_size=args.batch_size)
     if args.support:
         given = Path(args.support)
         if given.is_file() and given.suffix.lower() != ".json":
+            if args.finetune:
+                raise ValueError(f"--finetune needs the support images; {given} keeps what was learnt from them")
             detector.load(given)
         else:
-            detector.learn(given)
+            detector.learn(given, finetune=finetune_rule(detector.cfg.get("finetune")) if args.finetune else None)
         print(f"{len(detector.classes)} classes: {', '.join(detector.classes)}")
     if args.save:
         detector.save(args.save)
@@ -92,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a run folder for its last one")
     parser.add_argument("--support", metavar="DIR|FILE", help="what shows the classes, or what --save wrote")
+    parser.add_argument("--finetune", action="store_true", help="train the detector on the support images first")
     parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="files, and folders of images")
     parser.add_argument("--save", metavar="FILE", help="keep the representatives for later calls of this checkpoint")
     parser.add_argument("--out", default="work_dirs/detect", metavar="DIR", help="where to write (work_dirs/detect)")
@@ -103,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not 0 <= args.min_score <= 1 or not 0 <= args.show <= 1 or args.batch_size < 1:
             raise ValueError("--min-score and --show are in [0, 1], --batch-size is at least 1")
         run(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ArithmeticError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

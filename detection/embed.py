@@ -35,6 +35,7 @@ class EmbeddedImage:
         objectness: (P,), the proposal network's probability that there is an object of any class.
         embeddings: by method, (P, e), unit length.
         annotated: by method, (G, e), pooled from the annotated boxes themselves.
+        lengths, annotated_lengths: (P,) and (G,), how long the RoI features were before `baseline_roi` made them unit.
     """
 
     boxes: Tensor
@@ -42,6 +43,8 @@ class EmbeddedImage:
     objectness: Tensor
     embeddings: dict[str, Tensor]
     annotated: dict[str, Tensor]
+    lengths: Tensor | None = None
+    annotated_lengths: Tensor | None = None
 
 
 class Embedder:
@@ -57,6 +60,7 @@ class Embedder:
         seed: of the untrained head.
         batch_size: images a forward pass.
         methods: whose embeddings to keep; fewer take less memory.
+        share: let the processes of a distributed run share the images; without it each embeds what it asks for.
 
     Raises:
         ValueError: the head has no embedding, or predicts boxes by class.
@@ -70,6 +74,7 @@ class Embedder:
         seed: int = 0,
         batch_size: int = 8,
         methods: Sequence[str] = METHODS,
+        share: bool = True,
     ) -> None:
         head = model.roi_head.bbox_head
         if not hasattr(head, "embed"):
@@ -77,7 +82,7 @@ class Embedder:
         if not head.reg_class_agnostic:
             raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
         self.model, self.head, self.batch_size = model.eval(), head, batch_size
-        self.methods = tuple(methods)
+        self.methods, self.share = tuple(methods), share
         with DefaultScope.overwrite_default_scope("mmdet"):
             self.pipeline = Compose(pipeline)
         self.untrained = copy.deepcopy(head)
@@ -96,10 +101,11 @@ class Embedder:
         """The embedded images by id. Each record is read once; several processes share the batches and get all of them."""
         distinct = list({r.id: r for r in records}.values())
         result = {}
-        for batch in my_share(list(batches_of_one_size(distinct, self.batch_size))):
+        batches = list(batches_of_one_size(distinct, self.batch_size))
+        for batch in my_share(batches) if self.share else batches:
             images = self._batch([distinct[i] for i in batch])
             result.update(zip((distinct[i].id for i in batch), images, strict=True))
-        for part in all_gather_object(result):
+        for part in all_gather_object(result) if self.share else ():
             result |= part
         return {r.id: result[r.id] for r in distinct}
 
@@ -131,6 +137,7 @@ class Embedder:
             "baseline_roi": lambda: F.normalize(features, dim=-1),
         }
         by_method = {method: embed[method]() for method in self.methods}
+        lengths = features.norm(dim=-1)
         deltas = self.head.fc_reg(box_features)
 
         images, start = [], 0
@@ -144,6 +151,8 @@ class Embedder:
                     objectness=proposals.scores.cpu(),
                     embeddings={m: v[start:mid].cpu() for m, v in by_method.items()},
                     annotated={m: v[mid:end].cpu() for m, v in by_method.items()},
+                    lengths=lengths[start:mid].cpu(),
+                    annotated_lengths=lengths[mid:end].cpu(),
                 )
             )
             start = end

@@ -25,16 +25,23 @@ from mmengine.dist import is_main_process
 from data.annotated_folder import read_images
 from detection.base_classes import base_class_map
 from detection.detector import Detector, load_detector
-from detection.embed import Embedder
+from detection.embed import METHODS, Embedder
 from detection.episodes import Episodes, load_episodes, sample_episodes, save_episodes
-from detection.evaluation import Pools, evaluate_episodes
+from detection.evaluation import Pools, evaluate_episodes, evaluate_finetuned
 from detection.fewshot import few_shot_rule
-from detection.kshot import over_lists
-from detection.kshot import table as kshot_table
-from detection.kshot_list import draw_lists, read_lists
+from detection.finetune import finetune_rule
+from detection.kshot import k_shot
 from detection.processes import join, say
 from detection.published_episodes import read_published
-from detection.report import result_rows, table, write_curves, write_json, write_sheets
+from detection.report import (
+    difference_table,
+    differences,
+    result_rows,
+    table,
+    write_curves,
+    write_json,
+    write_sheets,
+)
 from experiments.checkpoints import latest_checkpoint
 from experiments.config import load_experiment
 from experiments.provenance import git_revision, machine, versions
@@ -70,6 +77,7 @@ def evaluate(
     episode_file: str | None = None,
     seeds: int = 0,
     lists: str | None = None,
+    finetune: bool = False,
 ) -> dict:
     """Runs the whole evaluation and returns what it wrote as `metrics.json`.
 
@@ -80,6 +88,7 @@ def evaluate(
         episode_file: a file of episodes in the place of the experiment's own drawing.
         seeds: of K-shot lists, in the place of episodes.
         lists: a folder of published K-shot lists, likewise.
+        finetune: score the detector fine-tuned on each episode's supports too.
 
     Raises:
         ValueError, FileNotFoundError: the data, the episodes or the checkpoint are not what the experiment says.
@@ -92,8 +101,10 @@ def evaluate(
     by_lists = bool(seeds or lists)
     if by_lists and not data.novel_classes:
         raise ValueError("K-shot lists need novel classes: data.novel_classes is empty")
-    kshot = k_shot(detector, out, seeds, lists) if by_lists else []
-    rows = few_shot(detector, out, episode_file) if data.novel_classes and not by_lists else []
+    kshot = k_shot(detector, seeds, lists) if by_lists else []
+    rows, paired = [], []
+    if data.novel_classes and not by_lists:
+        rows, paired = few_shot(detector, out, episode_file, finetune=finetune)
     base = base_class_map(detector) if not by_lists else None
     metrics = {
         "experiment": Path(cfg.filename).stem,
@@ -105,6 +116,7 @@ def evaluate(
         "training": detector.training,
         "rule": asdict(few_shot_rule(detector.cfg)) if rows or kshot else None,
         "results": rows,
+        "differences": paired,
         "k_shot": kshot,
         "base": base,
     }
@@ -118,8 +130,14 @@ def evaluate(
     return metrics
 
 
-def few_shot(detector: Detector, out: Path, episode_file: str | None = None) -> list[dict]:
-    """Evaluates on episodes of novel classes; prints the table, writes episodes, curves and pictures, returns the rows."""
+def few_shot(
+    detector: Detector, out: Path, episode_file: str | None = None, *, finetune: bool = False
+) -> tuple[list[dict], list[dict]]:
+    """Evaluates on episodes of novel classes; prints the tables, writes episodes, curves and pictures.
+
+    Returns:
+        The rows of all methods, and their paired differences to RepMet.
+    """
     cfg, data = detector.cfg, detector.cfg.data
     pools = Pools.of(
         read_images(data.root, data.support, classes=data.novel_classes),
@@ -132,41 +150,25 @@ def few_shot(detector: Detector, out: Path, episode_file: str | None = None) -> 
     embedded = embedder(images)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
     rule = few_shot_rule(cfg)
-    results = list(evaluate_episodes(episodes, pools, embedded, rule, seed=cfg.episodes.seed))
-    rows = result_rows(results, episodes)
+    methods = cfg.episodes.get("methods") or METHODS
+    results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed))
+    if finetune:
+        own = finetune_rule(cfg.get("finetune"))
+        say(f"fine-tuning on each episode's supports ({own.train}, {own.epochs} epochs) ...")
+        results += evaluate_finetuned(episodes, pools, embedded, rule, own, detector, seed=cfg.episodes.seed)
+    rows, paired = result_rows(results, episodes), differences(results, seed=cfg.episodes.seed)
     if not is_main_process():
-        return rows
+        return rows, paired
     out.mkdir(parents=True, exist_ok=True)
     save_episodes(episodes, out / "episodes.json")
     print("\nnovel classes, %\n" + table(rows))
+    if paired:
+        print("\n" + difference_table(paired))
     write_curves(results, rows, out)
     for result in results:
         if result.method == "repmet":
             write_sheets(result, episodes, pools, embedded, rule, out / "pictures")
-    return rows
-
-
-def k_shot(detector: Detector, out: Path, seeds: int, folder: str | None) -> list[dict]:
-    """Few-shot VOC or COCO: base and novel classes together, over many lists of shots; prints and returns a row a shot."""
-    cfg, data = detector.cfg, detector.cfg.data
-    support = read_images(data.root, data.support, classes=data.novel_classes)
-    queries = read_images(data.root, data.query, classes=data.novel_classes)
-    shots = sorted({cfg.episodes.shot} if isinstance(cfg.episodes.shot, int) else set(cfg.episodes.shot))
-    if folder is not None:
-        lists = {shot: read_lists(folder, support, data.novel_classes, shot) for shot in shots}
-    else:
-        drawn = draw_lists(support, data.novel_classes, shots[-1], range(cfg.episodes.seed, cfg.episodes.seed + seeds))
-        lists = dict.fromkeys(shots, drawn)
-    pools = Pools.of(support, queries)
-    shown = {i for each in lists.values() for one in each for boxes in one.support.values() for i, _ in boxes}
-    images = {i: pools.support[i] for i in sorted(shown)} | {r.id: r for r in queries}
-    say(f"embedding {len(images)} distinct images ...")
-    embedded = Embedder(detector.model, cfg.test_pipeline, methods=("repmet",))(images.values())
-    base = detector.model.roi_head.bbox_head.representatives.points.detach().cpu()
-    rule = few_shot_rule(cfg)
-    rows = over_lists(lists, base, pools.support, queries, embedded, data.base_classes, rule)
-    say("\nfew-shot lists, %, ± half-width of the 95 % interval over the lists\n" + kshot_table(rows))
-    return rows
+    return rows, paired
 
 
 def _options(args: argparse.Namespace) -> list[str]:
@@ -201,6 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seeds", type=int, default=0, metavar="N", help="few-shot VOC/COCO: N lists of K shots, no episodes"
     )
+    parser.add_argument("--finetune", action="store_true", help="also fine-tune the detector on each episode's supports")
     parser.add_argument("--lists", metavar="DIR", help="few-shot VOC/COCO: published lists of K shots (seed0, seed1, ...)")
     parser.add_argument("--out", metavar="DIR", help="where to write (default: work_dirs/<experiment>)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
@@ -215,7 +218,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(args.out) if args.out else Path("work_dirs") / Path(args.experiment).stem
         if (args.seeds or args.lists) and args.episodes:
             raise ValueError("--seeds and --lists take the place of --episodes: give one of them")
-        evaluate(cfg, Path(args.checkpoint), out, episode_file=episode_file, seeds=args.seeds, lists=args.lists)
+        asked = {"seeds": args.seeds, "lists": args.lists, "finetune": args.finetune}
+        evaluate(cfg, Path(args.checkpoint), out, episode_file=episode_file, **asked)
     except (ValueError, FileNotFoundError) as error:
         if is_main_process():
             print(f"error: {error}", file=sys.stderr)

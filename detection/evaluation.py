@@ -7,20 +7,24 @@ import numpy as np
 from mmengine.dist import all_gather_object
 
 from data.voc import ImageRecord
-from detection.embed import METHODS, EmbeddedImage
+from detection.detector import Detector
+from detection.embed import METHODS, EmbeddedImage, Embedder
 from detection.episode_list import Episode, Episodes
-from detection.fewshot import FewShotRule, run_episode
+from detection.fewshot import FewShotRule, detect, episode_representatives, support_embeddings
+from detection.finetune import EpisodeDiverged, FinetuneRule, adapted
 from detection.metrics import EpisodicMetric
 from detection.processes import my_share
+from detection.scorers import play_episode
 
 
 @dataclass(frozen=True)
 class Result:
-    """One method at one shot over all episodes."""
+    """One method at one shot over all episodes but the `skipped` ones, whose fine-tuning came to no end."""
 
     method: str
     shot: int
     metric: EpisodicMetric
+    skipped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,13 +92,59 @@ def evaluate_episodes(
         for shot in episodes.shots:
             metric = EpisodicMetric(seed=seed)
             for number, episode in my_share(list(enumerate(episodes.episodes))):
-                found = run_episode(episode, shot, embedded, pools.support, rule, method)
+                found = play_episode(episode, shot, embedded, pools.support, rule, method)
                 slots = np.array([[number, slot] for slot in range(len(episode.slots))])
                 metric.add(detections(number, episode, found, class_ids), truth[number], slots=slots)
             parts = all_gather_object(metric)
             for part in parts[1:]:
                 parts[0].merge(part)
             yield Result(method, shot, parts[0])
+
+
+def evaluate_finetuned(
+    episodes: Episodes,
+    pools: Pools,
+    embedded: Mapping[str, EmbeddedImage],
+    rule: FewShotRule,
+    finetune: FinetuneRule,
+    detector: Detector,
+    *,
+    seed: int = 0,
+) -> Iterator[Result]:
+    """Scores all episodes by the detector fine-tuned on each one's supports, method `repmet_finetuned`.
+
+    The only method that runs the network inside an episode: once over the supports an epoch, once over the queries. An
+    episode whose loss is not finite is named, left out and counted in `Result.skipped`; the others are kept.
+    """
+    class_ids = class_numbers(episodes)
+    embedder = Embedder(detector.model, detector.cfg.test_pipeline, methods=("repmet",), share=False)
+    for shot in episodes.shots:
+        metric, skipped = EpisodicMetric(seed=seed), []
+        for number, episode in my_share(list(enumerate(episodes.episodes))):
+            supports = [episode.support[name][:shot] for name in episode.classes]
+            shown = [
+                [support_embeddings(embedded[i], b, pools.support[i].boxes[b], rule, "repmet") for i, b in own]
+                for own in supports
+            ]
+            start = episode_representatives(shown, rule.modes_for(shot))
+            records = [pools.support[i] for i in dict.fromkeys(i for own in supports for i, _ in own)]
+            queries = [pools.query[image] for _, image in episode.slots]
+            try:
+                with adapted(detector.model, detector.cfg.test_pipeline, records, supports, start, finetune) as points:
+                    looked = embedder(queries)
+            except EpisodeDiverged as error:
+                print(f"episode {number}, {shot}-shot, is skipped: {error}", flush=True)
+                skipped.append(number)
+                continue
+            found = detect([looked[r.id] for r in queries], points, rule, "repmet")
+            slots = np.array([[number, slot] for slot in range(len(episode.slots))])
+            truth = ground_truth(number, episode, pools, class_ids)
+            metric.add(detections(number, episode, found, class_ids), truth, slots=slots)
+        parts = all_gather_object((metric, skipped))
+        for part, more in parts[1:]:
+            parts[0][0].merge(part)
+            parts[0][1].extend(more)
+        yield Result("repmet_finetuned", shot, parts[0][0], tuple(sorted(parts[0][1])))
 
 
 def class_numbers(episodes: Episodes) -> dict[str, int]:

@@ -40,6 +40,21 @@ SECTIONS = {
         "nms": None,  # IoU of the per-class NMS
         "dummy_columns": None,  # columns that match nothing in the softmax (the released code keeps its base classes so)
         "objectness": None,  # multiply scores by the proposals' objectness
+        "methods": None,  # names of `detection.scorers.SCORED` to compare on the same episodes; null: the first three
+        "negative_iou": None,  # [low, high]: overlap of np_repmet's negatives with their support box
+        "negative_weight": None,  # how much nearness to a negative counts
+        "calibration": None,  # share of the cosine in `calibrated`
+        "cosine_scale": None,  # of tfa_cosine
+        "classifier_decay": None,  # weight decay of baseline_ft and tfa_cosine
+    },
+    "finetune": {  # per-episode fine-tuning (`--finetune`), see `detection.finetune.FinetuneRule`
+        "train": None,  # embedding, head or all
+        "epochs": None,
+        "lr": None,
+        "momentum": None,
+        "weight_decay": None,
+        "batch_size": None,
+        "seed": None,
     },
     "train_pipeline": None,
     "test_pipeline": None,

@@ -7,10 +7,12 @@
 Shapes: N classes, K representatives a class, S support boxes, P proposals of an image, e embedding dimensions.
 """
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from detection.fewshot import (
     few_shot_rule,
     support_embeddings,
 )
+from detection.finetune import FinetuneRule, adapted, trained_parameters
 from detection.support import images_to_look_at, read_support
 from experiments.checkpoints import load_checkpoint, save_checkpoint
 from model_definitions.representatives import squared_distances
@@ -67,6 +70,7 @@ class Learnt:
         representatives: (N, K, e), unit length.
         embeddings, labels: of every support embedding, (S, e) and (S,).
         crops: (S, h, w, 3) uint8, pictures of the supports.
+        weights: by name, what fine-tuning has changed of the detector.
     """
 
     classes: tuple[str, ...]
@@ -75,6 +79,7 @@ class Learnt:
     labels: Tensor
     crops: Tensor
     rule: FewShotRule
+    weights: dict[str, Tensor]
 
 
 class FewShotDetector:
@@ -95,6 +100,7 @@ class FewShotDetector:
         self.checkpoint = Path(checkpoint)
         self.learnt: Learnt | None = None
         self._embed: Embedder | None = None
+        self._adaptation = contextlib.ExitStack()  # undoes the fine-tuning
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -107,39 +113,53 @@ class FewShotDetector:
             self._embed = Embedder(self.model, self.cfg.test_pipeline, batch_size=self.batch_size, methods=(METHOD,))
         return self._embed
 
-    def learn(self, support: str | Path) -> None:
-        """Takes the classes of a support set in the place of those before; no training.
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights as the checkpoint brought them."""
+        return weights_digest(self.model)
+
+    def learn(self, support: str | Path, *, finetune: FinetuneRule | None = None) -> None:
+        """Takes the classes of a support set in the place of those before; without `finetune` there is no training.
 
         Args:
             support: annotated images or crops, see `detection.support.read_support`.
+            finetune: train the detector on the support images first, until the next call of `learn` or `load`.
 
         Raises:
             FileNotFoundError, ValueError: there is no such set, or what is wrong with it; or the head has no embedding.
+            EpisodeDiverged: fine-tuning came to a loss that is not finite; the detector is as it was.
         """
         embedder = self.embedder  # it may refuse
+        self._forget()
+        _ = self.digest  # of the weights before any training
         rule = few_shot_rule(self.cfg)
         with tempfile.TemporaryDirectory() as scratch:
             records = read_support(support, scratch)
             names = [n for n in class_names(records) if any(plain_boxes(r, n) for r in records)]
-            embedded = embedder(records)
-            by_class, crops = [], []
-            for name in names:
-                own = []
-                for r in records:
-                    for box in plain_boxes(r, name):
-                        found = support_embeddings(embedded[r.id], box, r.boxes[box], rule, METHOD)
-                        own.append(found)
-                        crops += [np.asarray(support_crop(r.path, r.boxes[box]))] * len(found)
-                by_class.append(own)
-        modes = rule.modes_for(max(map(len, by_class)))
+            supports = [[(r, box) for r in records for box in plain_boxes(r, name)] for name in names]
+            by_class = _embedded(embedder, records, supports, rule)
+            points = episode_representatives(by_class, rule.modes_for(max(map(len, by_class))))
+            if finetune is not None:
+                numbered = [[(r.id, box) for r, box in own] for own in supports]
+                tuned = adapted(self.model, self.cfg.test_pipeline, records, numbered, points, finetune)
+                points = self._adaptation.enter_context(tuned)
+                by_class = _embedded(embedder, records, supports, rule)
+            pairs = [pair for own in supports for pair in own]
+            counts = [len(found) for own in by_class for found in own]
+            crops = [
+                np.asarray(support_crop(r.path, r.boxes[box]))
+                for (r, box), n in zip(pairs, counts, strict=True)
+                for _ in range(n)
+            ]
         flat = [torch.cat(own) for own in by_class]
         self.learnt = Learnt(
             tuple(names),
-            episode_representatives(by_class, modes),
+            points,
             torch.cat(flat),
             torch.cat([torch.full((len(v),), c) for c, v in enumerate(flat)]),
             torch.from_numpy(np.stack(crops)),
             rule,
+            self._changed(finetune.train) if finetune is not None else {},
         )
 
     def detect(self, images: Sequence[str | Path] | str | Path, *, min_score: float = 0.05) -> Iterator[tuple[Path, Found]]:
@@ -180,7 +200,7 @@ class FewShotDetector:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = {f.name: getattr(self.learnt, f.name) for f in fields(Learnt)} | {"rule": asdict(self.learnt.rule)}
-        save_checkpoint({"format": FORMAT, "detector": weights_digest(self.model), **kept}, path)
+        save_checkpoint({"format": FORMAT, "detector": self.digest, **kept}, path)
 
     def load(self, path: str | Path) -> None:
         """Takes what `save` wrote in the place of a support set.
@@ -192,13 +212,29 @@ class FewShotDetector:
         kept = load_checkpoint(path)
         if kept.get("format") != FORMAT:
             raise ValueError(f"{path}: not a file of representatives ({FORMAT}); make one by --support DIR --save {path}")
-        if kept["detector"] != weights_digest(self.model):
+        self._forget()
+        if kept["detector"] != self.digest:
             raise ValueError(
                 f"{path}: was made with another checkpoint than {self.checkpoint}, whose embedding it does not fit; "
                 "use that one, or learn from the support images again"
             )
         values = {f.name: kept[f.name] for f in fields(Learnt)}
         self.learnt = Learnt(**values | {"classes": tuple(values["classes"]), "rule": FewShotRule(**values["rule"])})
+        if self.learnt.weights:
+            before = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self._adaptation.callback(self.model.load_state_dict, before)
+            self.model.load_state_dict(before | self.learnt.weights)
+
+    def _forget(self) -> None:
+        """The detector as the checkpoint brought it."""
+        self._adaptation.close()
+        self.learnt = None
+
+    def _changed(self, part: str) -> dict[str, Tensor]:
+        """The weights that fine-tuning this part of the detector trains, but for the representatives."""
+        trained = {id(p) for p in trained_parameters(self.model, part)}
+        own = {name: p for name, p in self.model.named_parameters() if id(p) in trained}
+        return {name: p.detach().clone().cpu() for name, p in own.items() if "bbox_head.representatives" not in name}
 
     def _by_supports(self, records: Sequence[ImageRecord]) -> list[Found]:
         learnt = self.learnt
@@ -207,8 +243,6 @@ class FewShotDetector:
         for record in records:
             image = embedded[record.id]
             scores = class_scores(image.embeddings[METHOD], learnt.representatives, learnt.rule)  # (P, N)
-            if learnt.rule.objectness:
-                scores = scores * image.objectness[:, None]
             rows, proposals = after_nms(image, scores, learnt.rule)
             labels = rows[:, 0].long()
             d2 = squared_distances(image.embeddings[METHOD][proposals], learnt.embeddings[:, None])[..., 0]  # (n, S)
@@ -224,6 +258,14 @@ class FewShotDetector:
         samples = self.model.test_step(pseudo_collate([pipeline(to_data_info(r, ())) for r in records]))
         found = [s.pred_instances.cpu().numpy() for s in samples]
         return [Found(p.labels, p.scores, p.bboxes, np.full(len(p.labels), -1)) for p in found]
+
+
+def _embedded(
+    embedder: Embedder, records: Sequence[ImageRecord], supports: list[list[tuple[ImageRecord, int]]], rule: FewShotRule
+) -> list[list[Tensor]]:
+    """The embeddings of each support box, class by class."""
+    images = embedder(records)
+    return [[support_embeddings(images[r.id], box, r.boxes[box], rule, METHOD) for r, box in own] for own in supports]
 
 
 def weights_digest(model: nn.Module) -> str:

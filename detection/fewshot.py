@@ -39,6 +39,10 @@ class FewShotRule:
         objectness: multiply the scores by the proposal's objectness. RepMet's background is only what no support claims, so
             a support that resembles the ground claims all of it, at scores that outrank every object of other episodes;
             what the proposal network learnt about objects of any class forbids that. Off in RepMet.
+        negative_iou, negative_weight: of `np_repmet` (`detection.scorers`): from which overlap and below which a proposal is
+            a negative of its support box, and how much nearness to it counts.
+        calibration: of `calibrated`: the share of the cosine, in [0, 1].
+        cosine_scale, classifier_decay: of `tfa_cosine` and `baseline_ft`: the factor before the softmax, weight decay.
     """
 
     sigma: float = 0.5
@@ -49,6 +53,11 @@ class FewShotRule:
     nms: float = 0.3
     dummy_columns: int = 0
     objectness: bool = False
+    negative_iou: tuple[float, float] = (0.2, 0.3)
+    negative_weight: float = 0.2
+    calibration: float = 0.5
+    cosine_scale: float = 20.0
+    classifier_decay: float = 1e-3
 
     def modes_for(self, shot: int) -> int:
         """Representatives of a class at most, at a number of shots."""
@@ -111,13 +120,16 @@ def detect(images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewSh
     """
     counts = [len(i.boxes) for i in images]
     scores = class_scores(torch.cat([i.embeddings[method] for i in images]), representatives, rule)  # (sum P, N)
-    if rule.objectness:
-        scores = scores * torch.cat([i.objectness for i in images])[:, None]
     return [rows.numpy() for rows, _ in map(partial(after_nms, rule=rule), images, scores.split(counts))]
 
 
 def after_nms(image: EmbeddedImage, scores: Tensor, rule: FewShotRule) -> tuple[Tensor, Tensor]:
-    """NMS class by class: scores (P, N) -> rows `class, score, x1, y1, x2, y2` (n, 6), and each one's proposal (n,)."""
+    """Objectness, where the rule asks for it, and NMS class by class.
+
+    Scores (P, N) -> rows `class, score, x1, y1, x2, y2` (n, 6), and each one's proposal (n,).
+    """
+    if rule.objectness:
+        scores = scores * image.objectness[:, None]
     rows, proposals = [], []
     for c in range(scores.shape[1]):
         kept = nms(image.boxes, scores[:, c].contiguous(), rule.nms)

@@ -10,12 +10,14 @@ import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor
 
+from data.annotated_folder import read_images
 from data.voc import ImageRecord
-from detection.embed import EmbeddedImage
-from detection.fewshot import FewShotRule, detect, episode_representatives, support_embeddings
-from detection.kshot_list import KShotList
+from detection.detector import Detector
+from detection.embed import EmbeddedImage, Embedder
+from detection.fewshot import FewShotRule, detect, episode_representatives, few_shot_rule, support_embeddings
+from detection.kshot_list import KShotList, draw_lists, read_lists
 from detection.metrics import base_metrics, mean_interval
-from detection.processes import my_share
+from detection.processes import my_share, say
 
 METHOD = "repmet"
 MOST = 100  # detections of an image that count, COCO's limit
@@ -132,3 +134,35 @@ def table(rows: Sequence[Mapping]) -> str:
         ]
         lines.append(f"{row['shot']:>5}{len(row['seeds']):>7}" + "".join(f"{cell:>16}" for cell in cells))
     return "\n".join(lines)
+
+
+def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
+    """The protocol as an experiment names its data: the supports of `data.support`, every image of `data.query`.
+
+    Args:
+        detector: trained on the base classes.
+        seeds: how many lists are drawn, from `episodes.seed` on.
+        folder: published lists in their place.
+
+    Returns:
+        A row for each number of shots, as `over_lists`; the table is printed.
+    """
+    cfg, data = detector.cfg, detector.cfg.data
+    support = read_images(data.root, data.support, classes=data.novel_classes)
+    queries = read_images(data.root, data.query, classes=data.novel_classes)
+    shots = sorted({cfg.episodes.shot} if isinstance(cfg.episodes.shot, int) else set(cfg.episodes.shot))
+    if folder is not None:
+        lists = {shot: read_lists(folder, support, data.novel_classes, shot) for shot in shots}
+    else:
+        drawn = draw_lists(support, data.novel_classes, shots[-1], range(cfg.episodes.seed, cfg.episodes.seed + seeds))
+        lists = dict.fromkeys(shots, drawn)
+    by_id = {r.id: r for r in support}
+    shown = {i for each in lists.values() for one in each for boxes in one.support.values() for i, _ in boxes}
+    images = {i: by_id[i] for i in sorted(shown)} | {r.id: r for r in queries}
+    say(f"embedding {len(images)} distinct images ...")
+    embedded = Embedder(detector.model, cfg.test_pipeline, methods=(METHOD,))(images.values())
+    base = detector.model.roi_head.bbox_head.representatives.points.detach().cpu()
+    rule = few_shot_rule(cfg)
+    rows = over_lists(lists, base, by_id, queries, embedded, data.base_classes, rule)
+    say("\nfew-shot lists, %, ± half-width of the 95 % interval over the lists\n" + table(rows))
+    return rows

@@ -9,13 +9,15 @@ import numpy as np
 from detection.embed import EmbeddedImage
 from detection.episode_list import Episodes
 from detection.evaluation import Pools, Result
-from detection.fewshot import FewShotRule, run_episode
+from detection.fewshot import FewShotRule
+from detection.metrics import bootstrap_interval
 from detection.pictures import QueryPicture, episode_sheet, pick, precision_recall_plot
+from detection.scorers import play_episode
 
 FIGURES = ("repmet_pooled", "pooled_ap", "class_map", "episode_map", "recall")
 
 
-def result_rows(results: Sequence[Result], episodes: Episodes, *, finetune: bool = False) -> list[dict]:
+def result_rows(results: Sequence[Result], episodes: Episodes) -> list[dict]:
     """One entry of `metrics.json` per method and shot, all figures fractions in [0, 1]."""
     rows = []
     for result in results:
@@ -25,10 +27,50 @@ def result_rows(results: Sequence[Result], episodes: Episodes, *, finetune: bool
             "query": episodes.query,
             "episodes": len(episodes.episodes),
             "episode_hash": episodes.hash_for(result.shot),
-            "finetune": finetune,
+            "finetune": result.method.endswith("_finetuned"),
         }
-        rows.append({"protocol": protocol, "method": result.method, **result.metric.compute()})
+        row = {"protocol": protocol, "method": result.method, **result.metric.compute()}
+        rows.append(row | ({"skipped_episodes": list(result.skipped)} if result.skipped else {}))
     return rows
+
+
+def differences(results: Sequence[Result], *, reference: str = "repmet", seed: int = 0) -> list[dict]:
+    """Episode mAP of every method minus the reference's on the same episodes, with the 95 % interval of the mean difference.
+
+    Pairing takes out what makes an episode easy or hard for all methods. Episodes that one of the two skipped are left out.
+
+    Returns:
+        {"method", "reference", "shot", "episodes", "difference", "ci95"}, figures in [-1, 1].
+    """
+    maps = {}
+    for r in results:
+        figures = r.metric.per_episode()
+        maps[r.method, r.shot] = dict(zip(figures["episode"].tolist(), figures["map"].tolist(), strict=True))
+    rows = []
+    for (method, shot), own in maps.items():
+        other = maps.get((reference, shot))
+        if method == reference or other is None:
+            continue
+        paired = np.array([own[n] - other[n] for n in sorted(own.keys() & other.keys())])
+        paired = paired[~np.isnan(paired)]
+        if len(paired):
+            interval = np.clip(bootstrap_interval(paired, seed=seed), -1.0, 1.0).tolist()
+            row = {"method": method, "reference": reference, "shot": shot, "episodes": len(paired)}
+            rows.append(row | {"difference": float(paired.mean()), "ci95": interval})
+    return rows
+
+
+def difference_table(rows: Sequence[Mapping]) -> str:
+    """`differences` as text, in points of a hundred; a star where the interval does not hold 0."""
+    head = f"{'episode mAP minus that of ' + rows[0]['reference']:<34}{'shot':>5}{'difference':>12}{'95 % interval':>18}"
+    lines = [head, "-" * len(head)]
+    for row in rows:
+        low, high = (100 * side for side in row["ci95"])
+        star = " *" if low > 0 or high < 0 else ""
+        lines.append(
+            f"{row['method']:<34}{row['shot']:>5}{100 * row['difference']:>12.1f}{f'{low:.1f} to {high:.1f}':>18}{star}"
+        )
+    return "\n".join(lines)
 
 
 def write_json(metrics: Mapping, path: Path) -> None:
@@ -74,7 +116,7 @@ def write_sheets(
     for kind, numbers in (("good", good), ("middle", middle), ("bad", bad)):
         for number in numbers:
             episode = episodes.episodes[number]
-            found = run_episode(episode, result.shot, embedded, pools.support, rule, result.method)
+            found = play_episode(episode, result.shot, embedded, pools.support, rule, result.method)
             queries = []
             for (name, image), detections in zip(episode.slots, found, strict=True):
                 r = pools.query[image]

@@ -17,7 +17,8 @@ from torchvision.ops import nms
 import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
 from data.voc import read_image_set
 from detection import detect
-from detection.few_shot_detector import FewShotDetector
+from detection.few_shot_detector import FewShotDetector, weights_digest
+from detection.finetune import FinetuneRule
 from detection.support import images_to_look_at, read_support
 
 README = Path(__file__).parents[2] / "README.md"
@@ -227,6 +228,27 @@ def test_the_command_writes_coco_results_and_pictures(taught, glyph_run, support
     assert detect.main([str(glyph_run), "--support", str(saved), "--images", str(photos), "--out", str(out)]) == 0
     first = json.loads((out / "results.json").read_text())
     assert all(row["score"] >= 0.05 for row in first)
+
+
+def test_fine_tuning_lasts_until_the_next_support_set(taught, glyph_run, support, photos, tmp_path, capsys) -> None:
+    detector = FewShotDetector(glyph_run)
+    digest = weights_digest(detector.model)
+    detector.learn(support, finetune=FinetuneRule(epochs=2, lr=0.05, train="head"))
+    tuned, plain = everything(detector, photos), everything(taught, photos)
+    assert any(len(tuned[n].scores) != len(plain[n].scores) or (tuned[n].scores != plain[n].scores).any() for n in plain)
+    detector.save(tmp_path / "tuned.pth")
+    again = FewShotDetector(glyph_run)
+    again.load(tmp_path / "tuned.pth")
+    same(everything(again, photos), tuned)
+    for other in (detector, again):
+        other.learn(support)
+        assert weights_digest(other.model) == digest
+        same(everything(other, photos), plain)
+    arguments = [str(glyph_run), "--support", str(support), "--finetune", "--images", str(photos)]
+    assert detect.main([*arguments, "--out", str(tmp_path / "out")]) == 0, capsys.readouterr().err
+    arguments[2] = str(tmp_path / "tuned.pth")
+    assert detect.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "--finetune needs the support images" in capsys.readouterr().err
 
 
 REFUSALS = {

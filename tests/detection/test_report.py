@@ -1,6 +1,7 @@
 """What an evaluation writes: rows, the printed table, JSON that is there whole or not at all, curves and sheets."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,16 @@ from detection.embed import EmbeddedImage
 from detection.episodes import sample_episodes
 from detection.evaluation import Pools, evaluate_episodes
 from detection.fewshot import FewShotRule
-from detection.report import FIGURES, result_rows, table, write_curves, write_json, write_sheets
+from detection.report import (
+    FIGURES,
+    difference_table,
+    differences,
+    result_rows,
+    table,
+    write_curves,
+    write_json,
+    write_sheets,
+)
 
 CLASSES = ("ant", "bee", "cow", "dog")
 PLACES = [(x, y, x + 20.0, y + 24.0) for x in (0.0, 30.0, 60.0) for y in (5.0, 40.0, 70.0)]  # none overlaps another
@@ -82,7 +92,8 @@ def test_rows_keep_the_contract_of_metrics_json(toy) -> None:
         assert 0 <= low <= row["episode_map"] <= high <= 1
     assert 0.2 < rows[0]["pooled_ap"] < 0.999, "a perfect score would prove little"
     assert rows[0]["protocol"]["episode_hash"] != rows[1]["protocol"]["episode_hash"]
-    assert all(row["protocol"]["finetune"] for row in result_rows(results, episodes, finetune=True))
+    tuned = [replace(r, method="repmet_finetuned", skipped=(2,)) for r in results]
+    assert all(row["protocol"]["finetune"] and row["skipped_episodes"] == [2] for row in result_rows(tuned, episodes))
     assert json.loads(json.dumps(rows)) == rows
 
 
@@ -194,3 +205,19 @@ def test_few_episodes_have_no_middle(toy, tmp_path, monkeypatch) -> None:
     written = write_sheets(result, few, pools, embedded, FewShotRule(), tmp_path)
     assert [p.name.split("_")[1] for p in written] == ["good", "good", "bad"]
     assert len({p.stem[-3:] for p in written}) == 3, "no episode twice"
+
+
+def test_differences_are_paired_by_episode(toy) -> None:
+    """Against the mean of differences by hand."""
+    results = toy[0]
+    rows = differences(results)
+    assert [(row["method"], row["shot"]) for row in rows] == [("baseline_roi", 1), ("baseline_roi", 2)]
+    by = {(r.method, r.shot): r.metric.per_episode()["map"] for r in results}
+    for row in rows:
+        paired = by[row["method"], row["shot"]] - by["repmet", row["shot"]]
+        assert row["difference"] == pytest.approx(paired.mean()) and row["episodes"] == EPISODES
+        assert row["ci95"][0] <= row["difference"] <= row["ci95"][1]
+    assert "baseline_roi" in difference_table(rows)
+    shifted = [replace(results[0], method="other"), results[0]]
+    (same,) = differences(shifted)
+    assert same["difference"] == 0 and same["ci95"] == [0, 0] and "*" not in difference_table([same])

@@ -1,0 +1,239 @@
+"""The methods that score an episode on images embedded once: from supports to class scores of any image's proposals.
+
+repmet              posterior of the nearest representative (RepMet, CVPR 2019, eq. 2 and 3)
+baseline_untrained  the same with the head as it was initialised
+baseline_roi        baseline-DML: the same in the RoI features of the detector
+np_repmet           NP-RepMet: representatives of what nearly is the object count against it (Yang et al., NeurIPS 2020)
+calibrated          RepMet's scores blended with the cosine to the class mean of RoI features (prototypical calibration block
+                    of DeFRCN, Qiao et al., ICCV 2021, with the detector's own features)
+baseline_ft         baseline-FT: a new last layer, fitted to the supports' proposals (RepMet, table 2)
+tfa_cosine          TFA: that layer a cosine classifier (Wang et al., ICML 2020, eq. 3)
+
+Shapes: N classes of the episode, K representatives a class, P proposals, R training rows, f features, e dimensions.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from data.voc import ImageRecord
+from detection.embed import EmbeddedImage
+from detection.episode_list import Episode
+from detection.fewshot import (
+    FewShotRule,
+    after_nms,
+    class_scores,
+    episode_representatives,
+    run_episode,
+    support_embeddings,
+)
+from model_definitions.losses.repmet_detection import detection_logits
+from model_definitions.representatives import squared_distances
+
+Scorer = Callable[[EmbeddedImage], Tensor]  # -> (P, N)
+Supports = Sequence[Sequence[tuple[str, int]]]  # by class, (image id, index of the box)
+FEATURES = "baseline_roi"
+EMBEDDINGS = ("repmet", "baseline_untrained", "baseline_roi")
+SCORED = (*EMBEDDINGS, "np_repmet", "calibrated", "baseline_ft", "tfa_cosine")
+NEUTRAL = 2.0  # squared distance of unit vectors at right angles: nothing is known
+
+
+def make_scorer(
+    method: str,
+    supports: Supports,
+    embedded: Mapping[str, EmbeddedImage],
+    records: Mapping[str, ImageRecord],
+    rule: FewShotRule,
+) -> Scorer:
+    """The scores that a method gives after it has seen an episode's supports.
+
+    Args:
+        method: one of `SCORED`.
+        supports: the support boxes of every class.
+        embedded, records: the support images by id.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    if method not in SCORED:
+        raise ValueError(f"no few-shot method {method!r}; there are {', '.join(SCORED)}")
+    if method in ("baseline_ft", "tfa_cosine"):
+        features, labels = training_rows(supports, embedded, records)
+        scale = rule.cosine_scale if method == "tfa_cosine" else None
+        weight, bias = fit_classifier(features, labels, len(supports), scale=scale, decay=rule.classifier_decay)
+        return lambda image: linear_logits(raw_features(image), weight, bias, scale).softmax(-1)[:, :-1]
+    space = method if method in EMBEDDINGS else "repmet"
+    shot = max(map(len, supports))
+    by_class = [[support_embeddings(embedded[i], b, records[i].boxes[b], rule, space) for i, b in own] for own in supports]
+    points = episode_representatives(by_class, rule.modes_for(shot))
+    if method == "np_repmet":
+        return _negative_scorer(points, supports, embedded, records, rule)
+    if method == "calibrated":
+        by_class = [
+            [support_embeddings(embedded[i], b, records[i].boxes[b], rule, FEATURES) for i, b in own] for own in supports
+        ]
+        means = episode_representatives(by_class, 1)[:, 0]  # (N, f)
+        share = rule.calibration
+        return lambda image: (
+            (1 - share) * class_scores(image.embeddings["repmet"], points, rule)
+            + share * (image.embeddings[FEATURES] @ means.T).clamp_min(0)
+        )
+    return lambda image: class_scores(image.embeddings[space], points, rule)
+
+
+def play_episode(
+    episode: Episode,
+    shot: int,
+    embedded: Mapping[str, EmbeddedImage],
+    support: Mapping[str, ImageRecord],
+    rule: FewShotRule,
+    method: str,
+) -> list[np.ndarray]:
+    """`detection.fewshot.run_episode` for every method of `SCORED`."""
+    if method in EMBEDDINGS:
+        return run_episode(episode, shot, embedded, support, rule, method)
+    score = make_scorer(method, [episode.support[name][:shot] for name in episode.classes], embedded, support, rule)
+    images = [embedded[image] for _, image in episode.slots]
+    return [after_nms(image, score(image), rule)[0].numpy() for image in images]
+
+
+# --- negative representatives ----------------------------------------------------------------------------------------------
+
+
+def negative_distances(positive: Tensor, negative: Tensor, weight: float) -> Tensor:
+    """`[d2+_ij + weight (2 - min_k d2-_ik)]_+`: nearness to what is almost class i moves an embedding away from class i.
+
+    NP-RepMet (Yang et al., NeurIPS 2020), as its released detector computes it with weight 0.2; an embedding at right angles
+    to all negative representatives stays where it is.
+
+    Args:
+        positive, negative: squared distances (B, N, K) and (B, N, K').
+
+    Returns:
+        (B, N, K).
+    """
+    return (positive + weight * (NEUTRAL - negative.amin(-1, keepdim=True))).clamp_min(0)
+
+
+def negative_embeddings(
+    image: EmbeddedImage, box: int, record: ImageRecord, rule: FewShotRule, method: str = "repmet"
+) -> Tensor:
+    """The proposals whose IoU with a support box is in `rule.negative_iou`, and with no annotated box above it, (n, e)."""
+    low, high = rule.negative_iou
+    iou = box_iou(torch.as_tensor(record.boxes, dtype=torch.float32), image.proposals)  # (G, P)
+    near = (iou[box] >= low) & (iou[box] < high) & (iou.amax(0) < high)
+    return image.embeddings[method][near]
+
+
+def _negative_scorer(
+    points: Tensor,
+    supports: Supports,
+    embedded: Mapping[str, EmbeddedImage],
+    records: Mapping[str, ImageRecord],
+    rule: FewShotRule,
+) -> Scorer:
+    own = [torch.cat([negative_embeddings(embedded[i], b, records[i], rule) for i, b in boxes]) for boxes in supports]
+    has = [c for c, found in enumerate(own) if len(found)]
+    modes = rule.modes_for(max(map(len, supports)))
+    negatives = episode_representatives([[own[c]] for c in has], modes) if has else None  # (N', K', e)
+
+    def score(image: EmbeddedImage) -> Tensor:
+        embeddings = image.embeddings["repmet"]
+        d2 = squared_distances(embeddings, points)
+        if negatives is not None:
+            away = d2.new_full((len(d2), d2.shape[1], negatives.shape[1]), NEUTRAL)
+            away[:, has] = squared_distances(embeddings, negatives)
+            d2 = negative_distances(d2, away, rule.negative_weight)
+        return detection_logits(d2, rule.sigma, rule.scale).softmax(-1)[:, :-1]
+
+    return score
+
+
+# --- a new last layer ------------------------------------------------------------------------------------------------------
+
+
+def raw_features(image: EmbeddedImage) -> Tensor:
+    """RoI features of the proposals with their own length, (P, f)."""
+    return image.embeddings[FEATURES] * image.lengths[:, None]
+
+
+def training_rows(
+    supports: Supports, embedded: Mapping[str, EmbeddedImage], records: Mapping[str, ImageRecord]
+) -> tuple[Tensor, Tensor]:
+    """What the supports teach a classifier: features (R, f), labels (R,) with N for background.
+
+    A proposal is of the class of the support box that it overlaps by 0.5 or more, background where it overlaps no annotated
+    box by 0.5, and left out where it overlaps an object that is not among the supports: that one is not labelled, which does
+    not make it background. The support boxes themselves come too.
+    """
+    features, labels = [], []
+    chosen: dict[str, dict[int, int]] = {}
+    for c, own in enumerate(supports):
+        for i, b in own:
+            chosen.setdefault(i, {})[b] = c
+    for i, boxes in chosen.items():
+        image, record = embedded[i], records[i]
+        own = list(boxes)
+        iou = box_iou(torch.as_tensor(record.boxes, dtype=torch.float32), image.proposals)  # (G, P)
+        best, nearest = iou[own].max(0)
+        label = torch.tensor([boxes[b] for b in own])[nearest]
+        label[best < 0.5] = len(supports)
+        others = [g for g in range(len(record.boxes)) if g not in boxes]
+        unknown = (iou[others].amax(0) >= 0.5) & (best < 0.5) if others else torch.zeros_like(best, dtype=torch.bool)
+        features += [raw_features(image)[~unknown], image.annotated[FEATURES][own] * image.annotated_lengths[own, None]]
+        labels += [label[~unknown], torch.tensor([boxes[b] for b in own])]
+    return torch.cat(features), torch.cat(labels)
+
+
+def linear_logits(features: Tensor, weight: Tensor, bias: Tensor, scale: float | None) -> Tensor:
+    """(R, f) -> (R, N + 1): `W f + b`, or with a scale `scale * cos(f, w_n)` (TFA, eq. 3)."""
+    if scale is None:
+        return features @ weight.T + bias
+    return scale * F.normalize(features, dim=-1) @ F.normalize(weight, dim=-1).T
+
+
+def classifier_loss(
+    features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, *, scale: float | None, decay: float
+) -> Tensor:
+    """Cross-entropy of `linear_logits`, a quarter of it from the objects and the rest from the background (Faster R-CNN's
+    quota), plus `decay |W|^2 / 2`."""
+    background = labels == len(weight) - 1
+    share = torch.where(background, 0.75 / background.sum().clamp_min(1), 0.25 / (~background).sum().clamp_min(1))
+    losses = F.cross_entropy(linear_logits(features, weight, bias, scale), labels, reduction="none")
+    return (share * losses).sum() + decay * weight.square().sum() / 2
+
+
+def fit_classifier(
+    features: Tensor, labels: Tensor, classes: int, *, scale: float | None = None, decay: float = 1e-3, steps: int = 100
+) -> tuple[Tensor, Tensor]:
+    """A last layer for N classes and background that minimises `classifier_loss`, by L-BFGS from zero.
+
+    Full batches and no random start: an episode's layer is a function of its supports alone. Features are divided by their
+    mean length for the fit, so that `decay` means the same for every detector. The cosine layer starts at the class means,
+    because a direction has no zero.
+
+    Returns:
+        weight (N + 1, f) and bias (N + 1,) for the features as they were given.
+    """
+    unit = features.norm(dim=-1).mean().clamp_min(1e-12)
+    rows = (features / unit).double()
+    if scale is None:
+        start = rows.new_zeros(classes + 1, rows.shape[1])
+    else:
+        start = torch.stack([rows[labels == c].sum(0) for c in range(classes + 1)]) + 1e-6
+    weight, bias = start.clone().requires_grad_(), rows.new_zeros(classes + 1).requires_grad_()
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe", tolerance_grad=1e-7)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = classifier_loss(rows, labels, weight, bias, scale=scale, decay=decay)
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return (weight.detach() / unit).to(features.dtype), bias.detach().to(features.dtype)
