@@ -6,8 +6,8 @@
       distance: {type: CosineSimilarity}
     miner: {type: pml.MultiSimilarityMiner, epsilon: 0.1}
 
-A section within another leaves `pml.` away; what kind of part it is follows from its key. Losses are those of the installed
-package and ours of `classification.pml.losses`.
+A section within another leaves `pml.` away; what kind of part it is follows from its key. Losses and regularisers are those
+of the installed package and ours of `classification.pml`.
 """
 
 import difflib
@@ -38,6 +38,7 @@ KINDS = {
     "sampler": "samplers",
     "batch_sampler": "samplers",
 }
+OWN = ("losses", "regularizers")  # kinds that `classification.pml` has some of
 SIZES = ("num_classes", "embedding_size", "descriptors_dim", "labels")  # follow from the training set and the embedding
 _NO_PARTS = ("Mixin",)  # what classes of the package are built of
 
@@ -49,8 +50,8 @@ def parts(kind: str) -> dict[str, type]:
         ModuleNotFoundError: the package is not installed.
     """
     modules = [importlib.import_module(f"pytorch_metric_learning.{kind}")]
-    if kind == "losses":
-        modules.append(importlib.import_module("classification.pml.losses"))
+    if kind in OWN:
+        modules.append(importlib.import_module(f"classification.pml.{kind}"))
     found = {name: value for module in modules for name, value in vars(module).items() if inspect.isclass(value)}
     return {
         name: value

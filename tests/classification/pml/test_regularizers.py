@@ -4,6 +4,7 @@ import pytest
 import torch
 from pytorch_metric_learning import losses
 
+from classification.pml.parts import build
 from classification.pml.regularizers import DistortionRegularizer, RankRegularizer
 from model_definitions.losses.distortion import DistortionLoss
 from model_definitions.losses.rank import RankLoss
@@ -51,3 +52,16 @@ def test_several_proxies_a_class():
 def test_proxies_that_do_not_divide():
     with pytest.raises(ValueError, match="4 proxies do not divide among the 5 classes"):
         losses.ProxyAnchorLoss(4, D, weight_regularizer=DistortionRegularizer(COSTS))(torch.randn(4, D), torch.arange(4))
+
+
+def test_from_a_section_of_yaml():
+    section = {
+        "type": "pml.ProxyAnchorLoss",
+        "weight_regularizer": {"type": "DistortionRegularizer", "D": COSTS.tolist()},
+        "weight_reg_weight": 2.0,
+    }
+    guided = build(section, "loss", {"num_classes": K, "embedding_size": D})
+    plain = losses.ProxyAnchorLoss(K, D)
+    plain.load_state_dict(guided.state_dict(), strict=False)
+    x, y = torch.randn(B, D), torch.arange(B) % K
+    torch.testing.assert_close(guided(x, y), plain(x, y) + 2 * DistortionLoss(COSTS)(plain.proxies))
