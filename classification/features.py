@@ -49,12 +49,13 @@ class FeatureSet(ImageSet):
             return
         if any(p.requires_grad for p in method.encoder.parameters()):
             raise ValueError("features are computed once where nothing changes them: set model.encoder.frozen")
+        digest = self._digest(method.encoder)
         views = [False, True] if self.mirrored else [False]
-        self.features = torch.stack([self._view(method, mirror, batch_size) for mirror in views], dim=1)  # (n, V, f)
+        self.features = torch.stack([self._view(method, mirror, digest, batch_size) for mirror in views], dim=1)  # (n, V, f)
 
-    def _view(self, method: Method, mirror: bool, batch_size: int) -> Tensor:
+    def _view(self, method: Method, mirror: bool, digest: str, batch_size: int) -> Tensor:
         """Features (n, f) of all images, or of their mirror images."""
-        path = CACHE / f"features_{self._digest(method.encoder, mirror)}.pt"
+        path = CACHE / f"features_{digest}{'_mirrored' if mirror else ''}.pt"
         if path.is_file():
             return torch.load(path, weights_only=True)
         method.encoder.eval()
@@ -67,9 +68,9 @@ class FeatureSet(ImageSet):
         write_atomically(path, lambda file: torch.save(found, file))
         return found
 
-    def _digest(self, encoder: nn.Module, mirror: bool) -> str:
+    def _digest(self, encoder: nn.Module) -> str:
         """Of all that the features depend on."""
-        digest = hashlib.sha256(repr((encoder, self.transform, self.size, mirror)).encode())
+        digest = hashlib.sha256(repr((encoder, self.transform, self.size)).encode())
         for tensor in encoder.state_dict().values():
             digest.update(tensor.cpu().numpy().tobytes())
         if self.images is not None:
