@@ -33,7 +33,7 @@ class EmbeddedImage:
         boxes: (P, 4), the boxes that the detector predicts (class-agnostic).
         proposals: (P, 4), the regions that the embeddings were pooled from.
         objectness: (P,), the proposal network's probability that there is an object of any class.
-        embeddings: by method, (P, e), unit length.
+        embeddings: by method, (P, e), unit length; of a head that has one also its `negative` embedding.
         annotated: by method, (G, e), pooled from the annotated boxes themselves.
         lengths, annotated_lengths: (P,) and (G,), how long the RoI features were before `baseline_roi` made them unit.
     """
@@ -137,6 +137,8 @@ class Embedder:
             "baseline_roi": lambda: F.normalize(features, dim=-1),
         }
         by_method = {method: embed[method]() for method in self.methods}
+        if hasattr(self.head, "embed_negative"):  # NP-RepMet tells negatives apart in an embedding of their own
+            by_method["negative"] = self.head.embed_negative(features)
         lengths = features.norm(dim=-1)
         deltas = self.head.fc_reg(box_features)
 

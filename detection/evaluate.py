@@ -4,9 +4,10 @@
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --shot 1 5 10 --episodes 500 --seed 9001
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --episodes work_dirs/demo/episodes.json
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --data my_photos --shot 1 3 --query 2
-
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --seeds 30 --shot 1 2 3 5 10  # few-shot VOC's protocol
     torchrun --nproc-per-node 2 -m detection.evaluate EXPERIMENT.yaml CHECKPOINT     # the same figures, sooner
+    python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --finetune \
+        --cfg-options "episodes.methods=[repmet, np_repmet, baseline_roi, calibrated, baseline_ft, tfa_cosine]"
 
 Every distinct image goes through the network once; the episodes are arithmetic on what is kept. Writes `metrics.json`,
 `episodes.json`, precision-recall curves and `pictures/` into the run folder.

@@ -93,8 +93,11 @@ def adapted(
 
     Raises:
         EpisodeDiverged: a loss is not finite.
+        ValueError: the head has negative representatives, which are those of the base classes.
     """
     head = model.roi_head.bbox_head
+    if hasattr(head, "negatives"):
+        raise ValueError("fine-tuning knows no negative representatives yet: use a RepMetBBoxHead for it")
     kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
     modules = head.representatives, head.fc_aux, head.num_classes
     wanted = {name: p.requires_grad for name, p in model.named_parameters()}

@@ -31,6 +31,7 @@ from detection.fewshot import (
     run_episode,
     support_embeddings,
 )
+from model_definitions.losses.negative_representatives import NEUTRAL, negative_distances
 from model_definitions.losses.repmet_detection import detection_logits
 from model_definitions.representatives import squared_distances
 
@@ -39,7 +40,6 @@ Supports = Sequence[Sequence[tuple[str, int]]]  # by class, (image id, index of 
 FEATURES = "baseline_roi"
 EMBEDDINGS = ("repmet", "baseline_untrained", "baseline_roi")
 SCORED = (*EMBEDDINGS, "np_repmet", "calibrated", "baseline_ft", "tfa_cosine")
-NEUTRAL = 2.0  # squared distance of unit vectors at right angles: nothing is known
 
 
 def make_scorer(
@@ -104,21 +104,6 @@ def play_episode(
 # --- negative representatives ----------------------------------------------------------------------------------------------
 
 
-def negative_distances(positive: Tensor, negative: Tensor, weight: float) -> Tensor:
-    """`[d2+_ij + weight (2 - min_k d2-_ik)]_+`: nearness to what is almost class i moves an embedding away from class i.
-
-    NP-RepMet (Yang et al., NeurIPS 2020), as its released detector computes it with weight 0.2; an embedding at right angles
-    to all negative representatives stays where it is.
-
-    Args:
-        positive, negative: squared distances (B, N, K) and (B, N, K').
-
-    Returns:
-        (B, N, K).
-    """
-    return (positive + weight * (NEUTRAL - negative.amin(-1, keepdim=True))).clamp_min(0)
-
-
 def negative_embeddings(
     image: EmbeddedImage, box: int, record: ImageRecord, rule: FewShotRule, method: str = "repmet"
 ) -> Tensor:
@@ -129,6 +114,11 @@ def negative_embeddings(
     return image.embeddings[method][near]
 
 
+def negative_space(image: EmbeddedImage) -> str:
+    """Where negatives are told apart: in the embedding that was trained for them, if the head has one, else in RepMet's."""
+    return "negative" if "negative" in image.embeddings else "repmet"
+
+
 def _negative_scorer(
     points: Tensor,
     supports: Supports,
@@ -136,7 +126,10 @@ def _negative_scorer(
     records: Mapping[str, ImageRecord],
     rule: FewShotRule,
 ) -> Scorer:
-    own = [torch.cat([negative_embeddings(embedded[i], b, records[i], rule) for i, b in boxes]) for boxes in supports]
+    own = [
+        torch.cat([negative_embeddings(embedded[i], b, records[i], rule, negative_space(embedded[i])) for i, b in boxes])
+        for boxes in supports
+    ]
     has = [c for c, found in enumerate(own) if len(found)]
     modes = rule.modes_for(max(map(len, supports)))
     negatives = episode_representatives([[own[c]] for c in has], modes) if has else None  # (N', K', e)
@@ -146,7 +139,7 @@ def _negative_scorer(
         d2 = squared_distances(embeddings, points)
         if negatives is not None:
             away = d2.new_full((len(d2), d2.shape[1], negatives.shape[1]), NEUTRAL)
-            away[:, has] = squared_distances(embeddings, negatives)
+            away[:, has] = squared_distances(image.embeddings[negative_space(image)], negatives)
             d2 = negative_distances(d2, away, rule.negative_weight)
         return detection_logits(d2, rule.sigma, rule.scale).softmax(-1)[:, :-1]
 

@@ -11,6 +11,7 @@ from mmdet.registry import MODELS  # noqa: E402
 
 from detection.modules.coarse_rpn import CoarseRPNHead  # noqa: E402
 from detection.modules.gradient_decoupling import DecoupledRoIExtractor, DecoupledRPNHead  # noqa: E402
+from detection.modules.np_repmet_head import NPRepMetBBoxHead  # noqa: E402
 from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
 from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
 from detection.modules.roi_extractor import FusedRoIExtractor  # noqa: E402
@@ -25,6 +26,7 @@ __all__ = [
     "DecoupledRPNHead",
     "DecoupledRoIExtractor",
     "FusedRoIExtractor",
+    "NPRepMetBBoxHead",
     "RepMetBBoxHead",
     "RepMetOHEMSampler",
     "SelectiveDCNResNet",

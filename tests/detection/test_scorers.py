@@ -20,7 +20,6 @@ from detection.scorers import (
     fit_classifier,
     linear_logits,
     make_scorer,
-    negative_distances,
     negative_embeddings,
     play_episode,
     raw_features,
@@ -98,17 +97,6 @@ def test_the_methods_that_were_there_are_as_they_were(world, method, shot) -> No
 
 
 # --- negative representatives ----------------------------------------------------------------------------------------------
-
-
-def test_negative_distances_by_a_loop() -> None:
-    positive, negative = torch.rand(5, 3, 2) * 4, torch.rand(5, 3, 4) * 4
-    got = negative_distances(positive, negative, 0.3)
-    for b in range(5):
-        for n in range(3):
-            for k in range(2):
-                expected = max(0.0, float(positive[b, n, k]) + 0.3 * (2 - min(float(v) for v in negative[b, n])))
-                assert float(got[b, n, k]) == pytest.approx(expected, abs=1e-6)
-    torch.testing.assert_close(negative_distances(positive, torch.full((5, 3, 1), 2.0), 0.3), positive)
 
 
 def test_negatives_are_what_nearly_is_the_object_and_no_other(world) -> None:
