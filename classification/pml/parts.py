@@ -115,7 +115,8 @@ def build(section: Mapping[str, Any], key: str, sizes: Mapping[str, Any] | None 
     arguments = {argument: _built(value, argument, key, sizes) for argument, value in section.items() if argument != "type"}
     for argument in arguments:
         if argument not in accepted and not anything:
-            raise ValueError(f"{name} of pytorch-metric-learning has no {argument!r}; {_nearest(argument, accepted)}")
+            near = _nearest(argument, accepted)
+            raise ValueError(f"{name} of pytorch-metric-learning's {kind} has no {argument!r}; {near}")
     if kind == "reducers" and isinstance(arguments.get("weights"), list | tuple):
         arguments["weights"] = torch.tensor(arguments["weights"])  # of ClassWeightedReducer, which indexes it
     arguments = {name: value for name, value in sizes.items() if name in accepted and value is not None} | arguments

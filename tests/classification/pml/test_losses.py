@@ -202,7 +202,7 @@ def test_two_processes_have_the_gradient_of_one(tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    mp.spawn(_process, (port, str(tmp_path)), nprocs=2)
+    mp.start_processes(_process, (port, str(tmp_path)), nprocs=2, start_method="fork")
     network = _network()
     made("guided")(network(embeddings().detach()), LABELS).backward()
     for ours, alone in zip(torch.load(tmp_path / "grads.pth"), network.parameters(), strict=True):

@@ -16,6 +16,7 @@ CLASSES, DIM = 4, 8
 LABELS = torch.arange(CLASSES).repeat_interleave(4)
 SIZES = {"num_classes": CLASSES, "embedding_size": DIM, "descriptors_dim": DIM}
 TRIPLET = {"type": "TripletMarginLoss"}
+COSTS = [[abs(i - j) for j in range(CLASSES)] for i in range(CLASSES)]
 # What a part needs beyond its own defaults.
 ARGUMENTS = {
     "CrossBatchMemory": {"loss": {"type": "ContrastiveLoss"}, "memory_size": 32},
@@ -28,6 +29,8 @@ ARGUMENTS = {
     "ThresholdReducer": {"low": 0.0},
     "MultipleReducers": {"reducers": {"loss": {"type": "SumReducer"}}, "default_reducer": {"type": "MeanReducer"}},
     "SparseCentersRegularizer": {"num_classes": CLASSES, "centers_per_class": 2},
+    "DistortionRegularizer": {"D": COSTS},
+    "RankRegularizer": {"D": COSTS, "n_triplets": 20},
     "BatchedDistance": {"distance": {"type": "LpDistance"}},
     "ProbabilisticProxyLoss": {"guidance_weight": 0.3, "temperature": 0.5},
 }
@@ -112,7 +115,7 @@ def test_regularizers(name):
     part = {"type": name} | ARGUMENTS.get(name, {})
     if name == "SparseCentersRegularizer":
         section = {"type": "SoftTripleLoss", "centers_per_class": 2, "weight_regularizer": part}
-    elif name in ("CenterInvariantRegularizer", "RegularFaceRegularizer"):
+    elif name in ("CenterInvariantRegularizer", "RegularFaceRegularizer", "DistortionRegularizer", "RankRegularizer"):
         section = {"type": "ProxyAnchorLoss", "weight_regularizer": part, "weight_reg_weight": 0.1}
     else:
         section = {"type": "TripletMarginLoss", "embedding_regularizer": part}
