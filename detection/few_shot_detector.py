@@ -8,10 +8,9 @@ Shapes: N classes, K representatives a class, S support boxes, P proposals of an
 """
 
 import contextlib
-import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.annotated_folder import class_names
 from data.voc import ImageRecord
@@ -37,11 +36,10 @@ from detection.fewshot import (
     support_embeddings,
 )
 from detection.finetune import FinetuneRule, adapted, trained_parameters
+from detection.learnt import Learnt, read_learnt, weights_digest, write_learnt
 from detection.support import images_to_look_at, read_support
-from experiments.checkpoints import load_checkpoint, save_checkpoint
 from model_definitions.representatives import squared_distances
 
-FORMAT = "repmet-representatives-1"
 METHOD = "repmet"
 
 
@@ -60,26 +58,6 @@ class Found:
     scores: np.ndarray
     boxes: np.ndarray
     nearest: np.ndarray
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """What `FewShotDetector.learn` keeps.
-
-    Attributes:
-        representatives: (N, K, e), unit length.
-        embeddings, labels: of every support embedding, (S, e) and (S,).
-        crops: (S, h, w, 3) uint8, pictures of the supports.
-        weights: by name, what fine-tuning has changed of the detector.
-    """
-
-    classes: tuple[str, ...]
-    representatives: Tensor
-    embeddings: Tensor
-    labels: Tensor
-    crops: Tensor
-    rule: FewShotRule
-    weights: dict[str, Tensor]
 
 
 class FewShotDetector:
@@ -197,10 +175,7 @@ class FewShotDetector:
         """
         if self.learnt is None:
             raise ValueError("there is nothing to save: learn from a support set first")
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {f.name: getattr(self.learnt, f.name) for f in fields(Learnt)} | {"rule": asdict(self.learnt.rule)}
-        save_checkpoint({"format": FORMAT, "detector": self.digest, **kept}, path)
+        write_learnt(self.learnt, self.digest, path)
 
     def load(self, path: str | Path) -> None:
         """Takes what `save` wrote in the place of a support set.
@@ -209,17 +184,8 @@ class FewShotDetector:
             FileNotFoundError: no such file.
             ValueError: it is no such file, or was made with another checkpoint.
         """
-        kept = load_checkpoint(path)
-        if kept.get("format") != FORMAT:
-            raise ValueError(f"{path}: not a file of representatives ({FORMAT}); make one by --support DIR --save {path}")
         self._forget()
-        if kept["detector"] != self.digest:
-            raise ValueError(
-                f"{path}: was made with another checkpoint than {self.checkpoint}, whose embedding it does not fit; "
-                "use that one, or learn from the support images again"
-            )
-        values = {f.name: kept[f.name] for f in fields(Learnt)}
-        self.learnt = Learnt(**values | {"classes": tuple(values["classes"]), "rule": FewShotRule(**values["rule"])})
+        self.learnt = read_learnt(path, self.digest, self.checkpoint)
         if self.learnt.weights:
             before = {name: value.clone() for name, value in self.model.state_dict().items()}
             self._adaptation.callback(self.model.load_state_dict, before)
@@ -266,12 +232,3 @@ def _embedded(
     """The embeddings of each support box, class by class."""
     images = embedder(records)
     return [[support_embeddings(images[r.id], box, r.boxes[box], rule, METHOD) for r, box in own] for own in supports]
-
-
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 of a model's weights and buffers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
