@@ -9,6 +9,11 @@ METHODS = {
     "repmet": "RepMet",
     "baseline_untrained": "nearest support, untrained head",
     "baseline_roi": "nearest support, RoI features",
+    "np_repmet": "NP-RepMet",
+    "calibrated": "RepMet, calibrated by RoI features",
+    "baseline_ft": "new last layer",
+    "tfa_cosine": "new last layer, cosine (TFA)",
+    "repmet_finetuned": "RepMet, fine-tuned on the episode",
 }
 FIGURES = {
     "repmet_pooled": "Pooled AP (RepMet's protocol)",
