@@ -6,7 +6,8 @@
     python -m classification.evaluate EXPERIMENT.yaml CHECKPOINT --out pictures_of_it
 
 Every image goes through the network once; the episodes are arithmetic on the embeddings. Prints a table and writes
-`metrics.json` into the run folder; with `--out` into that folder, and beside it a page of pictures, `index.html`.
+`metrics.json` into the run folder (of a file or an address: work_dirs/<experiment>); with `--out` into that folder, and
+beside it a page of pictures, `index.html`.
 """
 
 import argparse
@@ -129,16 +130,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the episodes")
     parser.add_argument("--split", choices=("test", "val"), default="test", help="which of the experiment's splits")
     parser.add_argument("--against", metavar="CHECKPOINT", help="another checkpoint, compared on the same episodes")
-    parser.add_argument(
-        "--out", metavar="DIR", help="where to write, with pictures (default: work_dirs/<experiment>, without)"
-    )
+    parser.add_argument("--out", metavar="DIR", help="where to write, with pictures (default: the run folder, without)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)
     try:
         cfg = load_experiment(args.experiment, _options(args))
         if cfg.tree != "classification":
             raise ValueError(f"{args.experiment}: an experiment of the {cfg.tree} tree; run python -m {cfg.tree}.evaluate")
-        out = Path(args.out) if args.out else Path("work_dirs") / Path(args.experiment).stem
+        home = args.checkpoint if Path(args.checkpoint).is_dir() else Path("work_dirs") / Path(args.experiment).stem
+        out = Path(args.out or home)
         run(cfg, args.checkpoint, out, part=args.split, against=args.against, pictures=args.out is not None)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import shutil
 import threading
 from functools import partial
 from pathlib import Path
@@ -87,12 +88,14 @@ def test_episodes(protonet, tmp_path, capsys):
 
 def test_the_command_line_changes_the_episodes(protonet, tmp_path, monkeypatch):
     path, folder = protonet
-    monkeypatch.chdir(tmp_path)  # without --out it writes into work_dirs/
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "run")  # without --out it writes there, and for a file into work_dirs/
+    homes = {"run": tmp_path / "run", "run/best.pth": tmp_path / "work_dirs" / "own"}
     options = ("--episodes", 20, "--way", 4, "--shot", 2, "--query", 3, "--split", "val")
-    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        assert command(path, folder, *options, "--seed", seed) == 0
-        assert not (tmp_path / "work_dirs" / "own" / "index.html").exists()
-        (tmp_path / "work_dirs" / "own" / "metrics.json").rename(tmp_path / f"{name}.json")
+    for name, seed, checkpoint in (("a", 5, "run"), ("b", 5, "run/best.pth"), ("c", 6, "run")):
+        assert command(path, checkpoint, *options, "--seed", seed) == 0
+        assert not (homes[checkpoint] / "index.html").exists()
+        (homes[checkpoint] / "metrics.json").rename(tmp_path / f"{name}.json")
     a, b, c = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "abc")
     assert a["results"] == b["results"] and a["episodes"] == b["episodes"] != c["episodes"]
     (row,) = a["results"]
