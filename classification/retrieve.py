@@ -3,7 +3,9 @@
     python -m classification.retrieve experiments/retrieval/elnivmf_cars196_r50_128.yaml work_dirs/elnivmf_cars196_r50_128
     python -m classification.retrieve EXPERIMENT.yaml CHECKPOINT --metrics recall@1 MAP@R "AUROC by norm" --split val
 
-Every image goes through the network once. Prints a table and writes `retrieval.json` into the run folder, or into `--out`.
+Every image goes through the network once. Prints a table and writes `retrieval.json` into the run folder; with `--out` into
+that folder, and beside it pictures: certain.png, the least and most certain images; spoilt.png, what blur and occlusion do
+to the norms; neighbours.png, what was retrieved.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
@@ -33,13 +36,21 @@ from experiments.provenance import git_revision, machine, versions
 FIGURES = (*DEFAULT_FIGURES, "NMI", "F1", "AUROC by norm", "AUROC by cosine", "AUROC by log-PPK")
 
 
-def run(cfg: Config, checkpoint: str, out: Path, *, part: str = "test", metrics: Sequence[str] = FIGURES) -> dict[str, Any]:
+def run(
+    cfg: Config,
+    checkpoint: str,
+    out: Path,
+    *,
+    part: str = "test",
+    metrics: Sequence[str] = FIGURES,
+    pictures: bool = False,
+) -> dict[str, Any]:
     """Runs the evaluation and returns what it wrote as `retrieval.json`.
 
     Args:
         cfg: the experiment, not prepared. checkpoint: a file, a run folder or an address. out: the folder to write to.
         part: "test" or "val". metrics: names of `retrieval_figures`; one that is not a number here (an AUROC where
-            every retrieval is right) is left out.
+            every retrieval is right) is left out. pictures: draw some too.
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError: the data or the checkpoint are not what the experiment says, or an
@@ -48,7 +59,8 @@ def run(cfg: Config, checkpoint: str, out: Path, *, part: str = "test", metrics:
     start = time.monotonic()
     trained = load_trained(cfg, checkpoint)
     images = DATASETS.build(image_set(trained.cfg, part, "test_pipeline"))
-    figures = retrieval_figures(embed_split(trained.method, images), images.labels, metrics)
+    embeddings = embed_split(trained.method, images)
+    figures = retrieval_figures(embeddings, images.labels, metrics)
     names = trained.cfg.get("report") or {}
     method = [names.get("method") or trained.method.title, names.get("encoder")]
     rows = [
@@ -79,6 +91,15 @@ def run(cfg: Config, checkpoint: str, out: Path, *, part: str = "test", metrics:
     out.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=1) + "\n")
     print(f"\nwritten: {path}")
+    if pictures:
+        from classification import certainty_pictures as draw
+
+        some = torch.linspace(0, len(images) - 1, min(64, len(images))).long().tolist()
+        draw.certainty_plot(out / "certain.png", images, embeddings)
+        draw.neighbours_plot(out / "neighbours.png", images, embeddings, some[:: max(1, len(some) // 8)])
+        if images[0]["inputs"].dim() > 1:
+            draw.norms_plot(out / "spoilt.png", draw.spoilt_norms(trained.method, images, some))
+        print(f"look at {out}")
     return content
 
 
@@ -92,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", metavar="DIR", help="folder of the images, in the place of the experiment's data.root")
     parser.add_argument("--split", choices=("test", "val"), default="test", help="which of the experiment's splits")
     parser.add_argument("--metrics", nargs="+", default=FIGURES, metavar="NAME", help="what to measure")
-    parser.add_argument("--out", metavar="DIR", help="where to write (default: work_dirs/<experiment>)")
+    parser.add_argument("--out", metavar="DIR", help="where to write, with pictures (default: work_dirs/<experiment>)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)
     try:
@@ -100,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if cfg.tree != "classification":
             raise ValueError(f"{args.experiment}: an experiment of the {cfg.tree} tree")
         out = Path(args.out) if args.out else Path("work_dirs") / Path(args.experiment).stem
-        run(cfg, args.checkpoint, out, part=args.split, metrics=args.metrics)
+        run(cfg, args.checkpoint, out, part=args.split, metrics=args.metrics, pictures=args.out is not None)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

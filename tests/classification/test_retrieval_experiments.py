@@ -69,6 +69,7 @@ def test_proxies_train_and_are_retrieved_with(experiment, tmp_path, capsys):
     kept = load_checkpoint(run / "epoch_2.pth")["meta"]["retrieval"]
     assert main([str(path), str(run), "--out", str(tmp_path / "out"), "--split", "val"]) == 0
     rows = {r["metric"]: r["mean"] for r in json.loads((tmp_path / "out" / "retrieval.json").read_text())["results"]}
+    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"certain.png", "neighbours.png", "spoilt.png"}
     assert rows["MAP@R"] == pytest.approx(kept["best"]["MAP@R"], abs=1e-6) and 0 < rows["NMI"] <= 1
     assert "recall@8" in capsys.readouterr().out
     assert main([str(path), str(run), "--metrics", "recal@1"]) == 2
