@@ -49,11 +49,12 @@ bench: setup build/peers/.installed
 	$(RUN) -m benchmarks.ops --out models/results/ops.json
 	$(RUN) -m benchmarks.training --out models/results/training.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.episodes --out models/results/episodes.json
+	PYTHONPATH=build/peers $(RUN) -m benchmarks.retrieval --out models/results/retrieval.json
 	$(RUN) -m experiments.results
 
 # What we measure ourselves against and do not depend on lies in a folder of its own.
 build/peers/.installed: $(VENV)/.packages
-	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target build/peers easyfsl==1.5.0 pandas tqdm
+	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target build/peers easyfsl==1.5.0 pandas tqdm faiss-cpu packaging
 	@touch $@
 
 results: setup
