@@ -207,3 +207,16 @@ def test_two_processes_have_the_gradient_of_one(tmp_path):
     made("guided")(network(embeddings().detach()), LABELS).backward()
     for ours, alone in zip(torch.load(tmp_path / "grads.pth"), network.parameters(), strict=True):
         torch.testing.assert_close(ours, alone.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_package_has_too_is_the_same():
+    ours = ProbabilisticProxyLoss(C, D, "cosine", temperature=0.07, learnable_temperature=False)
+    theirs = pml_losses.NormalizedSoftmaxLoss(C, D, temperature=0.07)
+    theirs.W.data = ours.proxies.directions.detach().T.clone()
+    gradients = []
+    for loss in (ours, theirs):
+        e = embeddings()
+        value = loss(e, LABELS)
+        gradients.append((value, *torch.autograd.grad(value, (e, *loss.parameters()))))
+    torch.testing.assert_close(gradients[0][:2], gradients[1][:2], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradients[0][2], gradients[1][2].T, rtol=1e-5, atol=1e-6)
