@@ -85,7 +85,5 @@ def test_what_cannot_be_read(name, text, message, tmp_path: Path):
 
 
 def test_no_such_tree():
-    with pytest.raises(
-        FileNotFoundError, match=r"flower17: no such file of a tree; the project brings: caltech101"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"flower17: no such file of a tree; the project brings: caltech101"):
         read_tree("flower17")
