@@ -48,6 +48,7 @@ test: setup
 bench: setup build/peers/.installed
 	$(RUN) -m benchmarks.ops --out models/results/ops.json
 	$(RUN) -m benchmarks.training --out models/results/training.json
+	$(RUN) -m benchmarks.prototypes --out models/results/prototypes.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.episodes --out models/results/episodes.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.retrieval --out models/results/retrieval.json
 	$(RUN) -m experiments.results
