@@ -24,7 +24,7 @@ $(VENV)/.packages: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@command -v uv > /dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check uv
-	@uv=$$(command -v uv || echo $(VENV)/bin/uv); $$uv pip install --quiet --python $(RUN) --no-deps --requirement requirements.lock
+	@uv=$$(command -v uv || echo $(VENV)/bin/uv); $$uv pip install --quiet --compile-bytecode --python $(RUN) --no-deps --requirement requirements.lock
 	@touch $@
 
 # No compiler is no error: the layers then come from torchvision, with one notice.
