@@ -1,5 +1,8 @@
 """The prototypes' benchmark compares equal gradients, and its memory is that of the step."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -23,6 +26,11 @@ def test_a_wrong_gradient_is_found(monkeypatch):
         prototypes.check(*prototypes.inputs(16, 12, 8))
 
 
-def test_the_broadcast_takes_its_tensor(monkeypatch):
-    monkeypatch.setattr(prototypes.inputs, "__defaults__", (64, 400, 256))
-    assert prototypes._own_step_memory("broadcast") > 64 * 400 * 256 * 4 / 2**20 * 0.9
+def test_the_broadcast_takes_its_tensor():
+    """In a process of its own: the greatest memory of this one may have been greater before."""
+    code = (
+        "from benchmarks import prototypes as p; p.inputs.__defaults__ = (64, 400, 256); "
+        "print(p._own_step_memory('broadcast'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 64 * 400 * 256 * 4 / 2**20 * 0.9
