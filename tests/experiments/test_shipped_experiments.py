@@ -39,10 +39,11 @@ REGIONS = 12
 
 
 def header(name: str) -> list[str]:
-    """The comment that an experiment begins with, line by line."""
+    """The comment that an experiment begins with, line by line; a backslash joins two."""
     lines = (ROOT / name).read_text(encoding="utf-8").split("\n")
     end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
-    return [line.lstrip("# ").rstrip() for line in lines[:end]]
+    comment = "\n".join(line.lstrip("# ").rstrip() for line in lines[:end])
+    return comment.replace("\\\n", "").split("\n")
 
 
 def test_there_are_experiments() -> None:
@@ -56,7 +57,8 @@ def test_it_loads_and_its_header_gives_its_own_commands(name: str, monkeypatch: 
     commands = [line for line in header(name) if line.startswith("python -m ")]
     run = f"work_dirs/{Path(name).stem}"
     assert f"python -m {cfg.tree}.train {name}" in commands
-    assert f"python -m {cfg.tree}.evaluate {name} {run}" in commands
+    measure = "retrieve" if "retrieval" in Path(name).parts else "evaluate"
+    assert f"python -m {cfg.tree}.{measure} {name} {run}" in commands
     about_others = [c for c in commands if "experiments/" in c and name not in c.split()]
     assert not about_others
     assert name.split("/")[1] == cfg.tree, "an experiment lies in the folder of its tree"

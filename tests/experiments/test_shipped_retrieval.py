@@ -13,7 +13,7 @@ from experiments.launcher import build_runner
 ROOT = Path(__file__).parents[2]
 RETRIEVAL = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (ROOT / "experiments" / "retrieval").rglob("*.yaml")
+    for path in (ROOT / "experiments" / "classification" / "retrieval").rglob("*.yaml")
     if "_base_" not in path.parts
 )
 RECIPES = (
@@ -30,9 +30,9 @@ def test_the_recipes_and_the_similarities_are_there():
     stems = {Path(name).stem for name in RETRIEVAL}
     assert stems >= set(RECIPES)
     for similarity in ("el_nivmf", "el_vmf", "b_vmf", "kl_vmf", "nivmf", "l2", "cosine"):
-        cfg = load_experiment(ROOT / f"experiments/retrieval/ablation_{similarity}_cub200_r50_512.yaml")
+        cfg = load_experiment(ROOT / f"experiments/classification/retrieval/ablation_{similarity}_cub200_r50_512.yaml")
         assert cfg.model.loss.similarity == similarity and cfg.model.loss.guidance_weight == 0
-    cfg = load_experiment(ROOT / "experiments/retrieval/elnivmf_cars196_r50_128.yaml")
+    cfg = load_experiment(ROOT / "experiments/classification/retrieval/elnivmf_cars196_r50_128.yaml")
     assert cfg.model.encoder.name == "resnet50" and cfg.model.encoder.frozen_statistics
     assert cfg.data.source == "cars196" and cfg.model.head.out_channels == 128
 
