@@ -1,6 +1,7 @@
-"""Evaluate an embedding by retrieval: the test set in itself, none of whose classes need have been trained on.
+r"""Evaluate an embedding by retrieval: the test set in itself, none of whose classes need have been trained on.
 
-    python -m classification.retrieve experiments/retrieval/elnivmf_cars196_r50_128.yaml work_dirs/elnivmf_cars196_r50_128
+    python -m classification.retrieve experiments/classification/retrieval/elnivmf_cars196_r50_128.yaml \
+        work_dirs/elnivmf_cars196_r50_128
     python -m classification.retrieve EXPERIMENT.yaml CHECKPOINT --metrics recall@1 MAP@R "AUROC by norm" --split val
 
 Every image goes through the network once. Prints a table and writes `retrieval.json` into the run folder; with `--out` into
