@@ -10,7 +10,7 @@ from data.voc import ImageRecord
 from detection.detector import Detector
 from detection.embed import METHODS, EmbeddedImage, Embedder
 from detection.episode_list import Episode, Episodes
-from detection.fewshot import FewShotRule, detect, episode_representatives, support_embeddings
+from detection.fewshot import FewShotRule, detect, support_representatives
 from detection.finetune import EpisodeDiverged, FinetuneRule, adapted
 from detection.metrics import EpisodicMetric
 from detection.processes import my_share
@@ -64,7 +64,7 @@ def ground_truth(number: int, episode: Episode, pools: Pools, class_ids: Mapping
 
 
 def detections(number: int, episode: Episode, found: Sequence[np.ndarray], class_ids: Mapping[str, int]) -> np.ndarray:
-    """What `fewshot.run_episode` found, in the columns of `EpisodicMetric.add`, (n, 8)."""
+    """What `scorers.play_episode` found, in the columns of `EpisodicMetric.add`, (n, 8)."""
     ids = np.array([class_ids[name] for name in episode.classes])
     tables = [
         np.column_stack([np.full(len(f), number), np.full(len(f), slot), ids[f[:, 0].astype(int)], f[:, 1:]])
@@ -122,11 +122,7 @@ def evaluate_finetuned(
         metric, skipped = EpisodicMetric(seed=seed), []
         for number, episode in my_share(list(enumerate(episodes.episodes))):
             supports = [episode.support[name][:shot] for name in episode.classes]
-            shown = [
-                [support_embeddings(embedded[i], b, pools.support[i].boxes[b], rule, "repmet") for i, b in own]
-                for own in supports
-            ]
-            start = episode_representatives(shown, rule.modes_for(shot))
+            start = support_representatives(supports, embedded, pools.support, rule, "repmet")
             records = [pools.support[i] for i in dict.fromkeys(i for own in supports for i, _ in own)]
             queries = [pools.query[image] for _, image in episode.slots]
             try:

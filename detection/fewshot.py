@@ -16,11 +16,12 @@ from torchvision.ops import box_iou
 
 from data.voc import ImageRecord
 from detection.embed import EmbeddedImage
-from detection.episode_list import Episode
 from model_definitions.episode import kmeans_centres
 from model_definitions.losses.repmet_detection import detection_logits
 from model_definitions.representatives import posterior, squared_distances
 from model_definitions.roi_layers import nms
+
+Supports = Sequence[Sequence[tuple[str, int]]]  # by class, (image id, index of the box)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +104,38 @@ def episode_representatives(supports: Sequence[Sequence[Tensor]], modes: int) ->
     return F.normalize(kmeans_centres(torch.cat(flat), labels, len(flat), modes), dim=-1)
 
 
+def support_representatives(
+    supports: Supports,
+    embedded: Mapping[str, EmbeddedImage],
+    records: Mapping[str, ImageRecord],
+    rule: FewShotRule,
+    method: str,
+    modes: int | None = None,
+) -> Tensor:
+    """The representatives (N, K, e) of the classes of which `supports` are boxes.
+
+    Args:
+        supports: by class, (image id, index of the box).
+        embedded, records: the support images by id.
+        method: whose embeddings to use, one of `detection.embed.METHODS`.
+        modes: K at most; None: as many as the rule has for so many shots.
+    """
+    by_class = [[support_embeddings(embedded[i], b, records[i].boxes[b], rule, method) for i, b in own] for own in supports]
+    return episode_representatives(by_class, rule.modes_for(max(map(len, supports))) if modes is None else modes)
+
+
 def class_scores(embeddings: Tensor, representatives: Tensor, rule: FewShotRule) -> Tensor:
     """(B, e) against (N, K, e) -> probabilities of the episode's classes (B, N); the background's share is left out."""
-    d2 = squared_distances(embeddings, representatives)  # (B, N, K)
+    return scores_at(squared_distances(embeddings, representatives), rule)
+
+
+def scores_at(d2: Tensor, rule: FewShotRule) -> Tensor:
+    """`class_scores` from the squared distances (B, N, K)."""
     logits = detection_logits(d2, rule.sigma, rule.scale)  # (B, N + 1)
     if rule.dummy_columns:
         dummy = rule.scale * posterior(logits.new_full((1, 1), 2.0), rule.sigma)  # at right angles to every embedding
         logits = torch.cat([logits, dummy.expand(len(logits), rule.dummy_columns)], -1)
-    return logits.softmax(-1)[:, : representatives.shape[0]]
+    return logits.softmax(-1)[:, : d2.shape[1]]
 
 
 def detect(images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewShotRule, method: str) -> list[np.ndarray]:
@@ -136,28 +161,3 @@ def after_nms(image: EmbeddedImage, scores: Tensor, rule: FewShotRule) -> tuple[
         rows.append(torch.cat([scores.new_full((len(kept), 1), c), scores[kept, c, None], image.boxes[kept]], 1))
         proposals.append(kept)
     return torch.cat(rows), torch.cat(proposals)
-
-
-def run_episode(
-    episode: Episode,
-    shot: int,
-    embedded: Mapping[str, EmbeddedImage],
-    support: Mapping[str, ImageRecord],
-    rule: FewShotRule,
-    method: str,
-) -> list[np.ndarray]:
-    """Detections on every query slot of an episode (`Episode.slots`), as `detect` gives them.
-
-    Args:
-        episode: its classes number 0..N-1 in the result.
-        shot: supports per class that are used.
-        embedded: the embedded images by id.
-        support: the records of the support images by id, for the support boxes.
-        method: whose embeddings to use, one of `detection.embed.METHODS`.
-    """
-    supports = [
-        [support_embeddings(embedded[i], b, support[i].boxes[b], rule, method) for i, b in episode.support[name][:shot]]
-        for name in episode.classes
-    ]
-    representatives = episode_representatives(supports, rule.modes_for(shot))
-    return detect([embedded[image] for _, image in episode.slots], representatives, rule, method)

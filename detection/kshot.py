@@ -14,7 +14,7 @@ from data.annotated_folder import read_images
 from data.voc import ImageRecord
 from detection.detector import Detector
 from detection.embed import EmbeddedImage, Embedder
-from detection.fewshot import FewShotRule, detect, episode_representatives, few_shot_rule, support_embeddings
+from detection.fewshot import FewShotRule, detect, few_shot_rule, support_representatives
 from detection.kshot_list import KShotList, draw_lists, read_lists
 from detection.metrics import base_metrics, mean_interval
 from detection.processes import my_share, say
@@ -58,11 +58,7 @@ def one_list(
         embedded: all of them by id.
     """
     novel_classes = list(shots.support)
-    by_class = [
-        [support_embeddings(embedded[i], b, support[i].boxes[b], rule, METHOD) for i, b in shots.support[name][:shot]]
-        for name in novel_classes
-    ]
-    novel = episode_representatives(by_class, rule.modes_for(shot))
+    novel = support_representatives([shots.support[name][:shot] for name in novel_classes], embedded, support, rule, METHOD)
     representatives = joined(base, novel) if len(base) else novel
     names = [*base_classes, *novel_classes]
     label = {name: k for k, name in enumerate(names)}

@@ -12,7 +12,7 @@ tfa_cosine          TFA: that layer a cosine classifier (Wang et al., ICML 2020,
 Shapes: N classes of the episode, K representatives a class, P proposals, R training rows, f features, e dimensions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -21,25 +21,23 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from data.voc import ImageRecord
-from detection.embed import EmbeddedImage
+from detection.embed import METHODS, EmbeddedImage
 from detection.episode_list import Episode
 from detection.fewshot import (
     FewShotRule,
+    Supports,
     after_nms,
     class_scores,
     episode_representatives,
-    run_episode,
-    support_embeddings,
+    scores_at,
+    support_representatives,
 )
 from model_definitions.losses.negative_representatives import NEUTRAL, negative_distances
-from model_definitions.losses.repmet_detection import detection_logits
 from model_definitions.representatives import squared_distances
 
 Scorer = Callable[[EmbeddedImage], Tensor]  # -> (P, N)
-Supports = Sequence[Sequence[tuple[str, int]]]  # by class, (image id, index of the box)
 FEATURES = "baseline_roi"
-EMBEDDINGS = ("repmet", "baseline_untrained", "baseline_roi")
-SCORED = (*EMBEDDINGS, "np_repmet", "calibrated", "baseline_ft", "tfa_cosine")
+SCORED = (*METHODS, "np_repmet", "calibrated", "baseline_ft", "tfa_cosine")
 
 
 def make_scorer(
@@ -66,17 +64,12 @@ def make_scorer(
         scale = rule.cosine_scale if method == "tfa_cosine" else None
         weight, bias = fit_classifier(features, labels, len(supports), scale=scale, decay=rule.classifier_decay)
         return lambda image: linear_logits(raw_features(image), weight, bias, scale).softmax(-1)[:, :-1]
-    space = method if method in EMBEDDINGS else "repmet"
-    shot = max(map(len, supports))
-    by_class = [[support_embeddings(embedded[i], b, records[i].boxes[b], rule, space) for i, b in own] for own in supports]
-    points = episode_representatives(by_class, rule.modes_for(shot))
+    space = method if method in METHODS else "repmet"
+    points = support_representatives(supports, embedded, records, rule, space)
     if method == "np_repmet":
         return _negative_scorer(points, supports, embedded, records, rule)
     if method == "calibrated":
-        by_class = [
-            [support_embeddings(embedded[i], b, records[i].boxes[b], rule, FEATURES) for i, b in own] for own in supports
-        ]
-        means = episode_representatives(by_class, 1)[:, 0]  # (N, f)
+        means = support_representatives(supports, embedded, records, rule, FEATURES, modes=1)[:, 0]  # (N, f)
         share = rule.calibration
         return lambda image: (
             (1 - share) * class_scores(image.embeddings["repmet"], points, rule)
@@ -93,9 +86,15 @@ def play_episode(
     rule: FewShotRule,
     method: str,
 ) -> list[np.ndarray]:
-    """`detection.fewshot.run_episode` for every method of `SCORED`."""
-    if method in EMBEDDINGS:
-        return run_episode(episode, shot, embedded, support, rule, method)
+    """Detections on every query slot of an episode (`Episode.slots`), rows as of `detection.fewshot.after_nms`.
+
+    Args:
+        episode: its classes number 0..N-1 in the result.
+        shot: supports per class that are used.
+        embedded: the embedded images by id.
+        support: the records of the support images by id, for the support boxes.
+        method: one of `SCORED`.
+    """
     score = make_scorer(method, [episode.support[name][:shot] for name in episode.classes], embedded, support, rule)
     images = [embedded[image] for _, image in episode.slots]
     return [after_nms(image, score(image), rule)[0].numpy() for image in images]
@@ -141,7 +140,7 @@ def _negative_scorer(
             away = d2.new_full((len(d2), d2.shape[1], negatives.shape[1]), NEUTRAL)
             away[:, has] = squared_distances(image.embeddings[negative_space(image)], negatives)
             d2 = negative_distances(d2, away, rule.negative_weight)
-        return detection_logits(d2, rule.sigma, rule.scale).softmax(-1)[:, :-1]
+        return scores_at(d2, rule)
 
     return score
 

@@ -11,8 +11,9 @@ from detection.embed import EmbeddedImage
 from detection.episode_list import Episode
 from detection.episodes import sample_episodes
 from detection.evaluation import Pools, class_numbers, detections, evaluate_episodes, ground_truth
-from detection.fewshot import FewShotRule, run_episode
+from detection.fewshot import FewShotRule
 from detection.metrics import episodic_metrics
+from detection.scorers import play_episode
 
 CLASSES = ("ant", "bee", "cow", "dog", "emu")
 DIM = 24
@@ -90,7 +91,7 @@ def test_the_figures_are_those_of_the_metric_on_the_plain_arrays(toy):
     rule = FewShotRule()
     found, truth = [], []
     for number, episode in enumerate(episodes.episodes):
-        rows = run_episode(episode, 1, noisy, pools.support, rule, "repmet")
+        rows = play_episode(episode, 1, noisy, pools.support, rule, "repmet")
         for slot, ((_, name), table) in enumerate(zip(episode.slots, rows, strict=True)):
             for c, *rest in table.tolist():
                 found.append([number, slot, CLASSES.index(episode.classes[int(c)]), *rest])

@@ -10,11 +10,10 @@ from sklearn.linear_model import LogisticRegression
 
 import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
 from data.voc import ImageRecord
-from detection.embed import EmbeddedImage
+from detection.embed import METHODS, EmbeddedImage
 from detection.episode_list import Episode
-from detection.fewshot import FewShotRule, run_episode
+from detection.fewshot import FewShotRule, detect, support_representatives
 from detection.scorers import (
-    EMBEDDINGS,
     SCORED,
     classifier_loss,
     fit_classifier,
@@ -39,7 +38,7 @@ def image(count: int = 12, boxes: torch.Tensor | None = None, annotated: int = 3
         corner = torch.rand(count, 2) * 50
         boxes = torch.cat([corner, corner + 10 + 30 * torch.rand(count, 2)], 1)
     count = len(boxes)
-    widths = {m: WIDTH if m == "baseline_roi" else E for m in EMBEDDINGS}
+    widths = {m: WIDTH if m == "baseline_roi" else E for m in METHODS}
     return EmbeddedImage(
         boxes,
         boxes,
@@ -84,13 +83,15 @@ def iou(a, b) -> float:
     return float(inner / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inner))
 
 
-@pytest.mark.parametrize("method", EMBEDDINGS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shot", [1, 2])
 def test_the_methods_that_were_there_are_as_they_were(world, method, shot) -> None:
     episode, embedded, records = world
     played = play_episode(episode, shot, embedded, records, RULE, method)
-    for a, b in zip(played, run_episode(episode, shot, embedded, records, RULE, method), strict=True):
-        np.testing.assert_array_equal(a, b)
+    points = support_representatives(supports_of(episode, shot), embedded, records, RULE, method)
+    slots = [embedded[image] for _, image in episode.slots]
+    for a, b in zip(played, detect(slots, points, RULE, method), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
     score = make_scorer(method, supports_of(episode, shot), embedded, records, RULE)
     best = max(row[1] for row in played[0])
     assert best == pytest.approx(float(score(embedded["q0"]).max()), abs=1e-6)
@@ -142,9 +143,10 @@ def test_np_repmet_by_a_loop(world) -> None:
         np.testing.assert_allclose(got[p], expected[:-1], atol=1e-4)
 
 
-def test_without_negatives_np_repmet_is_repmet(world) -> None:
+@pytest.mark.parametrize("columns", [0, 40])
+def test_without_negatives_np_repmet_is_repmet(world, columns) -> None:
     episode, embedded, records = world
-    rule = FewShotRule(negative_iou=(0.9999, 1.0))
+    rule = FewShotRule(negative_iou=(0.9999, 1.0), dummy_columns=columns)
     plain, with_none = (
         make_scorer(m, supports_of(episode, 1), embedded, records, rule)(embedded["q1"]) for m in ("repmet", "np_repmet")
     )
