@@ -36,8 +36,6 @@ class RepMetBBoxHead(BBoxHead):
         in_channels, roi_feat_size: C and h = w of the RoI features.
         num_fcs, fc_channels: number and width of the fully connected layers.
         num_convs, conv_channels: 3x3 convolutions with batch norm before them, for small detectors trained from scratch.
-        strided_convs: so many of the first of these halve the region's sides: large regions of a shallow level are then
-            read as a small classifier reads its images, each object at one size.
         pooled_embedding: read the embedding, and the auxiliary classifier, from the mean of the region over its positions
             in the place of the FCs, which then serve the boxes alone. Far fewer weights to fit: for few base classes on a
             pretrained backbone, whose averaged features tell classes apart before any training.
@@ -63,7 +61,6 @@ class RepMetBBoxHead(BBoxHead):
         fc_channels: int = 1024,
         num_convs: int = 0,
         conv_channels: int = 256,
-        strided_convs: int = 0,
         pooled_embedding: bool = False,
         embed_dim: int = 256,
         num_modes: int = 5,
@@ -92,13 +89,9 @@ class RepMetBBoxHead(BBoxHead):
         )
         boxes = self.bbox_coder.encode_size * (1 if reg_class_agnostic else num_classes)
         widths = [in_channels] + [conv_channels] * num_convs
-        strides = [2 if i < strided_convs else 1 for i in range(num_convs)]
-        self.convs = nn.Sequential(
-            *(conv_block(a, b, stride=s, pool=False) for (a, b), s in zip(pairwise(widths), strides, strict=True))
-        )
+        self.convs = nn.Sequential(*(conv_block(a, b, pool=False) for a, b in pairwise(widths)))
         channels = widths[-1]
-        side = -(-self.roi_feat_size[0] // 2 ** min(strided_convs, num_convs))  # rounded up, as a padded convolution does
-        widths = [channels * side**2] + [fc_channels] * num_fcs
+        widths = [channels * self.roi_feat_area] + [fc_channels] * num_fcs
         self.fcs = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.fc_reg = nn.Linear(widths[-1], boxes)
         self.pooled_embedding = pooled_embedding

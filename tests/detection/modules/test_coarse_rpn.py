@@ -45,9 +45,3 @@ def test_it_learns_and_proposes():
         torch.testing.assert_close(values, losses[1][name])
     proposals = coarse.predict_by_feat(*coarse(levels), batch_img_metas=META, rescale=False)[0]
     assert 1 <= len(proposals) <= 10 and proposals.bboxes.shape[1] == 4
-
-
-def test_the_finest_levels_may_be_several():
-    head = CoarseRPNHead(in_channels=4, anchor_generator={**ANCHORS, "strides": [16]}, skip_levels=2)
-    scores, _ = head(pyramid())
-    assert [tuple(s.shape) for s in scores] == [(1, 1, 4, 6)]

@@ -433,19 +433,6 @@ def test_an_embedding_of_the_averaged_region(convs, channels):
     assert head.fc_reg.in_features == 16
 
 
-@pytest.mark.parametrize("side", [12, 7])
-def test_convolutions_that_halve(side):
-    head = small_head(num_convs=2, conv_channels=6, num_fcs=0, roi_feat_size=side, strided_convs=1).eval()
-    x = torch.randn(5, 4, side, side)
-    features, _ = head.roi_features(x)
-    for block, stride in zip(head.convs, (2, 1), strict=True):
-        convolution, norm = block[:2]
-        x = F.conv2d(x, convolution.weight, padding=1)[..., ::stride, ::stride]
-        x = norm(x).clamp_min(0)
-    torch.testing.assert_close(features, x.flatten(1))
-    assert head.fc_embed.in_features == head.fc_reg.in_features == 6 * ((side + 1) // 2) ** 2
-
-
 def test_where_the_parts_of_a_region_lie_moves_boxes_and_leaves_an_averaged_embedding():
     head = small_head(pooled_embedding=True).eval()
     features, *_ = regions(head)
