@@ -4,16 +4,48 @@ H. Oh Song et al., "Deep metric learning via lifted structured feature embedding
 validation set is carved out of the first half, whole classes or images of each.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from data import image_folder
 from data.labelled_images import LabelledImages
-from data.splits import check_split, seeded_order
+from data.splits import check_size, check_split, seeded_order
 
 SPLITS = ("train", "val", "trainval", "test")
 BY = ("class", "sample")
+
+
+def reader(usual: str, size: tuple[int, int], title: str) -> Callable[..., LabelledImages]:
+    """The `read` of a set that is laid out as class folders and split into halves.
+
+    Args:
+        usual: the folder of the class folders, below the root.
+        size: images and classes of the whole set. title: for messages.
+    """
+
+    def read(
+        root: str | Path, split: str, *, folder: str = usual, val_share: float = 0.0, val_by: str = "class", seed: int = 0
+    ) -> LabelledImages:
+        """One split, as files: `trainval` and `test` by `half`, `train` and `val` of the first.
+
+        Args:
+            root: the folder above `folder`.
+            folder: of the class folders; another than the usual one may hold any number of images, as a subset does.
+            val_share, val_by, seed: see `carve`.
+
+        Raises:
+            FileNotFoundError: no such folder. ValueError: a wrong number of images or classes, and what `half` refuses.
+        """
+        place = Path(root) / folder
+        images = image_folder.read(place)
+        if folder == usual:
+            check_size(images, size, title, place)
+        return half(images, split, place, val_share=val_share, val_by=val_by, seed=seed)
+
+    return read
 
 
 def half(
