@@ -1,7 +1,7 @@
 """From an experiment and a checkpoint to the trained method: file, run folder or address, checked against each other."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,23 @@ class Trained:
     training: dict[str, Any] | None = None
     sha256: str | None = None
     command: str | None = None
+
+
+def load_own(experiment: str, options: Sequence[str]) -> Config:
+    """An experiment that the commands of this tree may measure.
+
+    Raises:
+        ValueError: it is one of another tree, or what `load_experiment` refuses.
+    """
+    cfg = load_experiment(experiment, options)
+    if cfg.tree != "classification":
+        raise ValueError(f"{experiment}: an experiment of the {cfg.tree} tree; run python -m {cfg.tree}.evaluate")
+    return cfg
+
+
+def run_folder(checkpoint: str, experiment: str) -> Path:
+    """Where figures go: beside the checkpoint where that is a run folder, else to the experiment's own one."""
+    return Path(checkpoint) if Path(checkpoint).is_dir() else Path("work_dirs") / Path(experiment).stem
 
 
 def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:

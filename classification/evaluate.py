@@ -19,12 +19,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from classification.checkpoint import load_trained
+from classification.checkpoint import load_own, load_trained, run_folder
 from classification.cost_report import cost_rows, cost_table
 from classification.evaluation import Evaluation, compare, evaluate
 from classification.report import comparison_table, table, write_metrics
 from experiments.allocator import keep_freed_memory
-from experiments.config import load_experiment
 from experiments.provenance import git_revision, machine, versions
 
 
@@ -134,11 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)
     try:
-        cfg = load_experiment(args.experiment, _options(args))
-        if cfg.tree != "classification":
-            raise ValueError(f"{args.experiment}: an experiment of the {cfg.tree} tree; run python -m {cfg.tree}.evaluate")
-        home = args.checkpoint if Path(args.checkpoint).is_dir() else Path("work_dirs") / Path(args.experiment).stem
-        out = Path(args.out or home)
+        cfg = load_own(args.experiment, _options(args))
+        out = Path(args.out) if args.out else run_folder(args.checkpoint, args.experiment)
         run(cfg, args.checkpoint, out, part=args.split, against=args.against, pictures=args.out is not None)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)

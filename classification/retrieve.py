@@ -22,7 +22,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from classification.checkpoint import load_trained
+from classification.checkpoint import load_own, load_trained, run_folder
 from classification.embedding import embed_split
 from classification.experiment import image_set
 from classification.metrics.intervals import Estimate
@@ -31,7 +31,6 @@ from classification.report import table
 from classification.retrieval_hooks import DEFAULT_FIGURES, retrieval_figures
 from experiments.allocator import keep_freed_memory
 from experiments.atomic import write_text
-from experiments.config import load_experiment
 from experiments.provenance import git_revision, machine, versions
 
 FIGURES = (*DEFAULT_FIGURES, "NMI", "F1", "AUROC by norm", "AUROC by cosine", "AUROC by log-PPK")
@@ -114,14 +113,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", metavar="DIR", help="folder of the images, in the place of the experiment's data.root")
     parser.add_argument("--split", choices=("test", "val"), default="test", help="which of the experiment's splits")
     parser.add_argument("--metrics", nargs="+", default=FIGURES, metavar="NAME", help="what to measure")
-    parser.add_argument("--out", metavar="DIR", help="where to write, with pictures (default: work_dirs/<experiment>)")
+    parser.add_argument("--out", metavar="DIR", help="where to write, with pictures (default: the run folder, without)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)
     try:
-        cfg = load_experiment(args.experiment, [*args.cfg_options, *([f"data.root={args.data}"] if args.data else [])])
-        if cfg.tree != "classification":
-            raise ValueError(f"{args.experiment}: an experiment of the {cfg.tree} tree")
-        out = Path(args.out) if args.out else Path("work_dirs") / Path(args.experiment).stem
+        cfg = load_own(args.experiment, [*args.cfg_options, *([f"data.root={args.data}"] if args.data else [])])
+        out = Path(args.out) if args.out else run_folder(args.checkpoint, args.experiment)
         run(cfg, args.checkpoint, out, part=args.split, metrics=args.metrics, pictures=args.out is not None)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)
