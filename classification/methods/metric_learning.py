@@ -21,11 +21,10 @@ class MetricLearning(Method):
     Args:
         encoder, head, kwargs: as `Method`.
         loss: {type: pml. and a class of `pytorch_metric_learning.losses` or `classification.pml.losses`, and its arguments,
-            which may be sections themselves: see `classification.pml.parts`}. `name: TripletMarginLoss` says the same as
-            `type: pml.TripletMarginLoss`. `num_classes` and `embedding_size`, where it asks for them, follow from the
-            training set and the embedding. Its weights, if any, are trained too. To the losses of two views
-            (SelfSupervisedLoss, VICRegLoss), neighbours in a batch are the views: two images of a class, by
-            `ClassBatchSampler` with an even `per_class`.
+            which may be sections themselves: see `classification.pml.parts`}. `num_classes` and `embedding_size`, where it
+            asks for them, follow from the training set and the embedding. Its weights, if any, are trained too. To the
+            losses of two views (SelfSupervisedLoss, VICRegLoss), neighbours in a batch are the views: two images of a
+            class, by `ClassBatchSampler` with an even `per_class`.
         miner: {type: pml. and a class of `pytorch_metric_learning.miners`, ...}; None: all pairs or triplets.
         num_classes: follows from the training set.
         init_norm_multiplier: the head's last layer starts so many times as large: where norms are concentrations, they
@@ -50,8 +49,7 @@ class MetricLearning(Method):
         super().__init__(encoder, head, **kwargs)
         from classification.pml.parts import PREFIX, build  # slow to import, and no other method needs it
 
-        loss, miner = _typed(loss), None if miner is None else _typed(miner)
-        name = str(loss["type"]).removeprefix(PREFIX)
+        name = str(loss.get("type")).removeprefix(PREFIX)
         self.title = "Triplet" if name == "TripletMarginLoss" else name
         sizes = {"num_classes": num_classes, "embedding_size": self.out_channels, "descriptors_dim": self.out_channels}
         self.criterion = build(loss, "loss", sizes)
@@ -74,12 +72,6 @@ class MetricLearning(Method):
             return {"loss": self.criterion(embeddings)}
         mined = None if self.miner is None else self.miner(embeddings, labels)
         return {"loss": self.criterion(embeddings, labels, mined)}
-
-
-def _typed(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The section with `type` where it says `name`, as the package's own sections did first."""
-    arguments = dict(section)
-    return arguments if "type" in arguments else {"type": arguments.pop("name", None), **arguments}
 
 
 @torch.no_grad()

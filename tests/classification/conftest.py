@@ -99,7 +99,7 @@ TRIPLET = """
 model:
   _delete_: true
   type: MetricLearning
-  loss: {name: TripletMarginLoss, margin: 0.2}
+  loss: {type: pml.TripletMarginLoss, margin: 0.2}
   encoder: {type: LeNet, widths: [4, 8], image_size: 8}
   head: {type: EmbeddingHead, out_channels: 6}
 """

@@ -175,8 +175,8 @@ def test_cached_features_are_those_of_the_images(experiment, tmp_path, monkeypat
         ("model: {loss: {name: v1, margin: 1.0}}\n", "the loss v1 has no margin; it has alpha"),
         ("model: {initial: clusters}\n", "random or kmeans, not 'clusters'"),
         ("model: {_delete_: true, type: Magnet, encoder: {type: LeNet}}\n", "Magnet learns from clusters"),
-        (TRIPLET.replace("TripletMarginLoss", "TripletMarginLos"), "did you mean 'TripletMarginLoss'?"),
-        (TRIPLET.replace("margin:", "margn:"), "TripletMarginLoss of pytorch-metric-learning's losses"),
+        (TRIPLET.replace("TripletMarginLoss", "TripletMarginLos"), "did you mean TripletMarginLoss?"),
+        (TRIPLET.replace("margin:", "margn:"), "unknown key model.loss.margn of TripletMarginLoss; did you mean margin?"),
         (SOFTMAX + "data: {source: glyph_characters, arguments: {_delete_: true, size: 8}}\n", "takes a section `episodes`"),
         ("train_dataloader: {batch_sampler: {per_class: 13}}\n", "13 images of each class are needed"),
         ("train_dataloader: {batch_sampler: {classes: 11}}\n", "classes=11 classes a batch, but there are 10"),
@@ -189,7 +189,7 @@ def test_errors_are_one_line(experiment, tmp_path, capsys, over, said):
 
 def test_a_loss_of_pml_with_weights_is_sized_and_trained():
     method = MetricLearning(
-        {"type": "LeNet", "widths": [4, 8], "image_size": 8}, loss={"name": "ProxyAnchorLoss"}, num_classes=5
+        {"type": "LeNet", "widths": [4, 8], "image_size": 8}, loss={"type": "pml.ProxyAnchorLoss"}, num_classes=5
     )
     assert [p.shape for p in method.criterion.parameters()] == [(5, 32)]
     method.loss(torch.randn(10, 32, requires_grad=True), torch.arange(10) % 5, None)["loss"].backward()

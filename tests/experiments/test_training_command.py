@@ -59,10 +59,10 @@ def test_the_seed_has_its_own_option(toy_yaml):
 
 def test_where_the_files_lie_does_not_matter(toy_yaml):
     given = load_experiment(toy_yaml)
-    elsewhere = given.to_dict() | {"load_from": "/home/a/x.pth", "work_dir": "/tmp/x"}
-    elsewhere["model"] = dict(elsewhere["model"]) | {"weights": "/home/b/resnet.pth"}
+    elsewhere = given.to_dict() | {"load_from": "elsewhere/x.pth", "work_dir": "elsewhere/run"}
+    elsewhere["model"] = dict(elsewhere["model"]) | {"weights": "elsewhere/resnet.pth"}
     here = given.to_dict()
     here["model"] = dict(here["model"]) | {"weights": "data/resnet.pth"}
     assert training_command(type(given)(here), type(given)(elsewhere), "a.yaml") == f"python -m {given.tree}.train a.yaml"
-    elsewhere["model"]["weights"] = "/home/b/other.pth"
-    assert "model.weights=/home/b/other.pth" in training_command(type(given)(here), type(given)(elsewhere), "a.yaml")
+    elsewhere["model"]["weights"] = "elsewhere/other.pth"
+    assert "model.weights=elsewhere/other.pth" in training_command(type(given)(here), type(given)(elsewhere), "a.yaml")

@@ -80,10 +80,8 @@ def test_nothing_of_the_package_is_left_out():
     assert {len(names(k)) > 3 for k in set(KINDS.values())} == {True}
 
 
-@pytest.mark.parametrize("name", names("losses"))
+@pytest.mark.parametrize("name", [name for name in names("losses") if name != "GenericPairLoss"])  # a base class
 def test_losses(name):
-    if name == "GenericPairLoss":
-        pytest.skip("a base class of losses, not one")
     two_iterations(check_and_build({"type": name} | ARGUMENTS.get(name, {}), "loss"))
 
 
