@@ -1,4 +1,8 @@
-"""What took long to decode, kept as a file of tensors: beside the data, or in data/cache where that folder is not ours."""
+"""What took long to compute, kept as files of tensors.
+
+Decoded images lie beside the data; features, embeddings, and images whose folder is not ours, in data/cache, or in the
+folder that the environment variable REPMET_CACHE names.
+"""
 
 import os
 import stat
@@ -10,7 +14,7 @@ from typing import Any
 
 import torch
 
-CACHE = Path(__file__).parent / "cache"
+CACHE = Path(os.environ.get("REPMET_CACHE") or Path(__file__).parent / "cache")
 
 
 def cached(name: str, sources: Sequence[Path], make: Callable[[], Any]) -> Any:
@@ -37,7 +41,7 @@ def cached(name: str, sources: Sequence[Path], make: Callable[[], Any]) -> Any:
     value = make()
     for place in filter(_writable, places):
         try:
-            _save(value, place / file)
+            save(value, place / file)
             return value
         except OSError:
             continue
@@ -51,8 +55,8 @@ def _writable(folder: Path) -> bool:
     return os.access(existing, os.W_OK) and bool(existing.stat().st_mode & stat.S_IWUSR)
 
 
-def _save(value: Any, path: Path) -> None:
-    """Under its name only when it is whole: two processes may write at once, and one may be killed."""
+def save(value: Any, path: Path) -> None:
+    """Writes tensors and plain values, under the name only when it is whole: two processes may write, one may be killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

@@ -6,23 +6,28 @@ Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from data.voc import ImageRecord
 from detection.dataset import batches_of_one_size, to_data_info  # before mmdet: fills mmcv's table of kernels
-from detection.processes import my_share
+from detection.processes import my_share, say
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
 
+if TYPE_CHECKING:
+    from detection.embedding_cache import EmbeddingCache
+
 # The embeddings that are kept, by the method that uses them.
 METHODS = ("repmet", "baseline_untrained", "baseline_roi")
+UNTRAINED_SEED = 9001  # one untrained head whatever the seed of the episodes: they are arithmetic on the same embeddings
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Embedder:
         batch_size: images a forward pass.
         methods: whose embeddings to keep; fewer take less memory.
         share: let the processes of a distributed run share the images; without it each embeds what it asks for.
+        cache: where embedded images are kept and found again.
 
     Raises:
         ValueError: the head has no embedding, or predicts boxes by class.
@@ -71,10 +77,11 @@ class Embedder:
         model: nn.Module,
         pipeline: list,
         *,
-        seed: int = 0,
+        seed: int = UNTRAINED_SEED,
         batch_size: int = 8,
         methods: Sequence[str] = METHODS,
         share: bool = True,
+        cache: "EmbeddingCache | None" = None,
     ) -> None:
         head = model.roi_head.bbox_head
         if not hasattr(head, "embed"):
@@ -82,7 +89,7 @@ class Embedder:
         if not head.reg_class_agnostic:
             raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
         self.model, self.head, self.batch_size = model.eval(), head, batch_size
-        self.methods, self.share = tuple(methods), share
+        self.methods, self.share, self.cache = tuple(methods), share, cache
         with DefaultScope.overwrite_default_scope("mmdet"):
             self.pipeline = Compose(pipeline)
         self.untrained = copy.deepcopy(head)
@@ -100,14 +107,31 @@ class Embedder:
     def __call__(self, records: Iterable[ImageRecord]) -> dict[str, EmbeddedImage]:
         """The embedded images by id. Each record is read once; several processes share the batches and get all of them."""
         distinct = list({r.id: r for r in records}.values())
-        result = {}
-        batches = list(batches_of_one_size(distinct, self.batch_size))
+        result = self._kept(distinct)
+        fresh = [r for r in distinct if r.id not in result]
+        batches = list(batches_of_one_size(fresh, self.batch_size))
         for batch in my_share(batches) if self.share else batches:
-            images = self._batch([distinct[i] for i in batch])
-            result.update(zip((distinct[i].id for i in batch), images, strict=True))
+            chosen = [fresh[i] for i in batch]
+            for record, image in zip(chosen, self._batch(chosen), strict=True):
+                result[record.id] = image
+                if self.cache is not None:
+                    self.cache.put(record, image)
         for part in all_gather_object(result) if self.share else ():
             result |= part
         return {r.id: result[r.id] for r in distinct}
+
+    def _kept(self, records: Sequence[ImageRecord]) -> dict[str, EmbeddedImage]:
+        """What the cache holds of these images. One process looks: what it misses is shared, as all must see it alike."""
+        if self.cache is None:
+            return {}
+        found: list[dict[str, EmbeddedImage]] = [{}]
+        if is_main_process() or not self.share:
+            found = [{r.id: image for r in records if (image := self.cache.get(r)) is not None}]
+        if self.share:
+            broadcast_object_list(found)
+        if found[0]:
+            say(f"{len(found[0])} of {len(records)} images were embedded before: {self.cache.folder}")
+        return found[0]
 
     @torch.inference_mode()
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:

@@ -9,8 +9,9 @@
     python -m detection.evaluate EXPERIMENT.yaml CHECKPOINT --finetune \
         --cfg-options "episodes.methods=[repmet, np_repmet, baseline_roi, calibrated, baseline_ft, tfa_cosine]"
 
-Every distinct image goes through the network once; the episodes are arithmetic on what is kept. Writes `metrics.json`,
-`episodes.json`, precision-recall curves and `pictures/` into the run folder.
+Every distinct image goes through the network once; the episodes are arithmetic on what is kept, in data/cache/embeddings, so
+that a second evaluation of the same detector (another shot, way, rule) needs no network, and an interrupted one goes on.
+Writes `metrics.json`, `episodes.json`, precision-recall curves and `pictures/` into the run folder.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from mmengine.dist import is_main_process
 from data.annotated_folder import read_images
 from detection.base_classes import base_class_map
 from detection.detector import Detector, load_detector
-from detection.embed import METHODS, Embedder
+from detection.embed import METHODS
+from detection.embedding_cache import caching_embedder
 from detection.episodes import Episodes, load_episodes, sample_episodes, save_episodes
 from detection.evaluation import Pools, evaluate_episodes, evaluate_finetuned
 from detection.fewshot import few_shot_rule
@@ -145,10 +147,9 @@ def few_shot(
         read_images(data.root, data.query, classes=data.novel_classes),
     )
     episodes = make_episodes(cfg, pools, episode_file)  # before the network runs: it may have to refuse
-    embedder = Embedder(detector.model, cfg.test_pipeline, seed=cfg.episodes.seed)
     images = pools.used_by(episodes)
     say(f"embedding {len(images)} distinct images ...")
-    embedded = embedder(images)
+    embedded = caching_embedder(detector)(images)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
     rule = few_shot_rule(cfg)
     methods = cfg.episodes.get("methods") or METHODS

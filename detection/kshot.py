@@ -13,7 +13,8 @@ from torch import Tensor
 from data.annotated_folder import read_images
 from data.voc import ImageRecord
 from detection.detector import Detector
-from detection.embed import EmbeddedImage, Embedder
+from detection.embed import EmbeddedImage
+from detection.embedding_cache import caching_embedder
 from detection.fewshot import FewShotRule, detect, few_shot_rule, support_representatives
 from detection.kshot_list import KShotList, draw_lists, read_lists
 from detection.metrics import base_metrics, mean_interval
@@ -156,7 +157,7 @@ def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
     shown = {i for each in lists.values() for one in each for boxes in one.support.values() for i, _ in boxes}
     images = {i: by_id[i] for i in sorted(shown)} | {r.id: r for r in queries}
     say(f"embedding {len(images)} distinct images ...")
-    embedded = Embedder(detector.model, cfg.test_pipeline, methods=(METHOD,))(images.values())
+    embedded = caching_embedder(detector, (METHOD,))(images.values())
     base = detector.model.roi_head.bbox_head.representatives.points.detach().cpu()
     rule = few_shot_rule(cfg)
     rows = over_lists(lists, base, by_id, queries, embedded, data.base_classes, rule)

@@ -1,12 +1,23 @@
 """Fixtures that more than one folder of tests uses."""
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+
+def pytest_configure() -> None:
+    """What the tests, and the commands that they start, compute is kept for this session only."""
+    os.environ["REPMET_CACHE"] = tempfile.mkdtemp(prefix="repmet-tests-")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["REPMET_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
