@@ -49,6 +49,7 @@ bench: setup build/peers/.installed
 	$(RUN) -m benchmarks.ops --out models/results/ops.json
 	$(RUN) -m benchmarks.training --out models/results/training.json
 	$(RUN) -m benchmarks.prototypes --out models/results/prototypes.json
+	$(RUN) -m benchmarks.episodic_detection --out models/results/episodic_detection.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.episodes --out models/results/episodes.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.retrieval --out models/results/retrieval.json
 	$(RUN) -m experiments.results

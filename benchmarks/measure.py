@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -118,6 +119,12 @@ def environment(device: str = "cpu") -> dict:
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),
     }
+
+
+def peak_memory() -> float:
+    """The most memory that this program has held, in MiB; `getrusage` would count what its parent held before it began."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024
 
 
 def format_table(results: Sequence[Comparison]) -> str:

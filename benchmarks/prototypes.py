@@ -8,17 +8,15 @@ inputs. The peer is our own writing of the formula `-|x - p|` by broadcast: a (B
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measure import Comparison, compare, environment, format_table, write_json
+from benchmarks.measure import Comparison, compare, environment, format_table, peak_memory, write_json
 from model_definitions.prototypes import LearntPrototypes
 
 BATCH, CLASSES, DIM = 256, 1000, 512
@@ -79,15 +77,9 @@ def _own_step_memory(way: str) -> float:
     small = inputs(8, 8, 8)
     WAYS[way](*small)()  # what the first step of all costs once
     step = WAYS[way](*inputs())
-    before = _peak()
+    before = peak_memory()
     step()
-    return (_peak() - before) / 1024
-
-
-def _peak() -> int:
-    """The most memory that this program has held, in KiB; `getrusage` would count what its parent held before it began."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1])
+    return peak_memory() - before
 
 
 def main(argv: list[str] | None = None) -> list[Comparison]:

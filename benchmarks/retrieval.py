@@ -12,14 +12,13 @@ memory is that of the process with everything in it. Where faiss is not installe
 
 import argparse
 import importlib.util
-import resource
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measure import Comparison, compare, environment, format_table, write_json
+from benchmarks.measure import Comparison, compare, environment, format_table, peak_memory, write_json
 from classification.metrics.retrieval import retrieve, similarities
 from experiments.allocator import keep_freed_memory
 
@@ -98,7 +97,7 @@ def main(arguments: list[str] | None = None) -> list[Comparison]:
             aim = TARGETS[result.peer]
             print(f"{result.peer}: ours takes {1 / result.ratio:.2f} of its time, {1 / aim:.2f} is the aim", flush=True)
             if len(results) == 1:  # before any peer has taken memory of its own
-                env["peak_memory_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
+                env["peak_memory_gb"] = round(peak_memory() * 2**20 / 1e9, 2)
                 print(f"peak memory {env['peak_memory_gb']:.2f} GB, {MEMORY:.0f} GB is the aim at 60,000 x 512", flush=True)
     finally:
         torch.set_num_threads(threads)
