@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,102 @@ def test_files_that_are_none_or_of_another_set(tmp_path: Path) -> None:
         read_published(write(tmp_path / "e.pkl", []), SUPPORT, QUERY)
     with pytest.raises(ValueError, match=r"another data set, 3 problems\n  .*no cat box .*s0"):
         read_published(write(tmp_path / "e.pkl", [entry()]), SUPPORT[1:], QUERY[1:])
+
+
+def test_query_images_in_one_list_go_to_the_class_that_they_hold(tmp_path: Path) -> None:
+    """Every image of ours holds both classes: then each class gets as many."""
+    flat = entry() | {"query_images": [f"a/q{k}.JPEG" for k in range(6)]}
+    episodes = read_published(write(tmp_path / "e.pkl", [flat]), SUPPORT, QUERY)
+    assert episodes.episodes[0].query == {"cat": ("q0", "q2", "q4"), "dog": ("q1", "q3", "q5")} and episodes.query == 3
+    only_dogs = [replace(r, names=("dog", "dog")) if r.id in ("q0", "q2") else r for r in QUERY]
+    episodes = read_published(tmp_path / "e.pkl", SUPPORT, only_dogs)
+    assert episodes.episodes[0].query == {"cat": ("q1", "q3", "q4"), "dog": ("q0", "q2", "q5")}
+    neither = [replace(r, names=("emu", "emu")) if r.id == "q5" else r for r in QUERY]
+    with pytest.raises(ValueError, match=r"no box of its classes in the query image a/q5.JPEG"):
+        read_published(tmp_path / "e.pkl", SUPPORT, neither)
+
+
+def test_a_class_is_what_its_support_boxes_are_labelled(tmp_path: Path) -> None:
+    """The published files say `king snake, kingsnake`, ILSVRC's annotations a WordNet id."""
+    other = entry() | {"epi_cats_names": ["king snake, kingsnake", "hog, pig"]}
+    other["train_boxes"] = [[c, "any name", path, box] for c, _, path, box in other["train_boxes"]]
+    first, second = (read_published(write(tmp_path / "e.pkl", [e]), SUPPORT, QUERY) for e in (entry(), other))
+    assert second.episodes == first.episodes
+    other["train_boxes"] = [[7, "", path, box] for _, _, path, box in entry()["train_boxes"]]
+    other["train_boxes"] += [[3, "", path, box] for _, _, path, box in entry()["train_boxes"]]
+    with pytest.raises(ValueError, match="two of its classes have one label"):
+        read_published(write(tmp_path / "e.pkl", [other]), SUPPORT, QUERY)
+
+
+# As Python 2 wrote the benchmark's own files: by protocol 0, class numbers as numpy's scalars, images by number.
+NUMBERED = b"""(lp1
+(dp2
+S'epi_cats'
+p3
+(lp4
+cnumpy.core.multiarray
+scalar
+p5
+(cnumpy
+dtype
+p6
+(S'i8'
+I0
+I1
+tRp7
+(I3
+S'<'
+NNNI-1
+I-1
+I0
+tbS'm\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
+tRp8
+ag5
+(g7
+S'\\x83\\x01\\x00\\x00\\x00\\x00\\x00\\x00'
+tRp10
+asS'query_images'
+p13
+(dp14
+g8
+(lp15
+I6
+aI7
+asg10
+(lp16
+I8
+aI9
+assS'train_nImg'
+p20
+(dp21
+g8
+(lp22
+I0
+asg10
+(lp23
+I1
+assa."""
+
+
+def test_the_benchmarks_own_files_number_images(tmp_path: Path) -> None:
+    path = tmp_path / "RepMet_inloc_1shot_5way_10qpc_500epi_episodes.npz"
+    path.write_bytes(NUMBERED)
+    with pytest.raises(FileNotFoundError, match=r"voc_inloc_roidb\.pkl: no such file"):
+        read_published(path, SUPPORT, QUERY)
+    number = {"cat": 0x6D, "dog": 0x183}
+    roidb = [
+        {
+            "image": f"/old/place/{r.path.name}",
+            "boxes": r.boxes.astype(np.uint16),
+            "gt_classes": np.array([number[name] for name in r.names], np.int32),
+            "flipped": False,
+        }
+        for r in (*SUPPORT, *QUERY)
+    ]
+    write(tmp_path / "voc_inloc_roidb.pkl", {"roidb": roidb, "classes": ["background"], "cls2img": [[]]})
+    episodes = read_published(path, SUPPORT, QUERY)
+    assert (episodes.way, episodes.shots, episodes.query) == (2, (1,), 2)
+    one = episodes.episodes[0]
+    assert one.classes == ("cat", "dog") and one.query == {"cat": ("q0", "q1"), "dog": ("q2", "q3")}
+    assert one.support == {"cat": (("s0", SUPPORT[0].names.index("cat")),), "dog": (("s1", SUPPORT[1].names.index("dog")),)}
+    episodes.check_against(SUPPORT, QUERY)
