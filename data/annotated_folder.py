@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.coco import PICTURES, is_coco, read_coco
+from data.coco import PICTURES, coco_lists, is_coco, read_coco, read_coco_tree
 from data.imagenet_loc import imagenet_root, read_imagenet_loc
 from data.voc import absent_classes, read_image_set
 from data.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
@@ -22,19 +22,20 @@ def is_devkit(root: str | Path) -> bool:
     return (root / "ImageSets" / "Main").is_dir() or any([*root.glob("VOC[12]*"), *root.glob("VOCdevkit/VOC[12]*")])
 
 
-def names_lists(root: str | Path) -> bool:
-    """Whether a folder brings lists of its own: a devkit, or the tree of ImageNet-LOC."""
-    return is_devkit(root) or imagenet_root(root) is not None
+def names_lists(root: str | Path, image_set: str | None = None) -> bool:
+    """Whether a folder brings lists of its own: a devkit, the tree of ImageNet-LOC, or COCO's with the list asked for."""
+    return is_devkit(root) or imagenet_root(root) is not None or coco_lists(root, image_set) is not None
 
 
 def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[str] | None = None) -> list[ImageRecord]:
     """The images of a list: as `data.voc.read_image_set` where the folder is a devkit, else of a folder without lists.
 
     Args:
-        root: a devkit, the tree of ImageNet-LOC (`data.imagenet_loc`), a folder that holds images and XML files (beside each
-            other or in folders of their own), a folder with images and COCO files, or such a file.
-        image_set: a list of the devkit; else `all`, the name of one of several COCO files or a part of it (`train` of
-            `instances_train.json`), or `train` and `test` as dealt here: three quarters of the images and the rest.
+        root: a devkit, the tree of ImageNet-LOC (`data.imagenet_loc`) or of COCO (`data.coco.coco_lists`), a folder that
+            holds images and XML files (beside each other or in folders of their own), a folder with images and COCO files,
+            or such a file.
+        image_set: a list of the devkit or tree; else `all`, the name of one of several COCO files or a part of it (`train`
+            of `instances_train.json`), or `train` and `test` as dealt here: three quarters of the images and the rest.
         classes: classes that must each have at least one object.
 
     Raises:
@@ -44,8 +45,12 @@ def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[s
     root = Path(root)
     if is_devkit(root):
         return read_image_set(root, image_set, classes=classes)
-    in_tree = imagenet_root(root) is not None
-    records = read_imagenet_loc(root, image_set, classes) if in_tree else _records(root, image_set)
+    if imagenet_root(root) is not None:
+        records = read_imagenet_loc(root, image_set, classes)
+    elif coco_lists(root, image_set) is not None:
+        records = read_coco_tree(root, image_set)
+    else:
+        records = _records(root, image_set)
     if not records:
         raise ValueError(f"{root}: no image falls to {image_set!r}; there are too few images to deal out")
     raise_problems(root, absent_classes(classes or (), records))

@@ -1,7 +1,9 @@
 """The reader of annotations in COCO's JSON: one file for a set of images, whoever made it."""
 
 import json
+import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data.voc_annotation import ImageRecord, box_problem, raise_problems
+from data.voc_annotation import ImageRecord, box_problem, check_image, raise_problems
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -38,11 +40,55 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> list[ImageR
         FileNotFoundError: there is no such file.
         ValueError: it is no COCO file, or what is wrong with its images and boxes, all in one message.
     """
-    path = Path(path)
+    records, problems = _read(Path(path), Path(images) if images is not None else None)
+    raise_problems(path, problems)
+    return records
+
+
+def coco_lists(root: str | Path, image_set: str | None) -> list[Path] | None:
+    """The annotation files that an image set names in COCO's own tree, None where it names none there.
+
+    The tree is the one that COCO is distributed in, a list is a folder of it, several are joined by a plus
+    (`train2014+val2014`): annotations/instances_train2017.json, train2017/*.jpg.
+    """
+    parts = (image_set or "").split("+")
+    files = [Path(root) / "annotations" / f"instances_{part}.json" for part in parts]
+    return files if all(re.fullmatch(r"(train|val)20\d\d", part) for part in parts) and files[0].is_file() else None
+
+
+def read_coco_tree(root: str | Path, image_set: str) -> list[ImageRecord]:
+    """The images of one or more lists of COCO's own tree (`coco_lists`).
+
+    Images that cannot be used (a box without area, a picture that is not there) are left out with one warning that counts
+    them: the set is published and nobody can correct it.
+
+    Raises:
+        FileNotFoundError: no such list.
+        ValueError: it is no COCO file, or no usable image.
+    """
+    root, records, left_out = Path(root), [], []
+    for file in coco_lists(root, image_set) or [root / "annotations" / f"instances_{image_set}.json"]:
+        own, problems = _read(file, root / file.stem.removeprefix("instances_"))
+        left_out += problems
+        for record in own:
+            problem = check_image(record)
+            if problem:
+                left_out.append(problem)
+            else:
+                records.append(record)
+    if left_out:
+        logging.getLogger(__name__).warning("%d images or boxes are left out, the first: %s", len(left_out), left_out[0])
+    if not records:
+        raise ValueError(f"{root}: no usable image in {image_set!r}" + (f"; {left_out[0]}" if left_out else ""))
+    return records
+
+
+def _read(path: Path, images: Path | None) -> tuple[list[ImageRecord], list[str]]:
+    """The images of a file that are as they should be, and what is wrong with the others."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of annotations")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_outlines)
         names = {c["id"]: str(c["name"]).strip() for c in content["categories"]}
         listed = {i["id"]: i for i in content["images"]}
         by_image: dict[Any, list[dict]] = {i: [] for i in listed}
@@ -61,14 +107,18 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> list[ImageR
             problems.append(f"annotation {number}: there is no category {entry.get('category_id')!r}")
         else:
             by_image[entry["image_id"]].append(entry)
-    find = _finder(path, Path(images) if images is not None else None)
+    find = _finder(path, images)
     records = []
     for image_id, image in listed.items():
         record, found = _record(image, by_image[image_id], names, find)
         problems += found
         records += [record] if record is not None else []
-    raise_problems(path, problems)
-    return records
+    return records, problems
+
+
+def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What of a JSON object is kept: the outlines of COCO's objects would take gigabytes, and only boxes are wanted."""
+    return {key: value for key, value in pairs if key != "segmentation"}
 
 
 def _record(image: Mapping, entries: list[Mapping], names: Mapping, find: Any) -> tuple[ImageRecord | None, list[str]]:

@@ -142,10 +142,9 @@ def few_shot(
         The rows of all methods, and their paired differences to RepMet.
     """
     cfg, data = detector.cfg, detector.cfg.data
-    pools = Pools.of(
-        read_images(data.root, data.support, classes=data.novel_classes),
-        read_images(data.root, data.query, classes=data.novel_classes),
-    )
+    support = read_images(data.root, data.support, classes=data.novel_classes)
+    one_pool = data.query == data.support  # a large one takes minutes to read
+    pools = Pools.of(support, support if one_pool else read_images(data.root, data.query, classes=data.novel_classes))
     episodes = make_episodes(cfg, pools, episode_file)  # before the network runs: it may have to refuse
     images = pools.used_by(episodes)
     say(f"embedding {len(images)} distinct images ...")

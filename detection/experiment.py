@@ -26,6 +26,7 @@ SECTIONS = {
         "query": None,  # image list that episodes draw their queries from
         "base_classes": None,  # names, or a file with one name a line
         "novel_classes": None,
+        "novel_images": None,  # of the base training, those with a novel object: `drop` (null), or `ignore` the objects
         "held_out": None,  # of a folder without lists: the novel classes, or how many of them; `--novel` sets it
     },
     "episodes": {
@@ -84,13 +85,15 @@ def prepare_data(cfg: Config, trained_on: Sequence[str] | None = None) -> None:
         trained_on: the base classes of the detector that will look at the data, where there is one.
 
     Raises:
-        ValueError: a section is missing, or a class is both base and novel.
+        ValueError: a section is missing, a class is both base and novel, or `novel_images` says neither.
         FileNotFoundError: the folder is not there and nothing says how to make it.
     """
     if "data" not in cfg:
         raise ValueError("the experiment has no `data` section: it names the root folder, the image lists and the classes")
+    if cfg.data.get("novel_images") not in (None, "drop", "ignore"):
+        raise ValueError(f"data.novel_images is `drop` or `ignore`, not {cfg.data.novel_images!r}")
     root = Path(cfg.data.root)
-    if root.exists() and not names_lists(root):
+    if root.exists() and not names_lists(root, cfg.data.get("train")):
         own_folder(cfg.data, trained_on)
         return
     if cfg.data.get("glyph_scenes") is not None:
@@ -161,7 +164,7 @@ def prepare(cfg: Config) -> None:
         "root": cfg.data.root,
         "image_set": cfg.data.train,
         "classes": base,
-        "drop": cfg.data.novel_classes,
+        "drop": [] if cfg.data.get("novel_images") == "ignore" else cfg.data.novel_classes,
         "pipeline": cfg.train_pipeline,
     }
     size_model(cfg)

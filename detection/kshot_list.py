@@ -21,6 +21,7 @@ from detection.episode_list import listed, plain_boxes
 
 VOC_SHOTS = (1, 2, 3, 5, 10)
 COCO_SHOTS = (10, 30)
+_RELEASE = re.compile(r"COCO_(train|val)20\d\d_")  # COCO 2014 names its files so, and COCO 2017 the same images without
 _NEAR = 1.5  # pixels, between a published box and ours: VOC counts from 1, and lists round
 
 
@@ -66,7 +67,7 @@ def read_lists(folder: str | Path, records: Sequence[ImageRecord], classes: Sequ
     folder = Path(folder)
     seeds = {int(m[1]): p for p in sorted(folder.glob("seed*")) if p.is_dir() and (m := re.fullmatch(r"seed(\d+)", p.name))}
     by_id = {r.id: r for r in records}
-    by_name = {r.path.name: r for r in records}
+    by_name = {_RELEASE.sub("", r.path.name): r for r in records}
     lists = []
     for seed, place in sorted(seeds.items() if seeds else [(0, folder)]):
         support = {}
@@ -107,7 +108,7 @@ def _voc_file(path: Path, by_id: Mapping[str, ImageRecord], name: str, shot: int
 def _coco_file(path: Path, by_name: Mapping[str, ImageRecord], name: str) -> tuple[tuple[str, int], ...]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        files = {image["id"]: Path(image["file_name"]).name for image in content["images"]}
+        files = {image["id"]: _RELEASE.sub("", Path(image["file_name"]).name) for image in content["images"]}
         wanted = [(files[a["image_id"]], [float(side) for side in a["bbox"]]) for a in content["annotations"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a COCO file: {error}") from None

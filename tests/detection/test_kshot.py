@@ -99,6 +99,16 @@ def test_published_lists_are_read(records, published) -> None:
     assert read_lists(folder / "seed1", records, ["cow", "bus"], 2) == [KShotList(0, written[1].support)]
 
 
+def test_lists_for_coco_2014_are_read_on_coco_2017(records, published) -> None:
+    folder, written = published
+    path = folder / "seed1/full_box_2shot_bus_trainval.json"
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image["file_name"] = f"train2014/COCO_train2014_{image['file_name']}"
+    path.write_text(json.dumps(content))
+    assert read_lists(folder, records, ["bus"], 2)[1].support == {"bus": written[1].support["bus"]}
+
+
 def test_lists_of_another_data_set_are_refused(records, published) -> None:
     folder, written = published
     gone = written[0].support["cow"][0][0]

@@ -4,6 +4,7 @@ The training is the experiment's own, shrunk: small images, two iterations of on
 The images are glyph scenes under the names of the experiment's own classes, in the folders and lists that it names.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 
+from data.annotated_folder import read_images
 from data.glyph_scenes import lay_out
-from data.voc import read_class_list, read_image_set
+from data.voc import ImageRecord, read_class_list, read_image_set
 from experiments.config import load_experiment
 from experiments.launcher import build_runner
 
@@ -102,6 +104,41 @@ def write_devkit(folder: Path, scenes: Path, base: tuple[str, ...], novel: tuple
     (folder / "classes_novel.txt").write_text("\n".join(novel) + "\n")
 
 
+def one_scene_each(scenes: Path, classes: tuple[str, ...]) -> list[tuple[str, ImageRecord]]:
+    """For sets of many classes: every class and a scene in which all objects are of it; the scenes come again."""
+    records = read_image_set(scenes, "train")
+    return [(name, records[k % len(records)]) for k, name in enumerate(classes)]
+
+
+def write_imagenet(root: Path, scenes: Path, classes: tuple[str, ...]) -> None:
+    """ILSVRC's tree with a training image for every class."""
+    for name, record in one_scene_each(scenes, classes):
+        xml, pictures = root / "Annotations/CLS-LOC/train" / name, root / "Data/CLS-LOC/train" / name
+        xml.mkdir(parents=True)
+        pictures.mkdir(parents=True)
+        text = (scenes / "Annotations" / f"{record.id}.xml").read_text()
+        (xml / f"{name}_1.xml").write_text(re.sub(r"<name>\w+</name>", f"<name>{name}</name>", text))
+        (pictures / f"{name}_1.JPEG").symlink_to(record.path)
+
+
+def write_coco(root: Path, scenes: Path, base: tuple[str, ...], novel: tuple[str, ...]) -> None:
+    """COCO's tree with an image for every base class, in which one of the objects is of a novel class."""
+    (root / "annotations").mkdir(parents=True)
+    numbers = {name: k for k, name in enumerate((*base, *novel), start=1)}
+    for part in ("train2017", "val2017"):
+        content: dict[str, list] = {"images": [], "annotations": [], "categories": []}
+        content["categories"] = [{"id": k, "name": name} for name, k in numbers.items()]
+        (root / part).mkdir()
+        for k, (name, r) in enumerate(one_scene_each(scenes, base)):
+            (root / part / f"{k:012d}.jpg").symlink_to(r.path)
+            content["images"].append({"id": k, "file_name": f"{k:012d}.jpg", "width": r.width, "height": r.height})
+            for i, (x1, y1, x2, y2) in enumerate(r.boxes.tolist()):
+                label = novel[k % len(novel)] if i == len(r.boxes) - 1 and i else name
+                box = {"image_id": k, "category_id": numbers[label], "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": 0}
+                content["annotations"].append(box | {"id": len(content["annotations"]), "segmentation": [[x1, y1, x2, y2]]})
+        (root / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
+
+
 def tiny_data(name: str, scenes: Path, home: Path) -> dict[str, Any]:
     """Lays out what the experiment reads below `home`, its REPMET_DATA; returns the options that lead there."""
     data = load_experiment(ROOT / name).data
@@ -118,6 +155,12 @@ def tiny_data(name: str, scenes: Path, home: Path) -> dict[str, Any]:
         (root / "VOC2012").symlink_to(root / "VOC2007")
         return {"data.root": str(root)}
     assert home in root.parents, "the folder follows REPMET_DATA"
+    if root.name == "ILSVRC":
+        write_imagenet(root, scenes, base)
+        return {}
+    if root.name == "coco":
+        write_coco(root, scenes, base, novel)
+        return {}
     write_devkit(root, scenes, base, novel)
     return {}
 
@@ -178,11 +221,15 @@ def test_it_trains_and_predicts(name: str, scenes: Path, tmp_path: Path, monkeyp
     assert all(torch.isfinite(v).all() for v in after.values())
     assert any(not torch.equal(before[key], after[key]) for key in before), "the box head has not moved"
     seen = runner.train_dataloader.dataset.records
-    assert len(seen) == SCENES["counts"]["train"] * (data.train.count("+") + 1), "images with novel objects are left out"
+    if Path(data.root).name in ("ILSVRC", "coco"):
+        assert len(seen) == len(classes)
+    else:
+        images = SCENES["counts"]["train"] * (data.train.count("+") + 1)
+        assert len(seen) == images, "images with novel objects are left out"
 
     with DefaultScope.overwrite_default_scope("mmdet"):
         pipeline = Compose(cfg.test_pipeline)
-    images = read_image_set(data.root, data.base_test)[:2]
+    images = read_images(data.root, data.base_test or data.train)[:2]
     batch = pseudo_collate([pipeline({"img_id": image.id, "img_path": str(image.path)}) for image in images])
     assert max(batch["inputs"][0].shape) == LONGEST_SIDE
     with torch.inference_mode():
