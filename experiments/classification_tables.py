@@ -32,13 +32,13 @@ def is_classification(content: Mapping[str, Any]) -> bool:
 @table("classification-few-shot", reads=is_classification)
 def few_shot(results: Sequence[Result]) -> str:
     """Episodes: rows data set, split and method; columns way and shot; mean and 95 % half-width in percent."""
-    figures = {key: row for key, row in _figures(results).items() if EPISODIC.fullmatch(key[3])}
+    figures = {key: row for key, row in all_figures(results).items() if EPISODIC.fullmatch(key[3])}
     metrics = sorted({key[3] for key in figures}, key=lambda name: [int(n) for n in EPISODIC.fullmatch(name).groups()])
     body = []
     for place in dict.fromkeys(key[:3] for key in figures):
         cells = [figures.get((*place, metric)) for metric in metrics]
         there = [row for row in cells if row is not None]
-        body.append([*place, *(_accuracy(row) for row in cells), _numbers(there), _seeds(there)])
+        body.append([*place, *(_accuracy(row) for row in cells), _numbers(there), seeds_of(there)])
     head = ["data", "split", "method", *(metric.removesuffix(" accuracy") for metric in metrics), "n", "seeds"]
     return markdown(head, body, 3)
 
@@ -46,7 +46,7 @@ def few_shot(results: Sequence[Result]) -> str:
 @table("classification-errors", reads=is_classification)
 def errors(results: Sequence[Result]) -> str:
     """Whole sets: 1 - accuracy in percent by every rule, on the training images and, in brackets, on those held out."""
-    figures = {key: row for key, row in _figures(results).items() if not EPISODIC.fullmatch(key[3])}
+    figures = {key: row for key, row in all_figures(results).items() if not EPISODIC.fullmatch(key[3])}
     names = {key[3].removesuffix(" accuracy") for key in figures}
     rules = [rule for rule in RULES if rule in names] + sorted(names - set(RULES))
     trained: dict[tuple[str, str], dict[str, Mapping]] = {}
@@ -64,22 +64,33 @@ def errors(results: Sequence[Result]) -> str:
     for (dataset, split, method), others in sorted(held_out.items()):
         own = trained.get((dataset, method), {})
         cells = [_pair(own.get(rule), others.get(rule)) for rule in rules]
-        body.append([dataset, split, method, *cells, _seeds([*own.values(), *others.values()])])
+        body.append([dataset, split, method, *cells, seeds_of([*own.values(), *others.values()])])
     return markdown(["data", "held out", "method", *(f"{rule}, train (held out)" for rule in rules), "seeds"], body, 3)
 
 
 @table("classification-training", reads=is_classification)
 def training(results: Sequence[Result]) -> str:
-    """What the trainings took, and how the loss fell."""
-    body = []
+    """What the trainings took, in the mean over the seeds, and how the loss of the first of them fell."""
+    groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
         if made := result.content.get("training"):
-            counts = [count(made.get(key)) for key in ("images", "epochs", "steps")]
-            memory, machine = _memory(made.get("peak_memory")), str(made.get("machine", ""))
-            took = [duration(made.get("seconds")), memory, _curve(made.get("losses")), machine]
-            body.append([result.content["experiment"], str(result.content.get("seed", "–")), *counts, *took])
-    head = ["experiment", "seed", "images", "epochs", "steps", "time", "peak memory", "loss", "machine"]
-    return markdown(head, body, 1, left_from=7)
+            method = result.content["results"][0]["method"]
+            groups.setdefault((result.content["experiment"], method, str(made.get("machine", ""))), []).append(result)
+    body = []
+    for (experiment, method, machine), own in groups.items():
+        made = [result.content["training"] for result in own]
+        seeds = ", ".join(str(result.content.get("seed", "–")) for result in own)
+        counts = [count(_mean(made, key, whole=True)) for key in ("images", "epochs", "steps")]
+        took = [duration(_mean(made, "seconds")), _memory(_mean(made, "peak_memory")), _curve(made[0].get("losses"))]
+        body.append([experiment, method, seeds, *counts, *took, machine])
+    head = ["experiment", "method", "seeds", "images", "epochs", "steps", "time", "peak memory", "loss", "machine"]
+    return markdown(head, body, 2, left_from=8)
+
+
+def _mean(trainings: Sequence[Mapping], key: str, *, whole: bool = False) -> float | None:
+    values = [made[key] for made in trainings if made.get(key) is not None]
+    mean = sum(values) / len(values) if values else None
+    return round(mean) if whole and mean is not None else mean
 
 
 def has_costs(content: Mapping[str, Any]) -> bool:
@@ -90,13 +101,13 @@ def has_costs(content: Mapping[str, Any]) -> bool:
 @table("classification-costs", reads=has_costs)
 def costs(results: Sequence[Result]) -> str:
     """What mistakes cost: a row a method, a column a figure, in its own units; trainings summed up over seeds."""
-    figures = _figures(results, "costs")
+    figures = all_figures(results, "costs")
     metrics = list(dict.fromkeys(key[3] for key in figures))
     body = []
     for place in sorted(dict.fromkeys(key[:3] for key in figures)):
         cells = [figures.get((*place, metric)) for metric in metrics]
         there = [row for row in cells if row is not None]
-        body.append([*place, *("–" if row is None else _figure(row) for row in cells), _seeds(there)])
+        body.append([*place, *("–" if row is None else _figure(row) for row in cells), seeds_of(there)])
     return markdown(["data", "split", "method", *metrics, "seeds"], body, 3)
 
 
@@ -107,7 +118,7 @@ def _figure(row: Mapping) -> str:
 Key = tuple[str, str, str, str]  # data set, split, method, metric
 
 
-def _figures(results: Sequence[Result], section: str = "results") -> dict[Key, Mapping]:
+def all_figures(results: Sequence[Result], section: str = "results") -> dict[Key, Mapping]:
     """Every figure by its name, several trainings summed up.
 
     Raises:
@@ -137,7 +148,7 @@ def _spelled(row: Mapping) -> str:
 
 
 def _accuracy(row: Mapping | None) -> str:
-    return "–" if row is None else _interval(row["mean"], row["ci95"])
+    return "–" if row is None else interval(row["mean"], row["ci95"])
 
 
 def _pair(trained: Mapping | None, held_out: Mapping | None) -> str:
@@ -145,18 +156,20 @@ def _pair(trained: Mapping | None, held_out: Mapping | None) -> str:
 
 
 def _error(row: Mapping | None) -> str:
-    return "–" if row is None else _interval(1 - row["mean"], row["ci95"])
+    return "–" if row is None else interval(1 - row["mean"], row["ci95"], 1)
 
 
-def _interval(mean: float, ci95: float | None) -> str:
-    return f"{100 * mean:.2f}" + ("" if ci95 is None else f" ± {100 * ci95:.2f}")
+def interval(mean: float, ci95: float | None, digits: int = 2) -> str:
+    """A fraction and its half-width in percent."""
+    return f"{100 * mean:.{digits}f}" + ("" if ci95 is None else f" ± {100 * ci95:.{digits}f}")
 
 
 def _numbers(rows: Sequence[Mapping]) -> str:
     return ", ".join(f"{n:,}" for n in sorted({row["n"] for row in rows}))
 
 
-def _seeds(rows: Sequence[Mapping]) -> str:
+def seeds_of(rows: Sequence[Mapping]) -> str:
+    """All seeds of some figures."""
     return ", ".join(str(seed) for seed in sorted({seed for row in rows for seed in row["seeds"]}))
 
 

@@ -1,7 +1,8 @@
 """Writes the tables of measured results into README.md and models/README.md: python -m experiments.results [--check]
 
 Between `<!-- results:NAME -->` and `<!-- /results -->` stands what the function of that name in `result_tables`,
-`classification_tables` or `checkpoint_table` makes of the files in models/results/. Nothing measured is typed by hand.
+`classification_tables`, `comparison_table` or `checkpoint_table` makes of the files in models/results/. Nothing measured is
+typed by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import experiments.checkpoint_table
-import experiments.classification_tables  # noqa: F401  (these register their tables)
+import experiments.classification_tables
+import experiments.comparison_table  # noqa: F401  (these register their tables)
 from experiments.result_tables import TABLES, Result
 
 PAGES = ("README.md", "models/README.md")
@@ -24,13 +26,13 @@ _ANY_MARKER = re.compile(r"<!--\s*/?\s*results\b.*?-->")
 
 
 def read_results(folder: Path) -> list[Result]:
-    """All JSON files of a folder, by name.
+    """All JSON files of a folder and of those in it, by name: `demo`, `comparison/flowers17_frozen_softmax_0`.
 
     Raises:
         ValueError: a file is not JSON, or of a kind that no table reads.
     """
     results = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.rglob("*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -40,7 +42,7 @@ def read_results(folder: Path) -> list[Result]:
                 f"{path}: neither the metrics.json of an experiment (experiment, results with a protocol or a metric) nor a "
                 "benchmark's (env, results with a case)"
             )
-        results.append(Result(path.stem, content))
+        results.append(Result(path.relative_to(folder).with_suffix("").as_posix(), content))
     return results
 
 

@@ -72,18 +72,18 @@ def test_errors_of_training_and_held_out_images():
         "| data | held out | method | simple, train (held out) | unsupervised, train (held out) | other, train (held out) | "
         "seeds |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
-        "| flowers17 | test | RepMet v2, ResNet-18 | 0.00 ± 1.00 (25.00 ± 1.00) | – (50.00 ± 1.00) | – (80.00 ± 1.00) | 1 |",
+        "| flowers17 | test | RepMet v2, ResNet-18 | 0.0 ± 1.0 (25.0 ± 1.0) | – (50.0 ± 1.0) | – (80.0 ± 1.0) | 1 |",
     ]
 
 
 def test_whatever_the_split_is_called_that_is_trained_on():
     rows = [row("pets", split, "Magnet", "magnet", mean, None) for split, mean in (("trainval", 0.9), ("test", 0.5))]
-    assert "| pets | test | Magnet | 10.00 (50.00) | 1 |" in render("classification-errors", [result("a", *rows)])
+    assert "| pets | test | Magnet | 10.0 (50.0) | 1 |" in render("classification-errors", [result("a", *rows)])
 
 
 def test_a_method_measured_on_its_training_images_alone():
     text = render("classification-errors", [result("a", row("pets", "train", "Magnet", "magnet", 0.9, None))])
-    assert "| pets | – | Magnet | 10.00 (–) | 1 |" in text
+    assert "| pets | – | Magnet | 10.0 (–) | 1 |" in text
 
 
 def test_trainings():
@@ -92,9 +92,21 @@ def test_trainings():
     bare = result("b", row(*OMNIGLOT, "5-way 5-shot", 0.9), training={"seconds": 30}, seed=2)
     flat = result("c", row(*OMNIGLOT, "20-way 1-shot", 0.9), training={"losses": [2.0, 2.0]})
     text = render("classification-training", [full, bare, flat]).replace("classification/", "")
-    assert "| a | 1 | 82,240 | 200 | 20,000 | 1 h 05 min | 1.50 GiB | 4 █▅▁▁ 0.5 | 2 cores |" in text
-    assert "| b | 2 | – | – | – | 0.5 min | – | – |  |" in text
+    assert "| a | ProtoNet | 1 | 82,240 | 200 | 20,000 | 1 h 05 min | 1.50 GiB | 4 █▅▁▁ 0.5 | 2 cores |" in text
+    assert "| b | ProtoNet | 2 | – | – | – | 0.5 min | – | – |  |" in text
     assert "2 ▁▁ 2" in text
+
+
+def test_trainings_of_one_method_and_several_seeds_become_one_row():
+    def trained(seed: int, method: str, epochs: int, losses: list[float]) -> Result:
+        made = {"epochs": epochs, "seconds": 60 * epochs, "losses": losses}
+        return result("a", row("pets", "test", method, "magnet", 0.9, seeds=[seed]), training=made)._replace(name=f"{seed}")
+
+    results = [trained(1, "v1", 10, [2.0, 1.0]), trained(2, "v1", 13, [9.0, 9.0]), trained(1, "v2", 5, [3.0])]
+    results[1].content["seed"] = 2
+    text = render("classification-training", results)
+    assert "| v1 | 1, 2 | – | 12 | – | 11.5 min | – | 2 █▁ 1 |" in text
+    assert "| v2 | 1 | – | 5 |" in text
 
 
 def test_a_figure_that_is_there_twice_is_refused():
