@@ -3,16 +3,11 @@
 from mmengine.registry import MODELS
 
 from classification.methods.base import ClassRepresentatives, Method
-from classification.methods.cost_sensitive import (
-    CostSoftmax,
-    HierarchicalClassifier,
-    Hyperspherical,
-    PrototypeClassifier,
-    RunningMeans,
-)
+from classification.methods.cost_softmax import CostSoftmax, HierarchicalClassifier
 from classification.methods.magnet import Magnet
 from classification.methods.metric_learning import MetricLearning
 from classification.methods.nearest_class_mean import NearestClassMean
+from classification.methods.prototype_classifiers import Hyperspherical, PrototypeClassifier, RunningMeans
 from classification.methods.prototypical import ProtoNet
 from classification.methods.repmet import RepMet
 from classification.methods.softmax import Softmax

@@ -8,7 +8,7 @@ from PIL import Image
 from classification.tree_figure import draw, inner_places, main
 from model_definitions.hierarchy import Hierarchy
 from tests.classification.conftest import CLOSED
-from tests.classification.methods.test_cost_sensitive import GUIDED
+from tests.classification.test_cost_report import GUIDED
 from tests.classification.test_train import train
 
 TREE = Hierarchy({"a": "x", "b": "x", "c": "r", "x": "r"})
