@@ -71,10 +71,13 @@ class CostSoftmax(CostSensitive):
             raise ValueError("model.costs: the hierarchical cross-entropy needs a tree")
         self.classifier = nn.Linear(self.out_channels, self.num_classes)
         known = hierarchy if built is HierarchicalCrossEntropy else D
-        self.data_loss = called(built, "model.criterion", options, known)
+        self.criterion = called(built, "model.criterion", options, known)
 
     def scores(self, embeddings: Tensor) -> Tensor:
         return self.classifier(embeddings)
+
+    def data_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return self.criterion(scores, labels)
 
 
 CRITERIA = {

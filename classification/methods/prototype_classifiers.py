@@ -106,10 +106,13 @@ class Hyperspherical(CostSensitive):
         D = None if self.costs is None else self.costs.D
         found = called(spread_on_sphere, "model.embedding", embedding, self.num_classes, self.out_channels, D)
         self.classifier = HypersphericalPrototypes(None, found.prototypes)
-        self.data_loss = HypersphericalLoss()
+        self.criterion = HypersphericalLoss()
 
     def scores(self, embeddings: Tensor) -> Tensor:
         return self.classifier(embeddings)
+
+    def data_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return self.criterion(scores, labels)
 
     def class_representatives(self) -> ClassRepresentatives:
         return ClassRepresentatives(self.classifier.prototypes.detach()[:, None], SIGMA2)

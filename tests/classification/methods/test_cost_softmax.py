@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from model_definitions.losses.soft_labels import SoftLabelLoss
 from tests.classification.methods.test_cost_sensitive import METHODS, build
 
 Y = torch.arange(6)
@@ -13,6 +15,17 @@ def test_a_hierarchical_softmax_is_trained_by_the_log_probability_of_the_leaf():
     scores = method.scores(method.embed(torch.rand(6, 1, 8, 8)))
     torch.testing.assert_close(scores.exp().sum(1), torch.ones(6))
     torch.testing.assert_close(method.data_loss(scores, Y), -scores[Y, Y].mean())
+
+
+def test_soft_labels_are_of_the_costs_of_the_section():
+    method = build("soft")
+    D = (torch.arange(10)[:, None] - torch.arange(10)).abs().float()
+    x = torch.rand(6, 1, 8, 8)
+    loss = method(x, Y, Y, mode="loss")["loss"]
+    scores = method.classifier(method.embed(x))
+    torch.testing.assert_close(loss, SoftLabelLoss(D, beta=4)(scores, Y))
+    target = (-4 * D / 9).softmax(1)[Y]
+    torch.testing.assert_close(loss, F.kl_div(scores.log_softmax(1), target, reduction="batchmean"))
 
 
 @pytest.mark.parametrize(

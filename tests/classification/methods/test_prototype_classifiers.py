@@ -27,6 +27,14 @@ def test_fixed_prototypes_are_those_of_the_costs():
     assert not any(p.requires_grad for p in method.classifier.parameters())
 
 
+def test_hyperspherical_prototypes_are_trained_by_their_own_loss():
+    method = build("hyperspherical")
+    x, y = torch.rand(6, 1, 8, 8), torch.arange(6)
+    loss = method(x, y, y, mode="loss")["loss"]
+    cosines = F.cosine_similarity(method.embed(x), method.classifier.prototypes[y])
+    torch.testing.assert_close(loss, (1 - cosines).square().mean(), rtol=1e-4, atol=1e-5)
+
+
 def test_running_means_count_a_batch_once():
     method = build("deep_ncm")
     method(torch.rand(6, 1, 8, 8), torch.tensor([0, 0, 0, 1, 1, 2]), torch.arange(6), mode="loss")
