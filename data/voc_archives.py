@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.devkit import read_image_set
 from data.download import extract, fetch
-from data.voc import read_image_set
 
 MIRRORS = ("http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}", "https://pjreddie.com/media/files/{name}")
 

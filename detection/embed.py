@@ -5,8 +5,6 @@ Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,42 +12,18 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
-from torch import Tensor, nn
+from torch import nn
 
 from data.voc import ImageRecord
 from detection.dataset import batches_of_one_size, to_data_info  # before mmdet: fills mmcv's table of kernels
+from detection.detector import Detector
+from detection.embedded_image import METHODS, EmbeddedImage
+from detection.embedding_cache import EmbeddingCache
 from detection.processes import my_share, say
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
 
-if TYPE_CHECKING:
-    from detection.embedding_cache import EmbeddingCache
-
-# The embeddings that are kept, by the method that uses them.
-METHODS = ("repmet", "baseline_untrained", "baseline_roi")
 UNTRAINED_SEED = 9001  # one untrained head whatever the seed of the episodes: they are arithmetic on the same embeddings
-
-
-@dataclass(frozen=True)
-class EmbeddedImage:
-    """What the episodes need of one image. All boxes are x1, y1, x2, y2 in pixels of the original image.
-
-    Attributes:
-        boxes: (P, 4), the boxes that the detector predicts (class-agnostic).
-        proposals: (P, 4), the regions that the embeddings were pooled from.
-        objectness: (P,), the proposal network's probability that there is an object of any class.
-        embeddings: by method, (P, e), unit length; of a head that has one also its `negative` embedding.
-        annotated: by method, (G, e), pooled from the annotated boxes themselves.
-        lengths, annotated_lengths: (P,) and (G,), how long the RoI features were before `baseline_roi` made them unit.
-    """
-
-    boxes: Tensor
-    proposals: Tensor
-    objectness: Tensor
-    embeddings: dict[str, Tensor]
-    annotated: dict[str, Tensor]
-    lengths: Tensor | None = None
-    annotated_lengths: Tensor | None = None
 
 
 class Embedder:
@@ -81,7 +55,7 @@ class Embedder:
         batch_size: int = 8,
         methods: Sequence[str] = METHODS,
         share: bool = True,
-        cache: "EmbeddingCache | None" = None,
+        cache: EmbeddingCache | None = None,
     ) -> None:
         head = model.roi_head.bbox_head
         if not hasattr(head, "embed"):
@@ -183,3 +157,8 @@ class Embedder:
             )
             start = end
         return images
+
+
+def caching_embedder(detector: Detector, methods: Sequence[str] = METHODS) -> Embedder:
+    """An `Embedder` of a detector that keeps what it finds."""
+    return Embedder(detector.model, detector.cfg.test_pipeline, methods=methods, cache=EmbeddingCache(detector, methods))

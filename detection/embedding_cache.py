@@ -16,15 +16,10 @@ from torch import Tensor
 from data import tensor_cache
 from data.voc import ImageRecord
 from detection.detector import Detector
-from detection.embed import METHODS, EmbeddedImage, Embedder
+from detection.embedded_image import EmbeddedImage
 from experiments.provenance import versions
 
 _CODE = ("detection", "model_definitions", "csrc")
-
-
-def caching_embedder(detector: Detector, methods: Sequence[str] = METHODS) -> Embedder:
-    """An `Embedder` of a detector that keeps what it finds."""
-    return Embedder(detector.model, detector.cfg.test_pipeline, methods=methods, cache=EmbeddingCache(detector, methods))
 
 
 class EmbeddingCache:

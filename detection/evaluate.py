@@ -27,8 +27,8 @@ from mmengine.dist import is_main_process
 from data.annotated_folder import read_images
 from detection.base_classes import base_class_map
 from detection.detector import Detector, load_detector
-from detection.embed import METHODS
-from detection.embedding_cache import caching_embedder
+from detection.embed import caching_embedder
+from detection.embedded_image import METHODS
 from detection.episodes import Episodes, load_episodes, sample_episodes, save_episodes
 from detection.evaluation import Pools, evaluate_episodes, evaluate_finetuned
 from detection.fewshot import few_shot_rule

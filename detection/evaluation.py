@@ -8,7 +8,8 @@ from mmengine.dist import all_gather_object
 
 from data.voc import ImageRecord
 from detection.detector import Detector
-from detection.embed import METHODS, EmbeddedImage, Embedder
+from detection.embed import Embedder
+from detection.embedded_image import METHODS, EmbeddedImage
 from detection.episode_list import Episode, Episodes
 from detection.fewshot import FewShotRule, detect, support_representatives
 from detection.finetune import EpisodeDiverged, FinetuneRule, adapted

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from data.voc import ImageRecord
-from detection.embed import EmbeddedImage
+from detection.embedded_image import EmbeddedImage
 from model_definitions.episode import kmeans_centres
 from model_definitions.losses.repmet_detection import detection_logits
 from model_definitions.representatives import posterior, squared_distances
@@ -117,7 +117,7 @@ def support_representatives(
     Args:
         supports: by class, (image id, index of the box).
         embedded, records: the support images by id.
-        method: whose embeddings to use, one of `detection.embed.METHODS`.
+        method: whose embeddings to use, one of `detection.embedded_image.METHODS`.
         modes: K at most; None: as many as the rule has for so many shots.
     """
     by_class = [[support_embeddings(embedded[i], b, records[i].boxes[b], rule, method) for i, b in own] for own in supports]

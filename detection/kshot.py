@@ -13,8 +13,8 @@ from torch import Tensor
 from data.annotated_folder import read_images
 from data.voc import ImageRecord
 from detection.detector import Detector
-from detection.embed import EmbeddedImage
-from detection.embedding_cache import caching_embedder
+from detection.embed import caching_embedder
+from detection.embedded_image import EmbeddedImage
 from detection.fewshot import FewShotRule, detect, few_shot_rule, support_representatives
 from detection.kshot_list import KShotList, draw_lists, read_lists
 from detection.metrics import base_metrics, mean_interval

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.embed import EmbeddedImage
+from detection.embedded_image import EmbeddedImage
 from detection.episode_list import Episodes
 from detection.evaluation import Pools, Result
 from detection.fewshot import FewShotRule

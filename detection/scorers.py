@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from data.voc import ImageRecord
-from detection.embed import METHODS, EmbeddedImage
+from detection.embedded_image import METHODS, EmbeddedImage
 from detection.episode_list import Episode
 from detection.fewshot import (
     FewShotRule,

@@ -12,7 +12,8 @@ from PIL import Image
 import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
 from data.voc import ImageRecord
 from detection.dataset import to_data_info
-from detection.embed import METHODS, Embedder
+from detection.embed import Embedder
+from detection.embedded_image import METHODS
 
 SIZES = [(120, 80), (80, 120), (120, 80), (100, 100), (120, 80)]  # width, height
 WIDTHS = {"repmet": 8, "baseline_untrained": 8, "baseline_roi": 24}

@@ -13,8 +13,9 @@ from data import tensor_cache
 from data.voc import read_image_set
 from detection import embedding_cache, evaluate
 from detection.detector import Detector
-from detection.embed import EmbeddedImage, Embedder
-from detection.embedding_cache import EmbeddingCache, caching_embedder
+from detection.embed import Embedder, caching_embedder
+from detection.embedded_image import EmbeddedImage
+from detection.embedding_cache import EmbeddingCache
 from detection.few_shot_detector import FewShotDetector
 
 

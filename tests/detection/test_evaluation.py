@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data.voc import ImageRecord
-from detection.embed import EmbeddedImage
+from detection.embedded_image import EmbeddedImage
 from detection.episode_list import Episode
 from detection.episodes import sample_episodes
 from detection.evaluation import Pools, class_numbers, detections, evaluate_episodes, ground_truth

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torchvision.ops import nms
 
 from data.voc import ImageRecord
-from detection.embed import EmbeddedImage
+from detection.embedded_image import EmbeddedImage
 from detection.episode_list import Episode
 from detection.fewshot import (
     FewShotRule,

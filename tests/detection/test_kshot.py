@@ -12,7 +12,7 @@ from scipy import stats
 import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
 from data.voc import ImageRecord
 from detection import evaluate
-from detection.embed import EmbeddedImage
+from detection.embedded_image import EmbeddedImage
 from detection.fewshot import FewShotRule, class_scores
 from detection.kshot import joined, one_list, over_lists
 from detection.kshot_list import KShotList, draw_lists, read_lists

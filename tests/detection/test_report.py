@@ -11,7 +11,7 @@ from PIL import Image
 
 import detection.report
 from data.voc import ImageRecord
-from detection.embed import EmbeddedImage
+from detection.embedded_image import EmbeddedImage
 from detection.episodes import sample_episodes
 from detection.evaluation import Pools, evaluate_episodes
 from detection.fewshot import FewShotRule

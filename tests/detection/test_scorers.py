@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
 from data.voc import ImageRecord
-from detection.embed import METHODS, EmbeddedImage
+from detection.embedded_image import METHODS, EmbeddedImage
 from detection.episode_list import Episode
 from detection.fewshot import FewShotRule, detect, support_representatives
 from detection.scorers import (
