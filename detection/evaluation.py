@@ -14,7 +14,7 @@ from detection.episode_list import Episode, Episodes
 from detection.fewshot import FewShotRule, detect, support_representatives
 from detection.finetune import EpisodeDiverged, FinetuneRule, adapted
 from detection.metrics import EpisodicMetric
-from detection.processes import my_share
+from detection.processes import my_share, say
 from detection.scorers import play_episode
 
 
@@ -115,7 +115,8 @@ def evaluate_finetuned(
     """Scores all episodes by the detector fine-tuned on each one's supports, method `repmet_finetuned`.
 
     The only method that runs the network inside an episode: once over the supports an epoch, once over the queries. An
-    episode whose loss is not finite is named, left out and counted in `Result.skipped`; the others are kept.
+    episode whose fine-tuning diverges is named, left out and counted in `Result.skipped`; the others are kept. A shot of
+    which none is left gives no result.
     """
     class_ids = class_numbers(episodes)
     embedder = Embedder(detector.model, detector.cfg.test_pipeline, methods=("repmet",), share=False)
@@ -141,6 +142,9 @@ def evaluate_finetuned(
         for part, more in parts[1:]:
             parts[0][0].merge(part)
             parts[0][1].extend(more)
+        if len(parts[0][1]) == len(episodes.episodes):
+            say(f"fine-tuning diverged in all episodes, {shot}-shot: there are no figures of it")
+            continue
         yield Result("repmet_finetuned", shot, parts[0][0], tuple(sorted(parts[0][1])))
 
 

@@ -23,7 +23,7 @@ PARTS = ("embedding", "head", "all")
 
 
 class EpisodeDiverged(ArithmeticError):
-    """A loss that is not finite: the episode is to be skipped and named."""
+    """A loss or weights that are not finite: the episode is to be skipped and named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def adapted(
         The trained representatives, (N, K, e).
 
     Raises:
-        EpisodeDiverged: a loss is not finite.
+        EpisodeDiverged: a loss is not finite, or in the end the weights.
         ValueError: the head has negative representatives, which are those of the base classes.
     """
     head = model.roi_head.bbox_head
@@ -146,6 +146,8 @@ def _train(model: nn.Module, pipeline: list, infos: list[dict], records: Sequenc
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+    if not all(torch.isfinite(p).all() for p in parameters):  # no loss follows the last step
+        raise EpisodeDiverged(f"the weights are not finite after {rule.epochs} epochs of fine-tuning")
 
 
 def finetune_rule(section: Mapping | None) -> FinetuneRule:

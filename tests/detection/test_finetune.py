@@ -184,6 +184,34 @@ def test_an_episode_that_diverges_is_skipped_and_named(opened, episodes, monkeyp
     assert "episode 1, 1-shot, is skipped: loss_cls is not finite in epoch 1" in capsys.readouterr().out
 
 
+def test_weights_that_the_last_step_spoils_are_noticed(opened, supports, monkeypatch) -> None:
+    """Its loss is finite and no other follows; the features of such a detector would all be NaN."""
+    model, (records, chosen) = opened.model, supports
+    step = torch.optim.SGD.step
+
+    def spoil(self, *arguments) -> None:
+        step(self, *arguments)
+        with torch.no_grad():
+            self.param_groups[0]["params"][-1].view(-1)[0] = torch.inf
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spoil)
+    before, first = state(model), start(model, supports)
+    diverges = pytest.raises(EpisodeDiverged, match="weights are not finite after 1 epochs")
+    with diverges, adapted(model, opened.cfg.test_pipeline, records, chosen, first, FinetuneRule(epochs=1, batch_size=8)):
+        raise AssertionError("it should not come to this")
+    assert all(torch.equal(before[name], value) for name, value in state(model).items())
+
+
+def test_where_every_episode_diverges_the_other_methods_are_kept(glyph_run, tmp_path, capsys) -> None:
+    options = ["--shot", "1", "--episodes", "2", "--query", "1", "--finetune", "--out", str(tmp_path)]
+    changes = ["finetune.epochs=3", "finetune.lr=1e20", "finetune.train=all", "data.base_test=null"]
+    assert evaluate.main([str(glyph_run / "tiny.yaml"), str(glyph_run), *options, "--cfg-options", *changes]) == 0
+    said = capsys.readouterr().out
+    assert "episode 1, 1-shot, is skipped" in said and "fine-tuning diverged in all episodes, 1-shot" in said
+    rows = json.loads((tmp_path / "metrics.json").read_text())["results"]
+    assert [row["method"] for row in rows] == ["repmet", "baseline_untrained", "baseline_roi"]
+
+
 def test_the_command_compares_all_methods(glyph_run, tmp_path, capsys) -> None:
     methods = ["repmet", "baseline_roi", "np_repmet", "calibrated", "baseline_ft", "tfa_cosine"]
     options = ["--shot", "1", "--episodes", "2", "--query", "1", "--finetune", "--out", str(tmp_path)]
