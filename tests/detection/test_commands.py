@@ -1,6 +1,7 @@
 """The two commands as a user types them, on a tiny set of scenes: what they write, and how they refuse."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -205,6 +206,38 @@ def test_too_few_images_for_the_episodes_are_named_by_class(refuse, experiment: 
     message = refuse("detection.evaluate", experiment, trained, "--way", "7", "--out", tmp_path / "out")
     assert "7" in message and "classes" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_a_class_that_no_query_image_holds_is_named(
+    refuse, experiment: Path, scenes: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Supports of it are there. Also where the few boxes of it are difficult, and for lists of shots."""
+    copy = tmp_path / "copy"
+    shutil.copytree(scenes, copy)
+    for image in (copy / "ImageSets/Main/novel_query.txt").read_text().split():
+        xml = copy / "Annotations" / f"{image}.xml"
+        xml.write_text(xml.read_text().replace("<name>novel_002</name>", "<name>novel_003</name>"))
+    arguments = ("detection.evaluate", experiment, trained, "--data", copy, "--out", tmp_path / "out")
+    for more in ((), ("--seeds", "2")):
+        assert "class 'novel_002': no annotation has it" in refuse(*arguments, *more)
+    hard = copy / "Annotations" / f"{image}.xml"
+    text = hard.read_text().replace("<difficult>0</difficult>", "<difficult>1</difficult>")
+    hard.write_text(re.sub(r"<name>\w+</name>", "<name>novel_002</name>", text))
+    assert re.search(r"novel_002: \d+ support boxes in \d+ images, 0 query images", refuse(*arguments))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_listed_twice_is_named(refuse, experiment: Path, scenes: Path, trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(scenes, copy)
+    for name in ("train", "novel_query"):
+        file = copy / "ImageSets/Main" / f"{name}.txt"
+        image = file.read_text().split()[2]
+        file.write_text(f"{file.read_text().rstrip()}\n{image}\n")
+        command = ("detection.train", experiment) if name == "train" else ("detection.evaluate", experiment, trained)
+        where = ("--work-dir", tmp_path / "out") if name == "train" else ("--out", tmp_path / "out")
+        said = refuse(*command, "--data", copy, *where)
+        assert f"{name}.txt: lists 1 image(s) more than once: {image}" in said
 
 
 def test_a_checkpoint_of_other_classes_is_refused(

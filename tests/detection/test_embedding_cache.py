@@ -158,3 +158,32 @@ def test_other_shots_and_seeds_need_no_network(glyph_run, tmp_path, batches) -> 
     assert not batches
     assert figures("other", "--shot", "1", "--seed", "5") != first
     assert sum(batches) + used == len(list((tmp_path / "cache" / "embeddings").rglob("*.pt"))), "only images not met before"
+
+
+def test_an_interrupted_evaluation_goes_on_to_the_same_figures(glyph_run, tmp_path, batches, monkeypatch) -> None:
+    command = [str(glyph_run / "tiny.yaml"), str(glyph_run), "--shot", "1"]
+    command += ["--cfg-options", "data.base_test=null", "--out"]
+    counted = Embedder._batch
+
+    def interrupted(self, records):
+        if batches:
+            raise KeyboardInterrupt
+        return counted(self, records)
+
+    monkeypatch.setattr(Embedder, "_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.main([*command, str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+    (first,) = batches
+    batches.clear()
+    monkeypatch.setattr(Embedder, "_batch", counted)
+    assert evaluate.main([*command, str(tmp_path / "out")]) == 0
+    rest = sum(batches)
+    monkeypatch.setattr(tensor_cache, "CACHE", tmp_path / "another")
+    assert evaluate.main([*command, str(tmp_path / "whole")]) == 0
+    assert sum(batches) - rest == first + rest, "the images of the first batch did not go through the network again"
+    one, other = (json.loads((tmp_path / name / "metrics.json").read_text())["results"] for name in ("out", "whole"))
+    for a, b in zip(one, other, strict=True):
+        assert a["protocol"] == b["protocol"]
+        for figure in ("repmet_pooled", "pooled_ap", "class_map", "episode_map"):
+            assert a[figure] == pytest.approx(b[figure], abs=1e-6)

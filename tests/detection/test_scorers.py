@@ -264,6 +264,18 @@ def test_every_method_plays_an_episode(world, method) -> None:
         assert rows.shape[1] == 6 and set(rows[:, 0]) == {0, 1} and (rows[:, 1] >= 0).all() and (rows[:, 1] <= 1).all()
 
 
+@pytest.mark.parametrize("method", SCORED)
+def test_a_support_image_without_proposals_still_teaches(world, method) -> None:
+    """The boxes themselves stand for the class, and there is nothing to take for a negative or for background."""
+    episode, embedded, records = world
+    empty = {name: image(count=0) for name in records}
+    played = play_episode(episode, 2, embedded | empty, records, RULE, method)
+    for rows in played:
+        assert len(rows) and np.isfinite(rows).all() and (rows[:, 1] >= 0).all()
+    for rows in play_episode(episode, 2, embedded | {"q0": image(count=0)}, records, RULE, method)[:1]:
+        assert rows.shape == (0, 6)
+
+
 def test_a_method_that_is_none(world) -> None:
     episode, embedded, records = world
     with pytest.raises(ValueError, match="no few-shot method 'np_repmt'; there are repmet"):
