@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from experiments.checkpoints import latest_checkpoint
 from experiments.config import check_experiment, experiment_text, import_tree, load_experiment
+from experiments.online_log import add_online_log
 from experiments.runner import ExperimentRunner, launched_by_torchrun
 from experiments.sections import RUNNER_KEYS
 
@@ -46,6 +47,7 @@ def build_runner(
     cfg = copy.deepcopy(cfg)
     tree.prepare(cfg)
     facts = cfg.pop("checkpoint_meta", {})  # what the tree wants to find again in a checkpoint
+    online_log = cfg.get("online_log")
     for section in cfg.keys() - RUNNER_KEYS:
         cfg.pop(section)
     cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
@@ -57,6 +59,7 @@ def build_runner(
         resume_from = None if resume is True or resume == "auto" else str(resume)
     if resume_from and not Path(resume_from).is_file():
         raise FileNotFoundError(f"{resume_from}: no such checkpoint to resume from")
+    add_online_log(cfg, online_log, resume=bool(cfg.get("resume")))
     if cfg.randomness.get("deterministic"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     arguments = {key: value for key, value in cfg.items() if key in _ARGUMENTS}

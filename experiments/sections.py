@@ -17,6 +17,9 @@ RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {"self", "cf
     "efficient_conv_bn_eval",
 }
 
+# What the launcher reads itself, and mmengine never sees.
+LAUNCHER_KEYS = {"tree", "online_log"}
+
 MODULE = ("MODELS", "TASK_UTILS")
 # The registries that a section's types are looked up in, by the section, then by the nearest key that decides it.
 BY_SECTION = {
@@ -69,6 +72,7 @@ PARAMWISE = dict.fromkeys(
 # Sections without a `type`: their keys; None is any value.
 PLAIN_SECTIONS: dict[str, dict] = {
     "randomness": {"seed": None, "diff_rank_seed": None, "deterministic": None},
+    "online_log": dict.fromkeys(("service", "project", "group", "name", "mode")),  # see `experiments.online_log`
     "auto_scale_lr": {"base_batch_size": None, "enable": None},
     "env_cfg": {
         "cudnn_benchmark": None,

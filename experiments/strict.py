@@ -18,6 +18,7 @@ from experiments.sections import (
     BY_SECTION,
     DATALOADER,
     EVERYWHERE,
+    LAUNCHER_KEYS,
     PLAIN_KEYS,
     PLAIN_SECTIONS,
     RUNNER_KEYS,
@@ -106,7 +107,7 @@ def check_keys(
     """
     scope = values.get("default_scope")
     walk = _Walk(scope if isinstance(scope, str) else None, model_sections, str(values.get("tree")), libraries or {})
-    known = RUNNER_KEYS | {"tree"} | set(sections)
+    known = RUNNER_KEYS | LAUNCHER_KEYS | set(sections)
     for key, value in values.items():
         where = (str(key),)
         if key not in known:
