@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.vmf import log_normaliser_at_zero, log_normaliser_ratio
+from model_definitions.vmf import log_normaliser_ratio
+from model_definitions.vmf_normalisers import normaliser_at_zero, normaliser_ratio
 from model_definitions.vmf_sampling import sample_vmf
 
 DENSITIES = ("exact", "paper", "released")
@@ -30,7 +31,13 @@ _LEAST = 1e-12  # of |Kz|^2, so that a point without a direction has a gradient
 
 
 def nivmf_log_density(
-    points: Tensor, means: Tensor, kappas: Tensor, density: str = "exact", *, relative: bool = False
+    points: Tensor,
+    means: Tensor,
+    kappas: Tensor,
+    density: str = "exact",
+    *,
+    normaliser: str = "exact",
+    relative: bool = False,
 ) -> Tensor:
     """Log densities of points under every class.
 
@@ -38,6 +45,7 @@ def nivmf_log_density(
         points: (P, D), means: (C, D), unit vectors.
         kappas: (C, D), concentrations > 0.
         density: one of `DENSITIES`.
+        normaliser: log C by name, see `model_definitions.vmf_normalisers`.
         relative: leave out what all classes have in common (log C(0), the mean over classes of the sum of log kappas). A
             softmax does not see it, and in float32 the rest keeps its last digits.
 
@@ -45,14 +53,14 @@ def nivmf_log_density(
         (P, C).
 
     Raises:
-        ValueError: shapes that do not fit, an unknown density.
+        ValueError: shapes that do not fit, an unknown density or normaliser.
     """
     if points.dim() != 2 or means.shape != kappas.shape or points.shape[1:] != means.shape[1:]:
         raise ValueError(
             "nivmf_log_density takes points (P, D), means (C, D) and concentrations (C, D), not "
             f"{tuple(points.shape)}, {tuple(means.shape)} and {tuple(kappas.shape)}"
         )
-    bias, length = class_terms(means, kappas, density, relative)  # (C,)
+    bias, length = class_terms(means, kappas, density, normaliser, relative)  # (C,)
     if density == "released":
         return bias + points @ (kappas * means).T
     # K up to a factor: its geometric mean cancels in the cosine, and makes the sum of logs 0
@@ -64,20 +72,22 @@ def nivmf_log_density(
     return value - means.shape[1] / 2 * square.log() if density == "exact" else value
 
 
-def class_terms(means: Tensor, kappas: Tensor, density: str, relative: bool = False) -> tuple[Tensor, Tensor]:
+def class_terms(
+    means: Tensor, kappas: Tensor, density: str, normaliser: str = "exact", relative: bool = False
+) -> tuple[Tensor, Tensor]:
     """What depends on the class alone: the terms of the log density without z, and n; both (C,).
 
     Raises:
-        ValueError: an unknown density.
+        ValueError: an unknown density or normaliser.
     """
     if density not in DENSITIES:
         raise ValueError(f"the density of a nivMF is {', '.join(DENSITIES)}, not {density!r}")
     length = (kappas * means).norm(dim=1)
-    bias = log_normaliser_ratio(length, means.shape[1])
+    bias = normaliser_ratio(length, means.shape[1], normaliser)
     if density != "exact":
         logs = kappas.log().sum(1)
         bias = bias + (logs - logs.mean().detach() if relative else logs) - length.log()
-    return (bias if relative else bias + log_normaliser_at_zero(means.shape[1])), length
+    return (bias if relative else bias + normaliser_at_zero(means.shape[1], normaliser)), length
 
 
 def expected_likelihood(
@@ -89,8 +99,10 @@ def expected_likelihood(
     temperature: Tensor | float = 1.0,
     samples: int = 5,
     density: str = "exact",
+    normaliser: str = "exact",
     tempering: str = "inside",
     gradient: str = "implicit",
+    sampler: str = "exact",
     relative: bool = False,
 ) -> Tensor:
     """EL-nivMF: log expected likelihood of classes under the images' vMF distributions, by samples.
@@ -102,7 +114,7 @@ def expected_likelihood(
 
     Args:
         mean: (B, D), kappa: (B,): of the images. means, kappas: (C, D): of the classes.
-        samples: S. gradient: of them, see `sample_vmf`. density, relative: see `nivmf_log_density`.
+        samples: S. gradient, sampler: of them, see `sample_vmf`. density, normaliser, relative: see `nivmf_log_density`.
 
     Returns:
         (B, C).
@@ -112,8 +124,8 @@ def expected_likelihood(
     """
     if tempering not in TEMPERING:
         raise ValueError(f"the temperature stands {' or '.join(TEMPERING)}, not {tempering!r}")
-    z = sample_vmf(mean, kappa, samples, gradient)  # (S, B, D)
-    log_density = nivmf_log_density(z.flatten(0, 1), means, kappas, density, relative=relative)
+    z = sample_vmf(mean, kappa, samples, gradient, sampler)  # (S, B, D)
+    log_density = nivmf_log_density(z.flatten(0, 1), means, kappas, density, normaliser=normaliser, relative=relative)
     log_density = log_density.unflatten(0, z.shape[:2])  # (S, B, C)
     if tempering == "inside":
         return (log_density / temperature).logsumexp(0) - math.log(samples)
@@ -127,14 +139,16 @@ def expected_likelihood_released(
     kappas: Tensor,
     *,
     temperature: Tensor | float = 1.0,
+    normaliser: str = "exact",
     relative: bool = False,
 ) -> Tensor:
     """`log E[rho_c(z)^(1/t)]` of the "released" density in closed form: what its samples converge to.
 
     That density is a vMF around m with a constant b = sum log kappa - log n, and so is its power:
-    `(log C(n) + b) / t + log C(k1) - log C(|k1 mu1 + m / t|)`. Arguments and shapes as for `expected_likelihood`.
+    `(log C(n) + b) / t + log C(k1) - log C(|k1 mu1 + m / t|)`. Arguments and shapes as for `expected_likelihood`; the
+    `normaliser` is that of the class, the integral's own are exact.
     """
-    bias, length = class_terms(means, kappas, "released", relative)  # (C,)
+    bias, length = class_terms(means, kappas, "released", normaliser, relative)  # (C,)
     cosine = mean @ F.normalize(kappas * means, dim=1).T  # (B, C)
     sharp = length / temperature
     square = (kappa[:, None] - sharp).square() + 2 * kappa[:, None] * sharp * (1 + cosine)

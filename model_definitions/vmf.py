@@ -7,6 +7,7 @@ All is computed in float64 and returned in the type that was given; the derivati
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -97,15 +98,25 @@ def log_probability_product(kappa1: Tensor, kappa2: Tensor, cosine: Tensor, dim:
     return log_probability_product_ratio(kappa1, kappa2, cosine, dim, rho) + (2 * rho - 1) * log_normaliser_at_zero(dim)
 
 
-def log_probability_product_ratio(kappa1: Tensor, kappa2: Tensor, cosine: Tensor, dim: int, rho: float = 1.0) -> Tensor:
-    """`log_probability_product` relative to that of two uniform distributions, without its large constant."""
+def log_probability_product_ratio(
+    kappa1: Tensor,
+    kappa2: Tensor,
+    cosine: Tensor,
+    dim: int,
+    rho: float = 1.0,
+    normaliser: Callable[[Tensor, int], Tensor] | None = None,
+) -> Tensor:
+    """`log_probability_product` relative to that of two uniform distributions, without its large constant.
+
+    normaliser: another one than `log_normaliser_ratio`.
+    """
+    log_c = normaliser or log_normaliser_ratio
     if not rho > 0:
         raise ValueError(f"the order rho of a probability product kernel must be positive, not {rho}")
     # |k1 mu1 + k2 mu2|^2 without a difference of large terms; log C has no slope at 0, where the root has an infinite one
     square = (kappa1 - kappa2).square() + 2 * kappa1 * kappa2 * (1 + cosine)
     joint = square.clamp_min(torch.finfo(square.dtype).tiny).sqrt()
-    own = log_normaliser_ratio(kappa1, dim) + log_normaliser_ratio(kappa2, dim)
-    return rho * own - log_normaliser_ratio(rho * joint, dim)
+    return rho * (log_c(kappa1, dim) + log_c(kappa2, dim)) - log_c(rho * joint, dim)
 
 
 class _LogRatio(torch.autograd.Function):

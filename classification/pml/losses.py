@@ -16,7 +16,12 @@ from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 from torch import Tensor
 
 from model_definitions.losses.magnet import magnet_loss
-from model_definitions.losses.probabilistic_proxies import ProbabilisticProxies, proxy_anchor_loss
+from model_definitions.losses.probabilistic_proxies import (
+    DEVIANCE_OVER,
+    ProbabilisticProxies,
+    binomial_deviance,
+    proxy_anchor_loss,
+)
 from model_definitions.losses.prototypical import prototypical_log_probabilities
 from model_definitions.losses.repmet import RepMetLoss as RepMetCriterion
 from model_definitions.representatives import Representatives, soft_log_posterior
@@ -24,6 +29,10 @@ from model_definitions.representatives import Representatives, soft_log_posterio
 
 def _per_sample(losses: Tensor, indices: Tensor) -> dict[str, Any]:
     return {"losses": losses, "indices": indices, "reduction_type": "element"}
+
+
+def _whole(loss: Tensor) -> dict[str, Any]:
+    return {"losses": loss, "indices": None, "reduction_type": "already_reduced"}
 
 
 def _sample_weights(indices_tuple: Any, labels: Tensor, losses: Tensor) -> Tensor:
@@ -66,10 +75,14 @@ class ProbabilisticProxyLoss(WeightRegularizerMixin, _OwnBatch):
         num_classes, embedding_size, similarity: and what else `ProbabilisticProxies` takes.
         guidance_weight: 0 leaves the proxies on their own.
         guidance_margin, guidance_alpha: of Proxy Anchor.
+        proxy_share: of the classes that a batch has none of, the share that it is told apart from, drawn anew for each
+            batch: quicker with many classes. Proxy Anchor sees all.
+        deviance: "images" or "classes": `binomial_deviance` over these, with deviance_alpha and deviance_delta, in the
+            place of the cross-entropy; one loss for the whole batch, which neither miners nor reducers weigh.
         kwargs: PML's: reducer, embedding_regularizer, weight_regularizer (of the directions), ...
 
     Raises:
-        ValueError: those of `ProbabilisticProxies`, a negative weight.
+        ValueError: those of `ProbabilisticProxies`, a negative weight, a share outside 0..1, another `deviance`.
     """
 
     def __init__(
@@ -85,13 +98,23 @@ class ProbabilisticProxyLoss(WeightRegularizerMixin, _OwnBatch):
         density: str = "exact",
         tempering: str = "inside",
         gradient: str = "implicit",
+        sampler: str = "exact",
+        normaliser: str = "exact",
         guidance_weight: float = 0.0,
         guidance_margin: float = 0.1,
         guidance_alpha: float = 32.0,
+        proxy_share: float = 1.0,
+        deviance: str | None = None,
+        deviance_alpha: float = 1.0,
+        deviance_delta: float = 0.0,
         **kwargs: Any,
     ) -> None:
         if guidance_weight < 0:
             raise ValueError(f"guidance_weight must be at least 0, not {guidance_weight}")
+        if not 0 <= proxy_share <= 1:
+            raise ValueError(f"proxy_share is a share from 0 to 1, not {proxy_share}")
+        if deviance not in (None, *DEVIANCE_OVER):
+            raise ValueError(f"deviance is over {' or '.join(DEVIANCE_OVER)}, or null, not {deviance!r}")
         self.guidance_weight = guidance_weight  # before PML asks for the names of the losses
         super().__init__(**kwargs)
         self.guidance_margin, self.guidance_alpha = guidance_margin, guidance_alpha
@@ -106,21 +129,42 @@ class ProbabilisticProxyLoss(WeightRegularizerMixin, _OwnBatch):
             density=density,
             tempering=tempering,
             gradient=gradient,
+            sampler=sampler,
+            normaliser=normaliser,
         )
+        self.proxy_share = proxy_share
+        self.deviance, self.deviance_alpha, self.deviance_delta = deviance, deviance_alpha, deviance_delta
 
     def own_loss(self, embeddings: Tensor, labels: Tensor, indices_tuple: Any) -> dict[str, Any]:
-        losses = F.cross_entropy(self.proxies(embeddings), labels, reduction="none")  # (B,)
-        losses = losses * _sample_weights(indices_tuple, labels, losses)
-        found = {"loss": _per_sample(losses, c_f.torch_arange_from_size(embeddings))}
+        classes, own = self._classes(labels)
+        similarities = self.proxies(embeddings, classes)
+        if self.deviance:
+            found = {
+                "loss": _whole(binomial_deviance(similarities, own, self.deviance_alpha, self.deviance_delta, self.deviance))
+            }
+        else:
+            losses = F.cross_entropy(similarities, own, reduction="none")  # (B,)
+            losses = losses * _sample_weights(indices_tuple, labels, losses)
+            found = {"loss": _per_sample(losses, c_f.torch_arange_from_size(embeddings))}
         if self.guidance_weight:
             with torch.autocast(embeddings.device.type, enabled=False):
                 means = self.proxies.means
                 cosines = F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, means.dtype)), dim=1) @ means.T
                 guidance = proxy_anchor_loss(cosines, labels, self.guidance_margin, self.guidance_alpha)
-            guidance = self.guidance_weight * guidance
-            found["guidance_loss"] = {"losses": guidance, "indices": None, "reduction_type": "already_reduced"}
+            found["guidance_loss"] = _whole(self.guidance_weight * guidance)
         self.add_weight_regularization_to_loss_dict(found, self.proxies.directions)
         return found
+
+    def _classes(self, labels: Tensor) -> tuple[Tensor | None, Tensor]:
+        """The classes (c,) that a batch is told apart from, None for all, and its labels (B,) among them."""
+        if self.proxy_share == 1 or not self.training:
+            return None, labels
+        present = torch.zeros(len(self.proxies.directions), dtype=torch.bool, device=labels.device)
+        present[labels] = True
+        others = (~present).nonzero().flatten()
+        drawn = torch.randperm(len(others))[: round(self.proxy_share * len(others))].to(labels.device)
+        present[others[drawn]] = True
+        return present.nonzero().flatten(), present.cumsum(0)[labels] - 1
 
     def _sub_loss_names(self) -> list[str]:
         return ["loss", "guidance_loss"] if self.guidance_weight else ["loss"]

@@ -5,6 +5,7 @@ concentrations. The loss is the cross-entropy of a softmax over the similarities
 G. Taylor, ECCV 2020). Shapes: B images, C classes, D dimensions.
 """
 
+import functools
 import math
 
 import torch
@@ -20,10 +21,12 @@ from model_definitions.nivmf import (
 )
 from model_definitions.representatives import squared_distances
 from model_definitions.vmf import kl_divergence, log_probability_product_ratio
-from model_definitions.vmf_sampling import GRADIENTS
+from model_definitions.vmf_normalisers import NORMALISERS, normaliser_ratio
+from model_definitions.vmf_sampling import GRADIENTS, SAMPLERS
 
 PER_DIMENSION = ("el_nivmf", "el_nivmf_closed", "nivmf")  # similarities whose proxies have a concentration a dimension
-SIMILARITIES = (*PER_DIMENSION, "el_vmf", "b_vmf", "kl_vmf", "l2", "cosine")
+SIMILARITIES = (*PER_DIMENSION, "el_vmf", "b_vmf", "kl_vmf", "kl_vmf_released", "l2", "cosine")
+DEVIANCE_OVER = ("images", "classes")
 _LEAST = 1e-6  # norm of an embedding that still has a direction
 
 
@@ -36,6 +39,7 @@ class ProbabilisticProxies(nn.Module):
         nivmf            log density of the class's nivMF at the image's direction
         el_vmf           log expected likelihood of two vMF;  b_vmf: log Bhattacharyya coefficient
         kl_vmf           -KL(image || class) of two vMF
+        kl_vmf_released  -log C(k2) - k2 cos, what the nivMF repository has for KL: of the wrong sign, and without A_D(k1)
         l2               -|e - kappa mu|^2
         cosine           cos(e, mu): normalised softmax, ProxyNCA++
 
@@ -48,10 +52,12 @@ class ProbabilisticProxies(nn.Module):
         similarity: one of the above.
         concentration: initial kappas: about the embeddings' norms at the start.
         temperature: t, initial or fixed as `learnable_temperature` says.
-        samples, density, tempering, gradient: of el_nivmf, see `model_definitions.nivmf`; nivmf has a density too.
+        samples, density, tempering, gradient, sampler: of el_nivmf, see `model_definitions.nivmf`; nivmf has a density too.
+        normaliser: of classes, and of images but for kl_vmf, see `model_definitions.vmf_normalisers`.
 
     Raises:
-        ValueError: an unknown name, a size or number out of range; embeddings of another dimension.
+        ValueError: an unknown name, a size or number out of range; the released sampler with an implicit gradient; the exact
+            KL divergence by another normaliser; embeddings of another dimension.
     """
 
     def __init__(
@@ -67,6 +73,8 @@ class ProbabilisticProxies(nn.Module):
         density: str = "exact",
         tempering: str = "inside",
         gradient: str = "implicit",
+        sampler: str = "exact",
+        normaliser: str = "exact",
     ) -> None:
         super().__init__()
         choices = {
@@ -74,6 +82,8 @@ class ProbabilisticProxies(nn.Module):
             "density": (density, DENSITIES),
             "tempering": (tempering, TEMPERING),
             "gradient": (gradient, GRADIENTS),
+            "sampler": (sampler, SAMPLERS),
+            "normaliser": (normaliser, NORMALISERS),
         }
         for name, (value, known) in choices.items():
             if value not in known:
@@ -85,8 +95,12 @@ class ProbabilisticProxies(nn.Module):
             )
         if not (concentration > 0 and temperature > 0):
             raise ValueError(f"concentration and temperature must be positive, not {concentration} and {temperature}")
+        if sampler == "released" and gradient == "implicit":
+            raise ValueError("ProbabilisticProxies: with sampler released, gradient is pathwise or none, not implicit")
+        if similarity == "kl_vmf" and normaliser != "exact":
+            raise ValueError(f"ProbabilisticProxies: kl_vmf is exact; normaliser {normaliser} goes with kl_vmf_released")
         self.similarity, self.samples, self.density = similarity, samples, density
-        self.tempering, self.gradient = tempering, gradient
+        self.tempering, self.gradient, self.sampler, self.normaliser = tempering, gradient, sampler, normaliser
         self.directions = nn.Parameter(F.normalize(torch.randn(num_classes, dim), dim=1))
         self.log_kappas: nn.Parameter | None = None
         if similarity != "cosine":
@@ -110,27 +124,34 @@ class ProbabilisticProxies(nn.Module):
         there = torch.bincount(labels, minlength=len(sums)) > 0
         self.directions[there] = F.normalize(sums[there], dim=1)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Similarities (B, C), or (B, c) to the proxies of some `classes` (c,)."""
         if embeddings.dim() != 2 or embeddings.shape[1] != self.directions.shape[1]:
             raise ValueError(
                 f"proxies of {self.directions.shape[1]} dimensions take embeddings (B, D), not {tuple(embeddings.shape)}"
             )
         with torch.autocast(embeddings.device.type, enabled=False):
             dtype = torch.promote_types(torch.promote_types(embeddings.dtype, self.directions.dtype), torch.float32)
-            return self._similarities(embeddings.to(dtype), self.means.to(dtype), self.log_temperature.to(dtype).exp())
+            means, kappas = self.means.to(dtype), None
+            if self.log_kappas is not None:
+                kappas = self.log_kappas.to(dtype).exp()  # (C, D) or (C, 1)
+            if classes is not None:
+                means, kappas = means[classes], None if kappas is None else kappas[classes]
+            return self._similarities(embeddings.to(dtype), means, kappas, self.log_temperature.to(dtype).exp())
 
-    def _similarities(self, embeddings: Tensor, means: Tensor, temperature: Tensor) -> Tensor:
+    def _similarities(self, embeddings: Tensor, means: Tensor, kappas: Tensor | None, temperature: Tensor) -> Tensor:
         norm = embeddings.norm(dim=1).clamp_min(_LEAST)  # (B,)
         mean, name = embeddings / norm[:, None], self.similarity
-        if name == "cosine":
+        if kappas is None:
             return mean @ means.T / temperature
-        kappas = self.log_kappas.to(means.dtype).exp()  # (C, D) or (C, 1)
         if name == "l2":
             return -squared_distances(embeddings, (kappas * means)[:, None]).squeeze(-1) / temperature
         if name == "nivmf":
-            return nivmf_log_density(mean, means, kappas, self.density, relative=True) / temperature
+            own = {"density": self.density, "normaliser": self.normaliser, "relative": True}
+            return nivmf_log_density(mean, means, kappas, **own) / temperature
         if name == "el_nivmf_closed":
-            return expected_likelihood_released(mean, norm, means, kappas, temperature=temperature, relative=True)
+            own = {"temperature": temperature, "normaliser": self.normaliser, "relative": True}
+            return expected_likelihood_released(mean, norm, means, kappas, **own)
         if name == "el_nivmf":
             return expected_likelihood(
                 mean,
@@ -140,15 +161,20 @@ class ProbabilisticProxies(nn.Module):
                 temperature=temperature,
                 samples=self.samples,
                 density=self.density,
+                normaliser=self.normaliser,
                 tempering=self.tempering,
                 gradient=self.gradient,
+                sampler=self.sampler,
                 relative=True,
             )
         kappa1, kappa2, cosine = norm[:, None], kappas[:, 0], mean @ means.T
         if name == "kl_vmf":
             return -kl_divergence(kappa1, kappa2, cosine, means.shape[1]) / temperature
+        log_c = functools.partial(normaliser_ratio, name=self.normaliser)
+        if name == "kl_vmf_released":
+            return (-log_c(kappa2, means.shape[1]) - kappa2 * cosine) / temperature
         rho = 1.0 if name == "el_vmf" else 0.5
-        return log_probability_product_ratio(kappa1, kappa2, cosine, means.shape[1], rho) / temperature
+        return log_probability_product_ratio(kappa1, kappa2, cosine, means.shape[1], rho, log_c) / temperature
 
     def extra_repr(self) -> str:
         return "classes={}, dim={}, similarity={}".format(*self.directions.shape, self.similarity)
@@ -174,6 +200,35 @@ def proxy_anchor_loss(cosines: Tensor, labels: Tensor, margin: float = 0.1, alph
     positive = _log_one_plus((-alpha * (cosines - margin)).masked_fill(~own, -torch.inf))
     negative = _log_one_plus((alpha * (cosines + margin)).masked_fill(own, -torch.inf))
     return positive.sum() / own.any(0).sum() + negative.mean()
+
+
+def binomial_deviance(
+    similarities: Tensor, labels: Tensor, alpha: float = 1.0, delta: float = 0.0, over: str = "images"
+) -> Tensor:
+    """What the nivMF repository can have in the place of the cross-entropy (`bindev`): log-sums of right and of wrong pairs.
+
+        `mean log(1 + sum_same exp(-alpha (sim - delta))) + mean log(1 + sum_different exp(alpha (sim - delta)))`
+
+    Unlike a softmax it sees terms that all classes share; `ProbabilisticProxies` leaves them out.
+
+    Args:
+        similarities: (B, C). labels: (B,), 0..C-1.
+        over: "images": sums over the batch, means over the classes; "classes": sums over the classes, a mean over the batch.
+
+    Returns:
+        A scalar, 0 for an empty batch.
+
+    Raises:
+        ValueError: another `over`.
+    """
+    if over not in DEVIANCE_OVER:
+        raise ValueError(f"binomial_deviance sums over {' or '.join(DEVIANCE_OVER)}, not {over!r}")
+    own = F.one_hot(labels, similarities.shape[1]).bool()  # (B, C)
+    if not len(labels):
+        return similarities.sum()
+    scaled = alpha * (similarities - delta)
+    sides = (-scaled).masked_fill(~own, -torch.inf), scaled.masked_fill(own, -torch.inf)
+    return sum(_log_one_plus(side if over == "images" else side.T).mean() for side in sides)
 
 
 def _log_one_plus(exponents: Tensor) -> Tensor:

@@ -116,6 +116,22 @@ def test_samples_of_the_released_density_converge_to_its_closed_form(temperature
     torch.testing.assert_close((closed - relative).std(1), torch.zeros(2).double(), atol=1e-9, rtol=0)
 
 
+def test_the_released_normaliser_sampler_and_density_together():
+    torch.manual_seed(10)
+    means, kappas = classes(3, 128, spread=0.2, scale=30.0)
+    mean, kappa = F.normalize(means[:2] + 0.02 * torch.randn(2, 128), dim=1), torch.tensor([12.0, 50]).double()
+    n = (kappas * means).norm(dim=1)
+    value = nivmf_log_density(means, means, kappas, "released", normaliser="released")
+    bias = 127 - 0.01909 * n - 0.003355 * n.square() + kappas.log().sum(1) - n.log()
+    torch.testing.assert_close(value, bias + means @ (kappas * means).T)
+    options = {"temperature": 30.0, "density": "released", "normaliser": "released"}
+    closed = expected_likelihood_released(mean, kappa, means, kappas, temperature=30.0, normaliser="released")
+    right = expected_likelihood(mean, kappa, means, kappas, samples=20_000, **options)
+    torch.testing.assert_close(right, closed, rtol=0, atol=0.02)
+    wrong = expected_likelihood(mean, kappa, means, kappas, samples=20_000, sampler="released", gradient="none", **options)
+    assert (wrong - closed)[0].abs().max() > 0.3  # kappa 12: the samples lie on the other side
+
+
 def test_tempering_inside_and_outside():
     torch.manual_seed(6)
     means, kappas = classes(4, 8)

@@ -127,6 +127,34 @@ def test_the_gradient_by_the_mean_is_that_at_equal_random_numbers():
     assert torch.autograd.gradcheck(project, mean.requires_grad_())
 
 
+@pytest.mark.parametrize(
+    ("dim", "kappa", "released"),
+    ((40, 12, 0.102), (128, 12, -0.449), (128, 50, 0.222), (128, 200, 0.724), (512, 50, -0.437), (512, 1000, 0.773)),
+)
+def test_the_released_sampler_has_its_known_defect(dim, kappa, released):
+    torch.manual_seed(dim + kappa)
+    exact = mean_resultant_length(torch.tensor(float(kappa), dtype=torch.float64), dim).item()
+    error = 4.5 / math.sqrt(N * dim)
+    wrong = sample_cosines(kappas(kappa), dim, "none", "released").mean().item()
+    right = sample_cosines(kappas(kappa), dim, "none").mean().item()
+    assert wrong == pytest.approx(released, abs=error + 1e-3) and right == pytest.approx(exact, abs=error)
+    assert abs(wrong - exact) > (0.1 if kappa < dim else 0.003)
+
+
+def test_the_released_sampler_is_right_up_to_ten_and_goes_through_its_proposal():
+    torch.manual_seed(4)
+    first = sample_cosines(kappas(10.0, 500), 64, "none", "released")
+    torch.manual_seed(4)
+    assert torch.equal(first, sample_cosines(kappas(10.0, 500), 64, "none"))
+    k = kappas(50.0, 500).requires_grad_()
+    z = sample_vmf(torch.eye(64, dtype=torch.float64)[:1].expand(500, 64), k, 2, "pathwise", "released")
+    assert torch.autograd.grad(z[..., 0].sum(), k)[0].min() > 0 and z.shape == (2, 500, 64)
+    with pytest.raises(ValueError, match="is pathwise or none, not implicit"):
+        sample_cosines(k, 64, "implicit", "released")
+    with pytest.raises(ValueError, match="exact or released, not 'wood'"):
+        sample_cosines(k, 64, sampler="wood")
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"means \(\.\.\., D\).*not \(3, 4\), \(2,\) and 5"):
         sample_vmf(torch.ones(3, 4), torch.ones(2), 5)

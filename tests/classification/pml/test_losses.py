@@ -12,7 +12,7 @@ from torch import nn
 
 from classification.pml.losses import MagnetLoss, ProbabilisticProxyLoss, PrototypicalLoss, RepMetLoss
 from model_definitions.losses.magnet import magnet_loss
-from model_definitions.losses.probabilistic_proxies import proxy_anchor_loss
+from model_definitions.losses.probabilistic_proxies import binomial_deviance, proxy_anchor_loss
 from model_definitions.losses.prototypical import prototypical_loss
 from model_definitions.losses.repmet import repmet_cvpr
 
@@ -220,3 +220,29 @@ def test_what_the_package_has_too_is_the_same():
         gradients.append((value, *torch.autograd.grad(value, (e, *loss.parameters()))))
     torch.testing.assert_close(gradients[0][:2], gradients[1][:2], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gradients[0][2], gradients[1][2].T, rtol=1e-5, atol=1e-6)
+
+
+def test_some_of_the_proxies():
+    loss, e = ProbabilisticProxyLoss(40, D, "el_vmf", temperature=0.5, proxy_share=0.25), embeddings()
+    labels = 3 + 5 * LABELS  # 3, 8, 13, 18 of 40 classes
+    torch.manual_seed(2)
+    classes, own = loss._classes(labels)
+    assert set(labels.tolist()) <= set(classes.tolist()) and len(classes) == 4 + 9 and torch.equal(classes[own], labels)
+    torch.manual_seed(2)
+    value = loss(e, labels)
+    torch.testing.assert_close(value, F.cross_entropy(loss.get_logits(e)[:, classes], own))
+    value.backward()
+    moved = loss.proxies.directions.grad.abs().sum(1) > 0
+    assert set(moved.nonzero().flatten().tolist()) == set(classes.tolist())
+    torch.testing.assert_close(loss.eval()(e, labels), F.cross_entropy(loss.get_logits(e), labels))
+    with pytest.raises(ValueError, match=r"proxy_share is a share from 0 to 1, not 1\.5"):
+        ProbabilisticProxyLoss(C, D, proxy_share=1.5)
+
+
+def test_the_deviance_in_the_place_of_the_cross_entropy():
+    e = embeddings()
+    options = {"deviance": "classes", "deviance_alpha": 3.0, "deviance_delta": 0.1}
+    loss = ProbabilisticProxyLoss(C, D, "cosine", temperature=1.0, reducer=reducers.SumReducer(), **options)
+    torch.testing.assert_close(loss(e, LABELS), binomial_deviance(loss.get_logits(e), LABELS, 3.0, 0.1, "classes"))
+    with pytest.raises(ValueError, match="deviance is over images or classes, or null, not 'batch'"):
+        ProbabilisticProxyLoss(C, D, deviance="batch")

@@ -6,9 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.losses.probabilistic_proxies import SIMILARITIES, ProbabilisticProxies, proxy_anchor_loss
+from model_definitions.losses.probabilistic_proxies import (
+    SIMILARITIES,
+    ProbabilisticProxies,
+    binomial_deviance,
+    proxy_anchor_loss,
+)
 from model_definitions.nivmf import expected_likelihood, nivmf_log_density
-from model_definitions.vmf import kl_divergence, log_probability_product
+from model_definitions.vmf import kl_divergence, log_normaliser, log_probability_product
 
 C, D, B = 5, 16, 12
 
@@ -35,6 +40,8 @@ def expected(proxies: ProbabilisticProxies, e: torch.Tensor) -> torch.Tensor:
                 value = nivmf_log_density(m1[None], mu[c][None], k[c][None], proxies.density)[0, 0]
             elif proxies.similarity == "kl_vmf":
                 value = -kl_divergence(k1, k[c, 0], cosine, D)
+            elif proxies.similarity == "kl_vmf_released":
+                value = log_normaliser(k1, D) - log_normaliser(k[c, 0], D) + k1 - k[c, 0] * cosine
             else:
                 value = log_probability_product(k1, k[c, 0], cosine, D, 1.0 if proxies.similarity == "el_vmf" else 0.5)
             row.append(value / t)
@@ -67,7 +74,10 @@ def test_expected_likelihood_draws_from_the_images():
     torch.testing.assert_close(found.log_softmax(1), wanted.log_softmax(1))
 
 
-@pytest.mark.parametrize("name", SIMILARITIES)
+CORRECT = [name for name in SIMILARITIES if name != "kl_vmf_released"]
+
+
+@pytest.mark.parametrize("name", CORRECT)
 def test_training_moves_images_to_their_proxies(name):
     torch.manual_seed(2)
     e, labels = batch()
@@ -94,6 +104,68 @@ def test_a_step_towards_the_own_proxy_lowers_the_loss(name):
     own = 12 * proxies.means[labels]
     far, near = (F.cross_entropy(proxies(torch.lerp(e.double(), own, w)), labels) for w in (0.0, 0.5))
     assert near < far
+
+
+def test_the_released_divergence_has_the_wrong_sign():
+    torch.manual_seed(3)
+    proxies = ProbabilisticProxies(C, D, "kl_vmf_released", temperature=1.0, concentration=10).double()
+    e, labels = batch()
+    own = 12 * proxies.means[labels]
+    far, near = (F.cross_entropy(proxies(torch.lerp(e.double(), own, w)), labels) for w in (0.0, 0.5))
+    assert near > far
+
+
+def test_released_parts_reach_the_similarities():
+    torch.manual_seed(8)
+    e = 4 * batch()[0]
+    for name, options in (
+        ("el_nivmf", {"normaliser": "released"}),
+        ("el_nivmf", {"sampler": "released", "gradient": "none"}),
+        ("el_nivmf_closed", {"normaliser": "released"}),
+        ("nivmf", {"normaliser": "released_512"}),
+        ("el_vmf", {"normaliser": "released"}),
+        ("b_vmf", {"normaliser": "released"}),
+        ("kl_vmf_released", {"normaliser": "released_512"}),
+    ):
+        found = []
+        for own in ({}, options):
+            torch.manual_seed(9)
+            proxies = ProbabilisticProxies(C, D, name, temperature=1.0, concentration=40, **own)
+            with torch.no_grad():
+                proxies.log_kappas.add_(0.3 * torch.arange(C)[:, None])
+            torch.manual_seed(10)
+            found.append(proxies(e).log_softmax(1))
+        assert found[1].isfinite().all() and (found[0] - found[1]).abs().max() > 0.05, name
+
+
+def test_some_classes_have_the_similarities_that_they_have_among_all():
+    torch.manual_seed(11)
+    chosen = torch.tensor([0, 2, 3])
+    for name in SIMILARITIES:
+        proxies, e = ProbabilisticProxies(C, D, name, temperature=0.5), batch()[0]
+        torch.manual_seed(12)
+        whole = proxies(e)[:, chosen]
+        torch.manual_seed(12)
+        torch.testing.assert_close(proxies(e, chosen).log_softmax(1), whole.log_softmax(1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("over", ("images", "classes"))
+def test_binomial_deviance_against_a_loop(over):
+    torch.manual_seed(13)
+    sim, labels = torch.randn(B, C, dtype=torch.float64, requires_grad=True), batch()[1]
+    total = 0.0
+    for sign in (True, False):
+        sums = []
+        for i in range(C if over == "images" else B):
+            pairs = [(b, i) for b in range(B)] if over == "images" else [(i, c) for c in range(C)]
+            chosen = [sim[b, c] for b, c in pairs if (labels[b] == c).item() == sign]
+            sums.append(torch.log(1 + sum(torch.exp((-2 if sign else 2) * (s - 0.3)) for s in chosen)))
+        total = total + torch.stack(sums).mean()
+    torch.testing.assert_close(binomial_deviance(sim, labels, 2.0, 0.3, over), total)
+    assert torch.autograd.gradcheck(lambda s: binomial_deviance(s, labels, 2.0, 0.3, over), sim)
+    assert binomial_deviance(sim[:0], labels[:0], over=over) == 0
+    with pytest.raises(ValueError, match="over images or classes, not 'batch'"):
+        binomial_deviance(sim, labels, over="batch")
 
 
 def test_warm_start_and_positive_concentrations():
@@ -153,6 +225,12 @@ def test_bad_arguments():
         ProbabilisticProxies(C, D, "kl")
     with pytest.raises(ValueError, match="density is one of exact, paper, released, not 'new'"):
         ProbabilisticProxies(C, D, density="new")
+    with pytest.raises(ValueError, match="with sampler released, gradient is pathwise or none"):
+        ProbabilisticProxies(C, D, sampler="released")
+    with pytest.raises(ValueError, match="kl_vmf is exact; normaliser released goes with kl_vmf_released"):
+        ProbabilisticProxies(C, D, "kl_vmf", normaliser="released")
+    with pytest.raises(ValueError, match="normaliser is one of exact, released, released_512, not 'fit'"):
+        ProbabilisticProxies(C, D, normaliser="fit")
     with pytest.raises(ValueError, match=r"must be positive, not 0 and 0.01"):
         ProbabilisticProxies(C, D, concentration=0)
     with pytest.raises(ValueError, match=r"of 16 dimensions take embeddings \(B, D\), not \(2, 8\)"):
