@@ -1,8 +1,7 @@
 """Writes the tables of measured results into README.md and models/README.md: python -m experiments.results [--check]
 
-Between `<!-- results:NAME -->` and `<!-- /results -->` stands what the function of that name in `result_tables`,
-`classification_tables`, `comparison_table` or `checkpoint_table` makes of the files in models/results/. Nothing measured is
-typed by hand.
+Between `<!-- results:NAME -->` and `<!-- /results -->` stands what the function of that name in one of the modules of tables
+makes of the files in models/results/. Nothing measured is typed by hand.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from pathlib import Path
 
 import experiments.checkpoint_table
 import experiments.classification_tables
-import experiments.comparison_table  # noqa: F401  (these register their tables)
+import experiments.comparison_table
+import experiments.cost_difference_table  # noqa: F401  (these register their tables)
 from experiments.result_tables import TABLES, Result
 
 PAGES = ("README.md", "models/README.md")
