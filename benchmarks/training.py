@@ -1,24 +1,26 @@
-"""What the compiled RoI layers do to training: a detector's step with them and with torchvision's operators, in one process.
+"""What a detector's training step takes, in time and memory: with the compiled RoI layers, and against other detectors.
 
     python -m benchmarks.training [--out FILE] [--threads N] [--seconds S] [--only TEXT]
 
 A step is forward, losses, backward and the optimiser's update on a batch that is already there: noise with random boxes.
-Both ways train one and the same model in turn, on the same random numbers. The peer is what mmdet does without kernels of
-ours: RoIAlign level by level with `use_torchvision=True`, NMS by torchvision. In the JSON the times are those of a step and
-`images` is the size of its batch, so that images/s are 1000 images / ms.
+In the first cases both ways train one and the same model in turn, on the same random numbers; the peer is what mmdet does
+without kernels of ours: RoIAlign level by level with `use_torchvision=True`, NMS by torchvision. The others are whole
+detectors of equal size (`benchmarks.detectors`). In the JSON the times are those of a step and `images` is the size of its
+batch, so that images/s are 1000 images / ms; `ours_mib` and `peer_mib` are what model and steps add to the memory of a
+process that does nothing else.
 """
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
-from benchmarks.measure import Comparison, compare, environment, write_json
+from benchmarks.detectors import EXPERIMENTS, PAIRS, Pair, check_pair
+from benchmarks.measure import Comparison, compare, environment, peak_memory, write_json
 from model_definitions import roi_layers
-
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments" / "detection"
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,18 @@ STEPS = (
 
 @dataclass(frozen=True)
 class StepComparison(Comparison):
-    """Times of a training step on `images` images."""
+    """Times of a training step on `images` images, and its memory."""
 
     images: int
+    ours_mib: float | None = None
+    peer_mib: float | None = None
 
     def per_second(self) -> tuple[float, float]:
         """Images a second, ours and the peer's."""
         return 1000 * self.images / self.ours_ms, 1000 * self.images / self.peer_ms
 
 
-def random_batch(step: Step) -> dict:
+def random_batch(step: Step | Pair) -> dict:
     """What a data loader gives mmdet: a list of images (3, H, W) in uint8, and their boxes and labels."""
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
@@ -123,12 +127,45 @@ def check(step: Step, ours: dict, theirs: dict) -> None:
         )
 
 
+def case_of(step: Step | Pair) -> str:
+    return f"{step.name}, a training step of {step.images} images of {step.size[1]}x{step.size[0]}"
+
+
+def built(step: Step | Pair, which: Sequence[int] = (0, 1)) -> list[Callable[[], dict]]:
+    """The training steps of both ways, ours first; or one of them, so that the other takes no memory."""
+    torch.manual_seed(0)
+    if isinstance(step, Step):
+        both = ways(step)
+        return [both[i] for i in which]
+    batch = random_batch(step)
+    return [(step.ours, step.theirs)[i](batch) for i in which]
+
+
+def step_memory(step: Step | Pair, which: int, threads: int) -> float:
+    """MiB by which building and two steps of one way raise the greatest memory of a process of their own."""
+    command = [sys.executable, "-m", "benchmarks.training", "--memory-of", f"{which}", step.name, "--threads", f"{threads}"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(found.stdout.strip().splitlines()[-1])
+
+
+def own_step_memory(step: Step | Pair, which: int) -> float:
+    """`step_memory`, in this process; the first step makes gradients and momentum, the second meets them."""
+    import detection.modules  # noqa: F401  (what both ways import is no part of it)
+
+    before = peak_memory()
+    (train,) = built(step, [which])
+    train(), train()
+    return peak_memory() - before
+
+
 def format_rates(results: Sequence[StepComparison]) -> str:
-    """Images a second as a Markdown table."""
-    lines = ["| case | ours, images/s | peer | peer, images/s | ratio | spread |", "|---|---:|---|---:|---:|---:|"]
+    """Images a second and memory as a Markdown table."""
+    head = ("case", "ours, images/s", "peer", "peer, images/s", "ratio", "spread", "ours, MiB", "peer, MiB")
+    lines = ["| " + " | ".join(head) + " |", "|---|---:|---|---:|---:|---:|---:|---:|"]
     for r in results:
         ours, theirs = r.per_second()
-        lines.append(f"| {r.case} | {ours:.3g} | {r.peer} | {theirs:.3g} | {r.ratio:.2f}x | {r.iqr:.2f} |")
+        memory = " | ".join("–" if mib is None else f"{mib:.0f}" for mib in (r.ours_mib, r.peer_mib))
+        lines.append(f"| {r.case} | {ours:.3g} | {r.peer} | {theirs:.3g} | {r.ratio:.2f}x | {r.iqr:.2f} | {memory} |")
     return "\n".join(lines)
 
 
@@ -138,22 +175,33 @@ def main(arguments: list[str] | None = None) -> list[StepComparison]:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--seconds", type=float, default=90.0, help="time for a case (default: 90)")
     parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--memory-of", nargs=2, metavar=("WAY", "CASE"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if roi_layers.backend() != "csrc":
         parser.error("csrc is not compiled: python setup.py build develop")
     threads = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     env, results = environment(), []
+    if options.memory_of:
+        way, name = options.memory_of
+        print(own_step_memory(next(s for s in (*STEPS, *PAIRS) if s.name == name), int(way)))
+        return []
     try:
-        for step in STEPS:
-            case = f"{step.name}, a training step of {step.images} images of {step.size[1]}x{step.size[0]}"
-            if options.only not in case:
+        for step in (*STEPS, *PAIRS):
+            if options.only not in case_of(step):
                 continue
-            torch.manual_seed(0)
-            ours, theirs = ways(step)
-            check(step, ours(), theirs())
-            result = compare(case, ours, "torchvision", theirs, seconds=options.seconds)
-            results.append(StepComparison(**asdict(result), images=step.images))
+            ours, theirs = built(step)
+            if isinstance(step, Pair):
+                check_pair(step, ours, theirs)
+            else:
+                check(step, ours(), theirs())
+            peer = step.peer if isinstance(step, Pair) else "torchvision"
+            result = compare(case_of(step), ours, peer, theirs, seconds=options.seconds)
+            del ours, theirs
+            memory = [round(step_memory(step, way, options.threads), 1) for way in (0, 1)]
+            results.append(StepComparison(**asdict(result), images=step.images, ours_mib=memory[0], peer_mib=memory[1]))
+            if isinstance(step, Pair):
+                print(f"{step.name}: {result.ratio:.2f}x of {step.peer}, at least {step.aim}x is the aim", flush=True)
     finally:
         torch.set_num_threads(threads)
     print(format_rates(results))

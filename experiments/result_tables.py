@@ -117,7 +117,10 @@ def training(results: Sequence[Result]) -> str:
 
 @table("benchmarks", reads=is_benchmark)
 def benchmarks(results: Sequence[Result]) -> str:
-    """Every benchmark's cases against its peers, and the machine that it ran on; images a second where rows count images."""
+    """Every benchmark's cases against its peers, and the machine that it ran on.
+
+    Images a second where rows count images, and memory where they measure it.
+    """
     parts = []
     for result in results:
         rows = result.content["results"]
@@ -127,13 +130,18 @@ def benchmarks(results: Sequence[Result]) -> str:
         for row in rows:
             ours, theirs = (1000 * row["images"] / row[key] if rates else row[key] for key in ("ours_ms", "peer_ms"))
             ratio, spread = f"{row['ratio']:.2f}x", _iqr(row.get("iqr"))
-            body.append([row["case"], _three_digits(ours), str(row["peer"]), _three_digits(theirs), ratio, spread])
+            memory = [_three_digits(row[key]) for key in _MEMORY if row.get(key) is not None]
+            body.append([row["case"], _three_digits(ours), str(row["peer"]), _three_digits(theirs), ratio, spread, *memory])
         machine = ", ".join(f"{k} {v}" for k, v in result.content["env"].items() if isinstance(v, str | int | float))
         head = ["case", f"ours, {unit}", "peer", f"peer, {unit}", "ratio", "spread"]
+        if any(row.get(key) is not None for row in rows for key in _MEMORY):
+            head += ["ours, MiB", "peer, MiB"]
+            body = [row + ["–"] * (len(head) - len(row)) for row in body]
         parts.append(f"**{result.name}** ({machine})\n\n" + markdown(head, body, 1))
     return "\n\n".join(parts) or NOTHING
 
 
+_MEMORY = ("ours_mib", "peer_mib")
 _ROW_HEAD = ("experiment", "protocol", "method")
 
 
