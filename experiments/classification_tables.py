@@ -169,8 +169,14 @@ def _numbers(rows: Sequence[Mapping]) -> str:
 
 
 def seeds_of(rows: Sequence[Mapping]) -> str:
-    """All seeds of some figures."""
-    return ", ".join(str(seed) for seed in sorted({seed for row in rows for seed in row["seeds"]}))
+    """All seeds of some figures; more than three in a row as `0–9`."""
+    runs: list[list[int]] = []
+    for seed in sorted({seed for row in rows for seed in row["seeds"]}):
+        if runs and runs[-1][-1] == seed - 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 3 else ", ".join(map(str, run)) for run in runs)
 
 
 def _memory(bytes_: float | None) -> str:

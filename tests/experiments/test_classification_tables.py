@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from experiments.classification_tables import seeds_of
 from experiments.result_tables import Result
 from experiments.results import read_results, render
 
@@ -127,3 +128,8 @@ def test_files_on_disk(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"a\.json does not fit the table 'classification-few-shot': it lacks 'mean'"):
         render("classification-few-shot", read_results(tmp_path))
+
+
+def test_seeds_in_a_row_are_written_short():
+    for seeds, written in (((2, 0, 1), "0, 1, 2"), ((0, 1, 2, 3, 7), "0–3, 7"), ((5, 3, 9, 8, 7, 6), "3, 5–9"), ((), "")):
+        assert seeds_of([{"seeds": [seed]} for seed in seeds]) == written
