@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.classification_tables import seeds_of
 from experiments.result_tables import NOTHING, Result, markdown, table
 
 INTERVALS = ("seeds", "images")
@@ -24,6 +25,6 @@ def cost_differences(results: Sequence[Result]) -> str:
         some = rows["seeds"]
         half = ["–" if rows[over]["ci95"] is None else f"± {rows[over]['ci95']:.3f}" for over in INTERVALS]
         about = [some["dataset"], some["method"], some["against"], f"{some['mean']:.3f}"]
-        body.append([*about, *half, str(len(some["seeds"]))])
+        body.append([*about, *half, seeds_of([some])])
     head = ["data", "method", "costs less than", "by", "over seeds", "over images", "seeds"]
     return markdown(head, sorted(body), 3) if body else NOTHING

@@ -14,8 +14,8 @@ def test_a_pair_is_a_row_with_both_intervals():
     lines = cost_differences([Result("a", content(0.05, 0.02)), Result("b", content(None, 0.02))]).splitlines()
     assert lines[0] == "| data | method | costs less than | by | over seeds | over images | seeds |"
     assert lines[2:] == [
-        "| digits | guided | free | 0.123 | ± 0.050 | ± 0.020 | 2 |",
-        "| digits | guided | free | 0.123 | – | ± 0.020 | 2 |",
+        "| digits | guided | free | 0.123 | ± 0.050 | ± 0.020 | 0, 1 |",
+        "| digits | guided | free | 0.123 | – | ± 0.020 | 0, 1 |",
     ]
 
 
