@@ -13,7 +13,7 @@ METHODS = {
     "calibrated": "RepMet, calibrated by RoI features",
     "baseline_ft": "new last layer",
     "tfa_cosine": "new last layer, cosine (TFA)",
-    "repmet_finetuned": "RepMet, fine-tuned on the episode",
+    "repmet_finetuned": "RepMet",  # its protocol says that it was fine-tuned
 }
 FIGURES = {
     "repmet_pooled": "Pooled AP (RepMet's protocol)",
@@ -82,10 +82,12 @@ def few_shot(results: Sequence[Result]) -> str:
 
 @table("detection-few-shot-summary", reads=is_detection)
 def few_shot_summary(results: Sequence[Result]) -> str:
-    """The published protocol's figure and the mean over episodes with its interval, in one table."""
+    """The published protocol's figure, the mean over episodes with its interval, and its paired difference to RepMet's."""
     rows, shots = _few_shot_rows(results)
-    columns = [(shot, figure) for shot in shots for figure in ("repmet_pooled", "episode_map")]
     short = {"repmet_pooled": "pooled AP", "episode_map": "episode mAP [95 %]"}
+    if any(cell["difference"] for cells in rows.values() for cell in cells.values()):
+        short |= {"difference": "difference to RepMet [95 %]"}
+    columns = [(shot, figure) for shot in shots for figure in short]
     body = [[*row, *(_figure(cells.get(shot), figure) for shot, figure in columns)] for row, cells in rows.items()]
     head = [*_ROW_HEAD, *(f"{shot}-shot {short[figure]}" for shot, figure in columns)]
     return markdown(head, body, len(_ROW_HEAD))
@@ -94,11 +96,11 @@ def few_shot_summary(results: Sequence[Result]) -> str:
 @table("detection-base", reads=is_detection)
 def base(results: Sequence[Result]) -> str:
     """AP on the classes that a detector was trained on."""
-    body = [
-        [result.content["experiment"], *(_percent(result.content["base"].get(name)) for name in ("voc07", "voc", "coco"))]
-        for result in results
-        if result.content.get("base")
-    ]
+    body = []
+    for result in results:
+        if found := result.content.get("base"):
+            row = [result.content["experiment"], *(_percent(found.get(name)) for name in ("voc07", "voc", "coco"))]
+            body += [] if row in body else [row]  # one detector may be scored by several rules
     return markdown(["experiment", "VOC07 AP50, %", "AP50, %", "COCO AP, %"], body, 1)
 
 
@@ -154,6 +156,7 @@ def _few_shot_rows(results: Sequence[Result]) -> tuple[dict[tuple[str, str, str]
     rows: dict[tuple[str, str, str], dict[int, Mapping]] = {}
     origin: dict[tuple, str] = {}
     for result in results:
+        paired = {(row["method"], row["shot"]): row for row in result.content.get("differences") or []}
         for entry in result.content["results"]:
             protocol = entry["protocol"]
             method = METHODS.get(entry["method"], entry["method"])
@@ -169,14 +172,17 @@ def _few_shot_rows(results: Sequence[Result]) -> tuple[dict[tuple[str, str, str]
                     f"{first}.json and {result.name}.json both hold {protocol['shot']}-shot {method} of {key[0]} "
                     f"({episodes}): keep one"
                 )
-            rows[key][protocol["shot"]] = entry
+            rows[key][protocol["shot"]] = {**entry, "difference": paired.get((entry["method"], protocol["shot"]))}
             origin[(*key, protocol["shot"])] = result.name
     return rows, sorted({shot for cells in rows.values() for shot in cells})
 
 
 def _figure(entry: Mapping | None, figure: str) -> str:
-    if entry is None:
+    if entry is None or entry[figure] is None:
         return "–"
+    if figure == "difference":
+        low, high = entry[figure]["ci95"]
+        return f"{100 * entry[figure]['difference']:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
     text = _percent(entry[figure])
     if figure == "episode_map":
         low, high = entry["episode_map_ci95"]

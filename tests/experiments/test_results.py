@@ -85,10 +85,29 @@ def test_summary_has_two_figures_a_shot(project):
     assert "RepMet | 70.4 | 62.0 [60.0, 64.5] | 85.0 | 62.0 [60.0, 64.5] |" in table(project, "detection-few-shot-summary")
 
 
+def test_summary_has_paired_differences_where_there_are(project):
+    row = {"method": "baseline_roi", "reference": "repmet", "shot": 1, "difference": -0.125, "ci95": [-0.2, 0.01]}
+    write(project, "demo", {**METRICS, "differences": [row]})
+    text = table(project, "detection-few-shot-summary")
+    assert "1-shot episode mAP [95 %] | 1-shot difference to RepMet [95 %] | 5-shot pooled AP" in text
+    assert "nearest support, RoI features | 20.0 | 62.0 [60.0, 64.5] | -12.5 [-20.0, 1.0] | – | – | – |" in text
+    assert "RepMet | 70.4 | 62.0 [60.0, 64.5] | – | 85.0 | 62.0 [60.0, 64.5] | – |" in text
+
+
+def test_figures_over_lists_of_shots(project):
+    assert table(project, "detection-k-shot") == "*Nothing measured yet.*"
+    figures = {"nAP50": {"mean": 0.251, "ci95": 0.012}, "bAP50": {"mean": 0.8, "ci95": None}}
+    rows = [{"shot": 10, "seeds": [0, 1, 2], **figures}]
+    write(project, "lists", {**METRICS, "experiment": "coco", "results": [], "k_shot": rows})
+    assert "| coco | 10 | 3 | 25.1 ± 1.2 | – | – | 80.0 | – | – |" in table(project, "detection-k-shot")
+
+
 def test_fine_tuned_and_unknown_methods_have_rows_of_their_own(project):
     write(project, "more", {**METRICS, "experiment": "x", "results": [entry(1, finetune=True), entry(1, "tfa")]})
     text = table(project, "detection-few-shot")
     assert "| RepMet, fine-tuned | 70.4 |" in text and "| tfa | 70.4 |" in text
+    write(project, "more", {**METRICS, "experiment": "x", "results": [entry(1, "repmet_finetuned", finetune=True)]})
+    assert "| RepMet, fine-tuned | 70.4 |" in table(project, "detection-few-shot")
 
 
 def test_one_detector_scored_by_two_rules_has_rows_for_both_and_one_training(project):
