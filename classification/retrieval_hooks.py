@@ -8,44 +8,9 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS
 from mmengine.runner import Runner
-from torch import Tensor
 
 from classification.embedding import as_tested, embed_split, unwrapped
-from classification.metrics.clusterings import cluster_figures
-from classification.metrics.retrieval import retrieve
-from classification.metrics.uncertainty import uncertainty_figures
-
-DEFAULT_FIGURES = ("recall@1", "recall@2", "recall@4", "recall@8", "R-precision", "MAP@R")
-
-
-def retrieval_figures(embeddings: Tensor, labels: Tensor, names: Sequence[str] = DEFAULT_FIGURES) -> dict[str, float]:
-    """Figures of a set that is retrieved in itself, by name.
-
-    Args:
-        embeddings: (n, e), labels: (n,).
-        names: `recall@K`, `R-precision`, `MAP@R`, `mAP`, `NMI`, `F1`, `AUROC by norm`, `AUROC by cosine` and
-            `AUROC by log-PPK`, all by cosine; with `Euclidean ` before them by distance, but for the last three.
-
-    Raises:
-        ValueError: a name that is none of these; what `retrieve` refuses.
-    """
-    figures: dict[str, float] = {}
-    for metric, prefix in (("cosine", ""), ("euclidean", "Euclidean ")):
-        own = [n.removeprefix("Euclidean ") for n in names if n.startswith("Euclidean ") == (metric == "euclidean")]
-        if not own:
-            continue
-        ks = [int(n.partition("@")[2]) for n in own if n.startswith("recall@") and n.partition("@")[2].isdigit()]
-        found = retrieve(embeddings, labels, metric=metric, recall_at=ks or [1], whole_ranking="mAP" in own)
-        made = found.means()
-        if any(n.startswith("AUROC") for n in own) and metric == "cosine":
-            made |= uncertainty_figures(found, embeddings)
-        if {"NMI", "F1"} & set(own):
-            made |= cluster_figures(embeddings, labels, metric=metric)
-        if unknown := [n for n in own if n not in made]:
-            known = ", ".join(["recall@K", "mAP", "NMI", "F1", *(n for n in made if not n.startswith("recall@"))])
-            raise ValueError(f"no figure {prefix + unknown[0]!r}; there are: {known}")
-        figures |= {prefix + n: made[n] for n in own}
-    return {name: figures[name] for name in names}
+from classification.metrics.retrieval_figures import DEFAULT_FIGURES, lower_is_better, retrieval_figures
 
 
 @HOOKS.register_module()
@@ -54,7 +19,8 @@ class RetrievalHook(Hook):
 
     Args:
         metrics: what is measured, names of `retrieval_figures`.
-        store: of these, each has a checkpoint of its best value, `best_<name>.pth`; the first has `best.pth` too.
+        store: of these, each has a checkpoint of its best value, `best_<name>.pth`; the first has `best.pth` too. The best
+            is the highest, and the lowest of risks and distances (`lower_is_better`).
         interval: epochs between two measurements.
         train_metrics: measure the training set too.
         patience: stop after so many measurements without a better first figure; None: never.
@@ -83,7 +49,7 @@ class RetrievalHook(Hook):
         self.metrics, self.store, self.interval = tuple(metrics), tuple(store), interval
         self.train_metrics, self.patience, self.pipeline = train_metrics, patience, list(pipeline or [])
         self.images = DATASETS.build(dict(dataset or {}))
-        self.best = dict.fromkeys(self.store, -math.inf)
+        self.best = {name: math.inf if lower_is_better(name) else -math.inf for name in self.store}
         self.stale = 0
 
     def before_train(self, runner: Runner) -> None:
@@ -103,7 +69,7 @@ class RetrievalHook(Hook):
             own = retrieval_figures(embed_split(method, plain), plain.labels, self.metrics)
             scalars |= {f"train/{name}": value for name, value in own.items()}
         runner.visualizer.add_scalars(scalars, step=runner.iter)
-        better = [name for name in self.store if figures[name] > self.best[name]]
+        better = [name for name in self.store if self._better(name, figures[name])]
         self.best |= {name: figures[name] for name in better}
         if self.store:
             self.stale = 0 if self.store[0] in better else self.stale + 1
@@ -111,10 +77,13 @@ class RetrievalHook(Hook):
         runner.logger.info(
             f"retrieval, epoch {runner.epoch + 1}: {shown}" + (f" (best {', '.join(better)})" if better else "")
         )
-        files = [f"best_{name.replace(' ', '_')}.pth" for name in better]
+        files = [f"best_{name.replace(' ', '_').replace('/', '_over_')}.pth" for name in better]
         for name in [*files, *(["best.pth"] if self.store and self.store[0] in better else [])]:
             runner.save_checkpoint(runner.work_dir, name, save_optimizer=False, save_param_scheduler=False)
         self._stop_where_stale(runner)
+
+    def _better(self, name: str, value: float) -> bool:
+        return value < self.best[name] if lower_is_better(name) else value > self.best[name]
 
     def _stop_where_stale(self, runner: Runner) -> None:
         if self.patience is not None and self.stale >= self.patience:

@@ -2,7 +2,7 @@ r"""Evaluate an embedding by retrieval: the test set in itself, none of whose cl
 
     python -m classification.retrieve experiments/classification/retrieval/elnivmf_cars196_r50_128.yaml \
         work_dirs/elnivmf_cars196_r50_128
-    python -m classification.retrieve EXPERIMENT.yaml CHECKPOINT --metrics recall@1 MAP@R "AUROC by norm" --split val
+    python -m classification.retrieve EXPERIMENT.yaml CHECKPOINT --metrics recall@1 kNN@5 "AURC by norm" --split val
 
 Every image goes through the network once. Prints a table and writes `retrieval.json` into the run folder; with `--out` into
 that folder, and beside it pictures: certain.png, the least and most certain images; spoilt.png, what blur and occlusion do
@@ -27,8 +27,8 @@ from classification.embedding import embed_split
 from classification.experiment import image_set
 from classification.metrics.intervals import Estimate
 from classification.metrics.result_rows import result_row
+from classification.metrics.retrieval_figures import DEFAULT_FIGURES, KNOWN, retrieval_figures
 from classification.report import table
-from classification.retrieval_hooks import DEFAULT_FIGURES, retrieval_figures
 from experiments.allocator import keep_freed_memory
 from experiments.atomic import write_text
 from experiments.provenance import git_revision, machine, versions
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, a run folder for its best one, or an address")
     parser.add_argument("--data", metavar="DIR", help="folder of the images, in the place of the experiment's data.root")
     parser.add_argument("--split", choices=("test", "val"), default="test", help="which of the experiment's splits")
-    parser.add_argument("--metrics", nargs="+", default=FIGURES, metavar="NAME", help="what to measure")
+    parser.add_argument("--metrics", nargs="+", default=FIGURES, metavar="NAME", help=f"of: {', '.join(KNOWN)}")
     parser.add_argument("--out", metavar="DIR", help="where to write, with pictures (default: the run folder, without)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)

@@ -13,6 +13,8 @@ from torch import Tensor
 from classification.metrics.retrieval import Retrieval
 from model_definitions.vmf import log_probability_product_ratio
 
+SCORES = ("norm", "cosine", "log-PPK")
+
 
 def auroc(scores: Tensor, correct: Tensor) -> float:
     """The probability that a right one has the higher score than a wrong one, half of it where they tie: the area under
@@ -71,16 +73,17 @@ def certainties(found: Retrieval, embeddings: Tensor, references: Tensor | None 
     near = (embeddings if references is None else references)[found.nearest].float()
     cosine = F.cosine_similarity(query, near, dim=1)
     product = log_probability_product_ratio(query.norm(dim=1), near.norm(dim=1), cosine, embeddings.shape[1])
-    return {"norm": query.norm(dim=1), "cosine": cosine, "log-PPK": product}
+    return dict(zip(SCORES, (query.norm(dim=1), cosine, product), strict=True))
 
 
 def uncertainty_figures(found: Retrieval, embeddings: Tensor, references: Tensor | None = None) -> dict[str, float]:
-    """AUROC of every score for whether the nearest neighbour is of the class; arguments as for `certainties`.
+    """AUROC and AURC of every score for whether the nearest neighbour is of the class; arguments as for `certainties`.
 
-    Embeddings of one length have a norm that says nothing; its figure is 1/2 up to rounding.
+    Embeddings of one length have a norm that says nothing; its AUROC is 1/2 up to rounding.
     """
     scores = certainties(found, embeddings, references)
-    return {f"AUROC by {name}": auroc(score, found.correct) for name, score in scores.items()}
+    figures = {f"AUROC by {name}": auroc(score, found.correct) for name, score in scores.items()}
+    return figures | {f"AURC by {name}": area_under_risk(score, found.correct) for name, score in scores.items()}
 
 
 def _check(scores: Tensor, correct: Tensor) -> None:

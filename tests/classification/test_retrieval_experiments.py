@@ -8,13 +8,14 @@ import torch.nn.functional as F
 
 from classification.embedding import embed_split
 from classification.metrics.retrieval import retrieve
+from classification.metrics.retrieval_figures import retrieval_figures
 from classification.pml.losses import ProbabilisticProxyLoss
-from classification.retrieval_hooks import retrieval_figures
 from classification.retrieve import main
 from experiments.checkpoints import load_checkpoint
 from experiments.config import load_experiment
 from experiments.launcher import build_runner
 from tests.classification.test_train import failure, train
+from tests.experiments.test_launcher import events
 
 GLYPHS = """
 _base_: {runtime}
@@ -141,3 +142,41 @@ def test_figures_by_name():
     assert figures["mAP"] == retrieve(e, y, whole_ranking=True).means()["mAP"]
     with pytest.raises(ValueError, match="no figure 'Euclidean AUROC by norm'"):
         retrieval_figures(e, y, ("Euclidean AUROC by norm",))
+
+
+BY_FIGURES = """
+custom_hooks:
+  - type: RetrievalHook
+    metrics: [recall@1, kNN@3, AURC by norm, intra/inter]
+    store: [AURC by norm, intra/inter, kNN@3]
+    train_metrics: true
+    patience: 3
+train_cfg: {max_epochs: 3}
+"""
+
+
+def test_checkpoints_of_figures_whose_least_value_is_best(experiment, tmp_path):
+    runner = build_runner(load_experiment(experiment(GLYPHS, over=BY_FIGURES)), work_dir=tmp_path / "run")
+    runner.train()
+    run = tmp_path / "run"
+    assert {p.name for p in run.glob("best*.pth")} == {
+        "best.pth", "best_AURC_by_norm.pth", "best_intra_over_inter.pth", "best_kNN@3.pth"
+    }  # fmt: skip
+    scalars = [v for e in events(run / "tensorboard") for v in e.summary.value]
+    for name, best in (("AURC by norm", min), ("intra/inter", min), ("kNN@3", max)):
+        tag = name.replace(" ", "_").replace("@", "_")  # as TensorBoard has it
+        values = [v.simple_value for v in scalars if v.tag == f"val/{tag}"]
+        assert len(values) == 3 and len([v for v in scalars if v.tag == f"train/{tag}"]) == 3
+        kept = load_checkpoint(run / f"best_{name.replace(' ', '_').replace('/', '_over_')}.pth")["meta"]["retrieval"][
+            "best"
+        ]
+        assert kept[name] == pytest.approx(best(values), abs=1e-6)
+
+
+def test_metrics_and_storage_from_the_command_line(experiment, tmp_path):
+    run = tmp_path / "run"
+    options = ["custom_hooks.1.metrics=[MAP@R, norm@50]", "custom_hooks.1.store=[norm@50]", "train_cfg.max_epochs=1"]
+    options += ["custom_hooks.1.train_metrics=false"]
+    assert train(experiment(GLYPHS), "--work-dir", run, "--cfg-options", *options) == 0
+    tags = {v.tag for e in events(run / "tensorboard") for v in e.summary.value if v.tag.startswith(("val/", "train/"))}
+    assert tags == {"val/MAP_R", "val/norm_50"} and {p.name for p in run.glob("best*")} == {"best.pth", "best_norm@50.pth"}

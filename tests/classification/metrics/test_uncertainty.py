@@ -49,7 +49,8 @@ def test_scores_of_what_was_retrieved():
         assert scores["log-PPK"][i].item() == pytest.approx(product.item(), abs=1e-4)
     assert len(scores["norm"]) == 39
     figures = uncertainty_figures(found, embeddings)
-    assert set(figures) == {"AUROC by norm", "AUROC by cosine", "AUROC by log-PPK"}
+    assert set(figures) == {f"{kind} by {name}" for kind in ("AUROC", "AURC") for name in ("norm", "cosine", "log-PPK")}
+    assert figures["AURC by norm"] == area_under_risk(scores["norm"], found.correct)
 
 
 def test_a_norm_that_tells_certainty_is_found():
