@@ -32,7 +32,7 @@ from detection.embedded_image import METHODS
 from detection.episodes import Episodes, load_episodes, sample_episodes, save_episodes
 from detection.evaluation import Pools, evaluate_episodes, evaluate_finetuned
 from detection.fewshot import few_shot_rule
-from detection.finetune import finetune_rule
+from detection.finetune import check_trainable, finetune_rule
 from detection.kshot import k_shot
 from detection.processes import join, say
 from detection.published_episodes import read_published
@@ -45,6 +45,7 @@ from detection.report import (
     write_json,
     write_sheets,
 )
+from detection.scorers import check_methods
 from experiments.checkpoints import latest_checkpoint
 from experiments.config import load_experiment
 from experiments.provenance import git_revision, machine, versions
@@ -145,16 +146,19 @@ def few_shot(
     support = read_images(data.root, data.support, classes=data.novel_classes)
     one_pool = data.query == data.support  # a large one takes minutes to read
     pools = Pools.of(support, support if one_pool else read_images(data.root, data.query, classes=data.novel_classes))
-    episodes = make_episodes(cfg, pools, episode_file)  # before the network runs: it may have to refuse
+    # What may have to refuse comes before the network runs.
+    episodes = make_episodes(cfg, pools, episode_file)
+    rule, methods = few_shot_rule(cfg), cfg.episodes.get("methods") or METHODS
+    check_methods(methods)
+    own = finetune_rule(cfg.get("finetune"))
+    if finetune:
+        check_trainable(detector.model)
     images = pools.used_by(episodes)
     say(f"embedding {len(images)} distinct images ...")
     embedded = caching_embedder(detector)(images)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
-    rule = few_shot_rule(cfg)
-    methods = cfg.episodes.get("methods") or METHODS
     results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed))
     if finetune:
-        own = finetune_rule(cfg.get("finetune"))
         say(f"fine-tuning on each episode's supports ({own.train}, {own.epochs} epochs) ...")
         results += evaluate_finetuned(episodes, pools, embedded, rule, own, detector, seed=cfg.episodes.seed)
     rows, paired = result_rows(results, episodes), differences(results, seed=cfg.episodes.seed)

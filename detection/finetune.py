@@ -95,9 +95,8 @@ def adapted(
         EpisodeDiverged: a loss is not finite, or in the end the weights.
         ValueError: the head has negative representatives, which are those of the base classes.
     """
+    check_trainable(model)
     head = model.roi_head.bbox_head
-    if hasattr(head, "negatives"):
-        raise ValueError("fine-tuning knows no negative representatives yet: use a RepMetBBoxHead for it")
     kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
     modules = head.representatives, head.fc_aux, head.num_classes
     wanted = {name: p.requires_grad for name, p in model.named_parameters()}
@@ -116,6 +115,12 @@ def adapted(
             p.requires_grad_(wanted[name])
             p.grad = None
         model.load_state_dict(kept)
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Raises ValueError for a head that cannot be fine-tuned on an episode."""
+    if hasattr(model.roi_head.bbox_head, "negatives"):
+        raise ValueError("fine-tuning knows no negative representatives yet: use a RepMetBBoxHead for it")
 
 
 def trained_parameters(model: nn.Module, part: str) -> list[nn.Parameter]:

@@ -12,7 +12,7 @@ tfa_cosine          TFA: that layer a cosine classifier (Wang et al., ICML 2020,
 Shapes: N classes of the episode, K representatives a class, P proposals, R training rows, f features, e dimensions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -57,8 +57,7 @@ def make_scorer(
     Raises:
         ValueError: there is no such method.
     """
-    if method not in SCORED:
-        raise ValueError(f"no few-shot method {method!r}; there are {', '.join(SCORED)}")
+    check_methods([method])
     if method in ("baseline_ft", "tfa_cosine"):
         features, labels = training_rows(supports, embedded, records)
         scale = rule.cosine_scale if method == "tfa_cosine" else None
@@ -76,6 +75,13 @@ def make_scorer(
             + share * (image.embeddings[FEATURES] @ means.T).clamp_min(0)
         )
     return lambda image: class_scores(image.embeddings[space], points, rule)
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """Raises ValueError for a name that is none of `SCORED`."""
+    for method in methods:
+        if method not in SCORED:
+            raise ValueError(f"no few-shot method {method!r}; there are {', '.join(SCORED)}")
 
 
 def play_episode(

@@ -18,6 +18,7 @@ from detection.evaluation import Pools, evaluate_episodes, evaluate_finetuned
 from detection.few_shot_detector import FewShotDetector
 from detection.fewshot import FewShotRule
 from detection.finetune import EpisodeDiverged, FinetuneRule, adapted, support_infos, trained_parameters
+from detection.modules.repmet_head import RepMetBBoxHead
 
 FREE = FewShotRule()
 
@@ -224,6 +225,26 @@ def test_the_command_compares_all_methods(glyph_run, tmp_path, capsys) -> None:
     assert [row["method"] for row in metrics["differences"]] == [*methods[1:], "repmet_finetuned"]
     assert np.isfinite([row["difference"] for row in metrics["differences"]]).all()
     assert "episode mAP minus that of repmet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["episodes.methods=[repmet, repment]"], "no few-shot method 'repment'"),
+        (["finetune.epochs=0"], "at least 1"),
+        (["head"], "knows no negative representatives yet"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_network_runs(
+    glyph_run, tmp_path, capsys, monkeypatch, changes, message
+) -> None:
+    if changes == ["head"]:
+        changes = []
+        monkeypatch.setattr(RepMetBBoxHead, "negatives", object(), raising=False)
+    monkeypatch.setattr(Embedder, "_batch", lambda self, records: pytest.fail("it ran"))
+    arguments = [str(glyph_run / "tiny.yaml"), str(glyph_run), "--finetune", "--out", str(tmp_path / "out")]
+    assert evaluate.main([*arguments, "--cfg-options", "data.base_test=null", *changes]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("wrong", "message"), [("train=heads", "one of embedding, head, all"), ("epochs=0", "at least 1")])
