@@ -11,9 +11,9 @@ from classification.methods.prototype_classifiers import Hyperspherical, Prototy
 from classification.methods.prototypical import ProtoNet
 from classification.methods.repmet import RepMet
 from classification.methods.softmax import Softmax
-from model_definitions.encoders import Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder
+from model_definitions.encoders import BNInception, Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder
 
-for _module in (Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder):
+for _module in (BNInception, Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder):
     MODELS.register_module(module=_module)
 
 __all__ = [

@@ -67,7 +67,7 @@ class TorchvisionEncoder(Encoder):
         model = _build(name, weights if named else None)
         self.trunk = _cut(model, name, last_layer).to(memory_format=torch.channels_last)  # quicker, on a CPU by a third
         if path is not None:
-            _load(self.trunk, path, name, tuple(fresh))
+            load_weights(self.trunk, path, name, tuple(fresh))
         elif fresh:
             raise ValueError(
                 f"fresh names the layers that a file of weights leaves out; there is no file: weights={weights}"
@@ -137,8 +137,13 @@ def _cut(model: nn.Module, name: str, last_layer: str | None) -> nn.Module:
         raise ValueError(f"{name} has no layer {last_layer!r}; its outermost ones are {layers}") from None
 
 
-def _load(trunk: nn.Module, path: Path, name: str, fresh: tuple[str, ...]) -> None:
-    """Copies a file's weights into the trunk: everything that the trunk has but for the layers in `fresh`."""
+def load_weights(trunk: nn.Module, path: Path, name: str, fresh: tuple[str, ...]) -> None:
+    """Copies a file's weights into the trunk of `name`: everything that the trunk has but for the layers in `fresh`.
+
+    Raises:
+        ValueError: no such layer in `fresh`; no state dict, or one that lacks tensors or has them in other shapes.
+        FileNotFoundError: no such file.
+    """
     state = _read(path, name)
     own = trunk.state_dict()
     for layer in fresh:
@@ -164,6 +169,8 @@ def _load(trunk: nn.Module, path: Path, name: str, fresh: tuple[str, ...]) -> No
 
 def _read(path: Path, name: str) -> Mapping[str, Tensor]:
     if not path.is_file():
+        if name not in models.list_models():
+            raise FileNotFoundError(f"weights {path} of {name}: no such file")
         names = ", ".join(models.get_model_weights(name).__members__)
         raise FileNotFoundError(f"weights {path} are neither a file nor one of torchvision's for {name} ({names})")
     try:
