@@ -45,7 +45,7 @@ from detection.report import (
     write_json,
     write_sheets,
 )
-from detection.scorers import check_methods
+from detection.scorers import check_methods, spaces_of
 from experiments.checkpoints import latest_checkpoint
 from experiments.config import load_experiment
 from experiments.provenance import git_revision, machine, versions
@@ -155,7 +155,7 @@ def few_shot(
         check_trainable(detector.model)
     images = pools.used_by(episodes)
     say(f"embedding {len(images)} distinct images ...")
-    embedded = caching_embedder(detector)(images)
+    embedded = caching_embedder(detector, spaces_of(methods))(images)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
     results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed))
     if finetune:

@@ -37,6 +37,7 @@ from model_definitions.representatives import squared_distances
 
 Scorer = Callable[[EmbeddedImage], Tensor]  # -> (P, N)
 FEATURES = "baseline_roi"
+_IN_REPMET = {"repmet", "np_repmet"}
 SCORED = (*METHODS, "np_repmet", "calibrated", "baseline_ft", "tfa_cosine")
 
 
@@ -82,6 +83,15 @@ def check_methods(methods: Sequence[str]) -> None:
     for method in methods:
         if method not in SCORED:
             raise ValueError(f"no few-shot method {method!r}; there are {', '.join(SCORED)}")
+
+
+def spaces_of(methods: Sequence[str]) -> tuple[str, ...]:
+    """The embeddings to keep for some methods, of `METHODS`.
+
+    RepMet's alone, a sixth of the memory, where no method looks at others; else all, so that another choice of methods finds
+    them kept.
+    """
+    return ("repmet",) if set(methods) <= _IN_REPMET else METHODS
 
 
 def play_episode(

@@ -160,6 +160,17 @@ def test_other_shots_and_seeds_need_no_network(glyph_run, tmp_path, batches) -> 
     assert sum(batches) + used == len(list((tmp_path / "cache" / "embeddings").rglob("*.pt"))), "only images not met before"
 
 
+def test_repmet_alone_keeps_no_other_embeddings(glyph_run, tmp_path, batches) -> None:
+    command = [str(glyph_run / "tiny.yaml"), str(glyph_run), "--out", str(tmp_path / "out"), "--shot", "1"]
+    changes = ["--cfg-options", "data.base_test=null", "episodes.methods=[repmet]"]
+    assert evaluate.main([*command, *changes]) == 0
+    files = list((tmp_path / "cache" / "embeddings").rglob("*.pt"))
+    assert len(files) == sum(batches)
+    assert all(torch.load(file, weights_only=True)["embeddings"].keys() == {"repmet"} for file in files)
+    rows = json.loads((tmp_path / "out/metrics.json").read_text())["results"]
+    assert [row["method"] for row in rows] == ["repmet"]
+
+
 def test_an_interrupted_evaluation_goes_on_to_the_same_figures(glyph_run, tmp_path, batches, monkeypatch) -> None:
     command = [str(glyph_run / "tiny.yaml"), str(glyph_run), "--shot", "1"]
     command += ["--cfg-options", "data.base_test=null", "--out"]

@@ -1,5 +1,6 @@
 """Published episode files: Python-2 pickles of plain values, read without running anything that they hold."""
 
+import json
 import pickle
 import struct
 from dataclasses import replace
@@ -8,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.voc import ImageRecord
+import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
+from data.imagenet_loc import read_imagenet_loc
+from data.voc import ImageRecord, read_image_set
+from detection import evaluate
 from detection.published_episodes import plain_pickle, read_published
 
 
@@ -193,3 +197,42 @@ def test_the_benchmarks_own_files_number_images(tmp_path: Path) -> None:
     assert one.classes == ("cat", "dog") and one.query == {"cat": ("q0", "q1"), "dog": ("q2", "q3")}
     assert one.support == {"cat": (("s0", SUPPORT[0].names.index("cat")),), "dog": (("s1", SUPPORT[1].names.index("dog")),)}
     episodes.check_against(SUPPORT, QUERY)
+
+
+def test_the_command_takes_a_published_file(glyph_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """On a tree like ILSVRC's, where the supports are images of the training list and so are the queries."""
+    scenes, root = glyph_run / "scenes", tmp_path / "ILSVRC"
+    for name in ("classes_base.txt", "classes_novel.txt"):
+        (tmp_path / name).write_text((scenes / name).read_text())
+    for r in read_image_set(scenes, "novel_support") + read_image_set(scenes, "novel_query"):
+        xml = root / f"Annotations/CLS-LOC/train/{r.names[0]}/{r.id}.xml"
+        picture = root / f"Data/CLS-LOC/train/{r.names[0]}/{r.id}.JPEG"
+        for path, original in ((xml, scenes / "Annotations" / f"{r.id}.xml"), (picture, r.path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(original)
+    novel = sorted(p.name for p in (root / "Annotations/CLS-LOC/train").iterdir())
+    pool = read_imagenet_loc(tmp_path, "train", novel)
+    (tmp_path / "classes_novel.txt").write_text("\n".join(novel))
+    supports = {name: next(r for r in pool if name in r.names) for name in novel[:2]}
+    rows = [
+        [k, f"some {name}", f"/old/Data/CLS-LOC/train/x/{r.id}.JPEG", r.boxes[[r.names.index(name)]]]
+        for k, (name, r) in enumerate(supports.items())
+    ]
+    used = {r.id for r in supports.values()}
+    queries = [next(r for r in pool if name in r.names and r.id not in used) for name in supports]
+    episode = {
+        "epi_cats": [0, 1],
+        "epi_cats_names": [f"some {name}" for name in supports],
+        "train_boxes": rows,
+        "query_images": [f"/old/{r.id}.JPEG" for r in queries],
+    }
+    file = write(tmp_path / "epi_inloc_in_domain_1_5_10_500.pkl", [episode, episode])
+    arguments = [str(glyph_run / "tiny.yaml"), str(glyph_run), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    arguments += ["--cfg-options", "data.support=train", "data.query=train", "data.base_test=null"]
+    assert evaluate.main([*arguments, "--episodes", str(file)]) == 0, capsys.readouterr().err
+    row = json.loads((tmp_path / "out/metrics.json").read_text())["results"][0]
+    assert (row["protocol"]["way"], row["protocol"]["shot"], row["protocol"]["episodes"]) == (2, 1, 2)
+    rows[0][2] = "/old/Data/CLS-LOC/train/x/another_set_7.JPEG"
+    write(file, [episode])
+    assert evaluate.main([*arguments, "--episodes", str(file)]) == 2
+    assert "the episodes are of another data set" in capsys.readouterr().err
