@@ -27,8 +27,8 @@ from classification.embedding import embed_split
 from classification.experiment import image_set
 from classification.metrics.intervals import Estimate
 from classification.metrics.result_rows import result_row
-from classification.metrics.retrieval_figures import DEFAULT_FIGURES, KNOWN, retrieval_figures
-from classification.report import table
+from classification.metrics.retrieval_figures import DEFAULT_FIGURES, KNOWN, is_fraction, retrieval_figures
+from classification.report import aligned, table
 from experiments.allocator import keep_freed_memory
 from experiments.atomic import write_text
 from experiments.provenance import git_revision, machine, versions
@@ -86,7 +86,9 @@ def run(
         "training": trained.training,
         "results": rows,
     }
-    print(table(rows))
+    print(table([row for row in rows if is_fraction(row["metric"])]))
+    if others := [(row["metric"], f"{row['mean']:.4f}") for row in rows if not is_fraction(row["metric"])]:
+        print("\n" + aligned([("metric", "value"), *others]))
     path = out / "retrieval.json"
     out.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=1) + "\n")

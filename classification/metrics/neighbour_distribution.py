@@ -27,7 +27,8 @@ def neighbour_distribution_figures(
         embeddings: (n, e), labels: (n,). temperature: t.
 
     Returns:
-        `NED accuracy`, how often the own class is the likeliest, and `NED log-likelihood`, mean `log max(p(y), floor)`.
+        `NED accuracy`, how often the own class is the likeliest, and `NED loss`, the mean `-log max(p(y), floor)` in nats.
+        An image does not vote for itself: where all embeddings are alike, classes of one size give the accuracy 0.
 
     Raises:
         ValueError: those of `retrieve`, a temperature not above 0, no class with two images.
@@ -39,13 +40,13 @@ def neighbour_distribution_figures(
     kept = counts[codes] > 1
     if not kept.any():
         raise ValueError("no class has two images: there are no neighbours to ask")
-    right, likelihood = 0, 0.0
+    right, loss = 0, 0.0
     for rows, similarity in similarities(embeddings, embeddings, "cosine", own=True):
         weights = (similarity / temperature).softmax(1)  # (b, n), 0 for the query itself
         votes = weights.new_zeros(len(weights), len(classes)).index_add_(1, codes, weights)  # (b, N)
         asked = kept[rows]
         own = votes.gather(1, codes[rows, None])[asked, 0]
         right += int((votes.argmax(1) == codes[rows])[asked].sum())
-        likelihood += own.double().clamp_min(floor).log().sum().item()
+        loss -= own.double().clamp_min(floor).log().sum().item()
     number = int(kept.sum())
-    return {"NED accuracy": right / number, "NED log-likelihood": likelihood / number}
+    return {"NED accuracy": right / number, "NED loss": loss / number}

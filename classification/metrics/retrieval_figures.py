@@ -15,9 +15,15 @@ DEFAULT_FIGURES = ("recall@1", "recall@2", "recall@4", "recall@8", "R-precision"
 _RETRIEVED = ("R-precision", "MAP@R", "mAP")
 _CLUSTERED = ("NMI", "F1")
 _SPREAD = ("intra-class distance", "inter-class distance", "intra/inter")
-_NED = ("NED accuracy", "NED log-likelihood")
+_NED = ("NED accuracy", "NED loss")
 _CERTAINTY = tuple(f"{figure} by {score}" for figure in ("AUROC", "AURC") for score in SCORES)
-_LESS = (*(name for name in _CERTAINTY if name.startswith("AURC")), "intra-class distance", "intra/inter", "spectrum")
+_LESS = (
+    *(name for name in _CERTAINTY if name.startswith("AURC")),
+    "intra-class distance",
+    "intra/inter",
+    "spectrum",
+    "NED loss",
+)
 KNOWN = ("recall@K", *_RETRIEVED, "kNN@K", *_CLUSTERED, *_CERTAINTY, *_NED, *_SPREAD, "spectrum", "norm@PERCENT")
 _BY_COSINE = (*_CERTAINTY, *_NED)  # have no Euclidean form
 
@@ -47,6 +53,11 @@ def retrieval_figures(embeddings: Tensor, labels: Tensor, names: Sequence[str] =
 def lower_is_better(name: str) -> bool:
     """Whether the least value of a figure is its best."""
     return name.removeprefix("Euclidean ") in _LESS
+
+
+def is_fraction(name: str) -> bool:
+    """Whether a figure lies in 0..1; the others are distances, norms and nats."""
+    return name.removeprefix("Euclidean ").partition("@")[0] not in (*_SPREAD, "spectrum", "NED loss", "norm")
 
 
 def _known(name: str, metric: str) -> bool:

@@ -72,7 +72,12 @@ def test_proxies_train_and_are_retrieved_with(experiment, tmp_path, capsys):
     rows = {r["metric"]: r["mean"] for r in json.loads((tmp_path / "out" / "retrieval.json").read_text())["results"]}
     assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"certain.png", "neighbours.png", "spoilt.png"}
     assert rows["MAP@R"] == pytest.approx(kept["best"]["MAP@R"], abs=1e-6) and 0 < rows["NMI"] <= 1
-    assert "recall@8" in capsys.readouterr().out
+    names = ["kNN@3", "NED loss", "norm@50"]
+    assert main([str(path), str(run), "--metrics", *names, "--split", "val"]) == 0
+    printed = capsys.readouterr().out
+    assert "recall@8" in printed
+    rows = {r["metric"]: r["mean"] for r in json.loads((run / "retrieval.json").read_text())["results"]}
+    assert list(rows) == names and f"norm@50   {rows['norm@50']:.4f}" in printed
     assert main([str(path), str(run), "--metrics", "recal@1"]) == 2
     assert "no figure 'recal@1'; there are: recall@K" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from sklearn.metrics import pairwise_distances
 from classification.metrics.embedding_statistics import class_distances, norm_quantile, spectrum_divergence
 from classification.metrics.neighbour_classifiers import knn_accuracy
 from classification.metrics.neighbour_distribution import neighbour_distribution_figures
-from classification.metrics.retrieval_figures import KNOWN, lower_is_better, retrieval_figures
+from classification.metrics.retrieval_figures import KNOWN, is_fraction, lower_is_better, retrieval_figures
 
 
 def data(n: int = 40, e: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,15 +39,16 @@ def test_neighbour_distributions_against_a_loop(block, monkeypatch):
         logs.append(math.log(max(p, 1e-4)))
     found = neighbour_distribution_figures(e, y)
     assert found["NED accuracy"] == pytest.approx(np.mean(right))
-    assert found["NED log-likelihood"] == pytest.approx(np.mean(logs), rel=1e-5)
+    assert found["NED loss"] == pytest.approx(-np.mean(logs), rel=1e-5)
 
 
-def test_a_likelihood_has_a_floor_and_a_perfect_one_is_zero():
+def test_a_loss_has_a_ceiling_and_a_perfect_one_is_zero():
     y = torch.arange(12) % 3
     perfect = neighbour_distribution_figures(torch.eye(3)[y], y, temperature=0.01)
-    assert perfect == {"NED accuracy": 1.0, "NED log-likelihood": pytest.approx(0, abs=1e-6)}
+    assert perfect == {"NED accuracy": 1.0, "NED loss": pytest.approx(0, abs=1e-6)}
     wrong = neighbour_distribution_figures(torch.eye(3)[torch.arange(6) // 2], torch.arange(6) % 2, temperature=0.01)
-    assert wrong == {"NED accuracy": 0.0, "NED log-likelihood": pytest.approx(math.log(1e-4))}
+    assert wrong == {"NED accuracy": 0.0, "NED loss": pytest.approx(-math.log(1e-4))}
+    assert neighbour_distribution_figures(torch.ones(12, 3), y)["NED accuracy"] == 0
     with pytest.raises(ValueError, match="must be positive, not 0"):
         neighbour_distribution_figures(torch.eye(3)[y], y, temperature=0)
     with pytest.raises(ValueError, match="no class has two images"):
@@ -94,8 +95,13 @@ def test_every_name_is_made():
     assert euclidean["Euclidean kNN@3"] == knn_accuracy(e, y, k=3, metric="euclidean")
     assert euclidean["Euclidean intra/inter"] == class_distances(e, y, metric="euclidean")["intra/inter"]
     assert {n for n in names if lower_is_better(n)} == {
-        "AURC by norm", "AURC by cosine", "AURC by log-PPK", "intra-class distance", "intra/inter", "spectrum"
+        "AURC by norm", "AURC by cosine", "AURC by log-PPK", "intra-class distance", "intra/inter", "spectrum",
+        "NED loss",
     }  # fmt: skip
+    assert all(0 <= figures[n] <= 1 for n in names if is_fraction(n)) and is_fraction("Euclidean recall@1")
+    assert [n for n in names if not is_fraction(n)] == [
+        "NED loss", "intra-class distance", "inter-class distance", "intra/inter", "spectrum", "norm@25"
+    ]  # fmt: skip
     assert lower_is_better("Euclidean intra/inter") and not lower_is_better("Euclidean recall@1")
 
 
