@@ -54,15 +54,11 @@ def table(name: str, *, reads: Callable[[Mapping[str, Any]], bool]) -> Callable:
 
 def is_detection(content: Mapping[str, Any]) -> bool:
     """Whether this is a `metrics.json` of detection."""
-    return "experiment" in content and _rows_have(content, "protocol")
+    return "experiment" in content and rows_have(content, "protocol")
 
 
-def is_benchmark(content: Mapping[str, Any]) -> bool:
-    """Whether a benchmark wrote this."""
-    return "env" in content and _rows_have(content, "case")
-
-
-def _rows_have(content: Mapping[str, Any], key: str) -> bool:
+def rows_have(content: Mapping[str, Any], key: str) -> bool:
+    """Whether every row of `results` has this key."""
     rows = content.get("results")
     return isinstance(rows, list) and all(isinstance(row, dict) and key in row for row in rows)
 
@@ -117,33 +113,6 @@ def training(results: Sequence[Result]) -> str:
     return markdown(["experiment", "images", "epochs", "time", "machine"], body, 1, left_from=4)
 
 
-@table("benchmarks", reads=is_benchmark)
-def benchmarks(results: Sequence[Result]) -> str:
-    """Every benchmark's cases against its peers, and the machine that it ran on.
-
-    Images a second where rows count images, and memory where they measure it.
-    """
-    parts = []
-    for result in results:
-        rows = result.content["results"]
-        rates = bool(rows) and all("images" in row for row in rows)
-        unit = "images/s" if rates else "ms"
-        body = []
-        for row in rows:
-            ours, theirs = (1000 * row["images"] / row[key] if rates else row[key] for key in ("ours_ms", "peer_ms"))
-            ratio, spread = f"{row['ratio']:.2f}x", _iqr(row.get("iqr"))
-            memory = [_three_digits(row[key]) for key in _MEMORY if row.get(key) is not None]
-            body.append([row["case"], _three_digits(ours), str(row["peer"]), _three_digits(theirs), ratio, spread, *memory])
-        machine = ", ".join(f"{k} {v}" for k, v in result.content["env"].items() if isinstance(v, str | int | float))
-        head = ["case", f"ours, {unit}", "peer", f"peer, {unit}", "ratio", "spread"]
-        if any(row.get(key) is not None for row in rows for key in _MEMORY):
-            head += ["ours, MiB", "peer, MiB"]
-            body = [row + ["–"] * (len(head) - len(row)) for row in body]
-        parts.append(f"**{result.name}** ({machine})\n\n" + markdown(head, body, 1))
-    return "\n\n".join(parts) or NOTHING
-
-
-_MEMORY = ("ours_mib", "peer_mib")
 _ROW_HEAD = ("experiment", "protocol", "method")
 
 
@@ -205,17 +174,6 @@ def duration(seconds: float | None) -> str:
         return "–"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
-
-
-def _three_digits(value: float) -> str:
-    """At least three digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _iqr(iqr: Any) -> str:
-    if isinstance(iqr, list | tuple):
-        return " to ".join(f"{value:.2f}" for value in iqr)
-    return "–" if iqr is None else f"{iqr:.2f}"
 
 
 def markdown(head: Sequence[str], body: Sequence[Sequence[str]], left: int, *, left_from: int | None = None) -> str:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import experiments.benchmark_tables
 import experiments.checkpoint_table
 import experiments.classification_tables
 import experiments.comparison_table

@@ -119,6 +119,16 @@ def test_one_detector_scored_by_two_rules_has_rows_for_both_and_one_training(pro
     assert table(project, "detection-base").count("| detection/demo |") == 1
 
 
+def test_the_summary_of_benchmarks(project):
+    rows = [
+        {"case": c, "ours_ms": 1, "peer": p, "peer_ms": 1, "ratio": r}
+        for c, p, r in (("a", "x", 4), ("b", "x", 9), ("c", "y", 2))
+    ]
+    write(project, "roi", {"env": {}, "results": rows})
+    lines = table(project, "benchmarks-summary").splitlines()
+    assert lines[2:] == ["| roi | x | 2 | 6.00x | 4.00x | 9.00x |", "| roi | y | 1 | 2.00x | 2.00x | 2.00x |"]
+
+
 def test_base_training_and_benchmarks(project):
     assert "| detection/demo | 50.0 | 51.2 | – |" in table(project, "detection-base")
     assert "| detection/demo | 12,000 | 9 | 1 h 05 min | 2 cores |" in table(project, "training")
@@ -175,7 +185,11 @@ def test_the_command_writes_once_and_check_notices_what_is_stale(project, capsys
         ("demo", {"results": 5, "env": {}}, "demo.json: neither the metrics.json"),
         ("demo", {**METRICS, "results": [{"method": "repmet"}]}, "demo.json: neither the metrics.json"),
         ("twin", METRICS, "demo.json and twin.json both hold 1-shot RepMet of detection/demo"),
-        ("roi", {"env": {}, "results": [{"case": "a"}]}, "roi.json does not fit the table 'benchmarks': it lacks 'ours_ms'"),
+        (
+            "roi",
+            {"env": {}, "results": [{"case": "a"}]},
+            "roi.json does not fit the table 'benchmarks-summary': it lacks 'peer'",
+        ),
         (
             "demo",
             {**METRICS, "results": [{"protocol": {"way": 5}, "method": "m"}]},
@@ -199,7 +213,7 @@ def test_broken_files_get_one_clear_message(project, capsys, name, content, mess
     [
         (
             "<!-- results:nonsense -->\n<!-- /results -->",
-            "no table 'nonsense'; those there are: benchmarks, checkpoints, class",
+            "no table 'nonsense'; those there are: benchmarks, benchmarks-summary, checkpoints, class",
         ),
         ("<!-- results:training -->\n", "misspelt or has no partner"),
         ("<!-- /results -->\n", "misspelt or has no partner"),
