@@ -3,8 +3,10 @@
 Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 # The embeddings that are kept, by the method that uses them.
@@ -31,3 +33,16 @@ class EmbeddedImage:
     annotated: dict[str, Tensor]
     lengths: Tensor | None = None
     annotated_lengths: Tensor | None = None
+
+
+def joined(images: Sequence[EmbeddedImage]) -> EmbeddedImage:
+    """Several images as one, box after box: what is computed row by row is computed once for all."""
+
+    def cat(name: str) -> Tensor | dict[str, Tensor] | None:
+        parts = [getattr(image, name) for image in images]
+        if isinstance(parts[0], dict):
+            common = [method for method in parts[0] if all(method in part for part in parts)]
+            return {method: torch.cat([part[method] for part in parts]) for method in common}
+        return None if parts[0] is None else torch.cat(parts)
+
+    return EmbeddedImage(**{field.name: cat(field.name) for field in fields(EmbeddedImage)})

@@ -209,7 +209,7 @@ class FewShotDetector:
         for record in records:
             image = embedded[record.id]
             scores = class_scores(image.embeddings[METHOD], learnt.representatives, learnt.rule)  # (P, N)
-            rows, proposals = after_nms(image, scores, learnt.rule)
+            ((rows, proposals),) = after_nms([image], scores, learnt.rule)
             labels = rows[:, 0].long()
             d2 = squared_distances(image.embeddings[METHOD][proposals], learnt.embeddings[:, None])[..., 0]  # (n, S)
             own = learnt.labels[None] == labels[:, None]

@@ -5,7 +5,6 @@ Shapes: N classes of the episode, K representatives a class, P boxes of an image
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from detection.embedded_image import EmbeddedImage
 from model_definitions.episode import kmeans_centres
 from model_definitions.losses.repmet_detection import detection_logits
 from model_definitions.representatives import posterior, squared_distances
-from model_definitions.roi_layers import nms
+from model_definitions.roi_layers import batched_nms
 
 Supports = Sequence[Sequence[tuple[str, int]]]  # by class, (image id, index of the box)
 
@@ -143,21 +142,32 @@ def detect(images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewSh
 
     No score floor and no cap per image, as in the released protocol.
     """
-    counts = [len(i.boxes) for i in images]
     scores = class_scores(torch.cat([i.embeddings[method] for i in images]), representatives, rule)  # (sum P, N)
-    return [rows.numpy() for rows, _ in map(partial(after_nms, rule=rule), images, scores.split(counts))]
+    return [rows.numpy() for rows, _ in after_nms(images, scores, rule)]
 
 
-def after_nms(image: EmbeddedImage, scores: Tensor, rule: FewShotRule) -> tuple[Tensor, Tensor]:
+def after_nms(images: Sequence[EmbeddedImage], scores: Tensor, rule: FewShotRule) -> list[tuple[Tensor, Tensor]]:
     """Objectness, where the rule asks for it, and NMS class by class.
 
-    Scores (P, N) -> rows `class, score, x1, y1, x2, y2` (n, 6), and each one's proposal (n,).
+    All images in one pass: an episode has dozens, and each has few boxes.
+
+    Args:
+        scores: (sum P, N), of the proposals of all images.
+
+    Returns:
+        By image, rows `class, score, x1, y1, x2, y2` (n, 6), class by class, and each one's proposal (n,).
     """
+    counts = torch.tensor([len(i.boxes) for i in images])
     if rule.objectness:
-        scores = scores * image.objectness[:, None]
-    rows, proposals = [], []
-    for c in range(scores.shape[1]):
-        kept = nms(image.boxes, scores[:, c].contiguous(), rule.nms)
-        rows.append(torch.cat([scores.new_full((len(kept), 1), c), scores[kept, c, None], image.boxes[kept]], 1))
-        proposals.append(kept)
-    return torch.cat(rows), torch.cat(proposals)
+        scores = scores * torch.cat([i.objectness for i in images])[:, None]
+    classes = scores.shape[1]
+    image = torch.arange(len(images)).repeat_interleave(counts)  # (sum P,)
+    groups = (image[:, None] * classes + torch.arange(classes)).flatten()  # (sum P * N,)
+    boxes = torch.cat([i.boxes for i in images])
+    kept = batched_nms(boxes.repeat_interleave(classes, 0), scores.flatten(), groups, rule.nms)
+    kept = kept[groups[kept].argsort(stable=True)]  # by image and class, the best first as they came
+    proposal = kept // classes
+    rows = torch.cat([(kept % classes)[:, None].to(scores), scores.flatten()[kept, None], boxes[proposal]], 1)
+    found = image[proposal].bincount(minlength=len(images)).tolist()
+    first = (counts.cumsum(0) - counts)[image[proposal]]
+    return list(zip(rows.split(found), (proposal - first).split(found), strict=True))

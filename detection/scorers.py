@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from data.voc import ImageRecord
-from detection.embedded_image import METHODS, EmbeddedImage
+from detection.embedded_image import METHODS, EmbeddedImage, joined
 from detection.episode_list import Episode
 from detection.fewshot import (
     FewShotRule,
@@ -113,7 +113,7 @@ def play_episode(
     """
     score = make_scorer(method, [episode.support[name][:shot] for name in episode.classes], embedded, support, rule)
     images = [embedded[image] for _, image in episode.slots]
-    return [after_nms(image, score(image), rule)[0].numpy() for image in images]
+    return [rows.numpy() for rows, _ in after_nms(images, score(joined(images)), rule)]
 
 
 # --- negative representatives ----------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torchvision.ops import nms
 
 from data.voc import ImageRecord
-from detection.embedded_image import EmbeddedImage
+from detection.embedded_image import EmbeddedImage, joined
 from detection.episode_list import Episode
 from detection.fewshot import (
     FewShotRule,
+    after_nms,
     class_scores,
     detect,
     episode_representatives,
@@ -197,6 +198,20 @@ def test_detections_are_those_of_a_naive_nms_per_class(threshold):
         np.testing.assert_allclose(rows, np.array(expected).reshape(-1, 6), rtol=1e-4, atol=1e-7)
         dropped += 3 * len(one.boxes) - len(rows)
     assert (dropped == 0) == (threshold == 1.0)
+
+
+def test_several_images_at_once_are_each_on_its_own_with_the_proposals_of_its_rows():
+    images = [crowded(count, seed) for seed, count in enumerate((12, 0, 30, 5))]
+    points, rule = unit(3, 2, 6), FewShotRule(objectness=True)
+    scores = [class_scores(one.embeddings[METHOD], points, rule) for one in images]
+    together = after_nms(images, torch.cat(scores), rule)
+    for one, own, (rows, proposals) in zip(images, scores, together, strict=True):
+        ((alone, its),) = after_nms([one], own, rule)
+        assert torch.equal(rows, alone) and torch.equal(proposals, its)
+        assert torch.equal(one.boxes[proposals], rows[:, 2:])
+    whole = joined(images)
+    torch.testing.assert_close(whole.boxes, torch.cat([one.boxes for one in images]))
+    torch.testing.assert_close(class_scores(whole.embeddings[METHOD], points, rule), torch.cat(scores))
 
 
 def test_the_method_says_whose_embeddings():
