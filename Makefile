@@ -34,7 +34,7 @@ $(VENV)/.built: $(VENV)/.packages setup.py pyproject.toml $(wildcard csrc/*.cpp 
 	@touch $@
 
 demo: setup
-	@echo "== demo: scenes, training, evaluation (about 8 minutes on two cores)"
+	@echo "== demo: scenes, training, evaluation (about 9 minutes on two slow cores)"
 	@$(RUN) -m detection.train experiments/detection/demo.yaml --resume auto
 	@$(RUN) -m detection.evaluate experiments/detection/demo.yaml $(DEMO)
 	@echo "== look at $(DEMO)/pictures"
