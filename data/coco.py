@@ -1,7 +1,6 @@
 """The reader of annotations in COCO's JSON: one file for a set of images, whoever made it."""
 
 import json
-import logging
 import math
 import re
 from collections import Counter
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data.voc_annotation import ImageRecord, box_problem, check_image, raise_problems
+from data.voc_annotation import ImageRecord, box_problem, check_image, raise_problems, tell_left_out
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -76,10 +75,7 @@ def read_coco_tree(root: str | Path, image_set: str) -> list[ImageRecord]:
                 left_out.append(problem)
             else:
                 records.append(record)
-    if left_out:
-        logging.getLogger(__name__).warning("%d images or boxes are left out, the first: %s", len(left_out), left_out[0])
-    if not records:
-        raise ValueError(f"{root}: no usable image in {image_set!r}" + (f"; {left_out[0]}" if left_out else ""))
+    tell_left_out(left_out, records, f"{root}: no usable image in {image_set!r}")
     return records
 
 

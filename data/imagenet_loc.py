@@ -5,13 +5,12 @@ The tree is the one that ILSVRC is distributed in (behind a login, so nothing is
     ILSVRC/Annotations/CLS-LOC/train/n01440764/*.xml, val/*.xml     ILSVRC/Data/CLS-LOC/train/n01440764/*.JPEG, val/*.JPEG
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from data.voc_annotation import ImageRecord, check_image, read_annotation
+from data.voc_annotation import ImageRecord, check_image, read_annotation, tell_left_out
 
 SAMPLE = 200  # images a class in RepMet's base training
 
@@ -69,10 +68,7 @@ def read_imagenet_loc(root: str | Path, image_set: str, classes: Sequence[str] |
             left_out += problems[:1]
         else:
             records.append(record)
-    if left_out:
-        logging.getLogger(__name__).warning("%d images are left out, the first: %s", len(left_out), left_out[0])
-    if not records:
-        raise ValueError(f"{tree}: no usable image in {image_set!r}" + (f"; {left_out[0]}" if left_out else ""))
+    tell_left_out(left_out, records, f"{tree}: no usable image in {image_set!r}")
     return sorted(records, key=lambda record: record.id)
 
 

@@ -3,6 +3,7 @@
 Problems are returned as sentences instead of being raised, so that the reader of a whole set can report all of them.
 """
 
+import logging
 import math
 import os
 import xml.etree.ElementTree as ElementTree
@@ -94,6 +95,18 @@ def raise_problems(where: object, problems: Sequence[str]) -> None:
     if problems:
         more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise ValueError(f"{where}: {len(problems)} problem(s)\n  " + "\n  ".join(problems[:_SHOWN]) + more)
+
+
+def tell_left_out(left_out: Sequence[str], records: Sequence[ImageRecord], nothing: str) -> None:
+    """Of a published set, which nobody can correct: one warning that counts what was wrong with it.
+
+    Raises:
+        ValueError: no image is left; it begins with `nothing`.
+    """
+    if left_out:
+        logging.getLogger(__name__).warning("%d images or boxes are left out, the first: %s", len(left_out), left_out[0])
+    if not records:
+        raise ValueError(nothing + (f"; {left_out[0]}" if left_out else ""))
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -3,8 +3,8 @@
 Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,20 +29,35 @@ class EmbeddedImage:
     boxes: Tensor
     proposals: Tensor
     objectness: Tensor
-    embeddings: dict[str, Tensor]
-    annotated: dict[str, Tensor]
+    embeddings: Mapping[str, Tensor]
+    annotated: Mapping[str, Tensor]
     lengths: Tensor | None = None
     annotated_lengths: Tensor | None = None
 
 
 def joined(images: Sequence[EmbeddedImage]) -> EmbeddedImage:
-    """Several images as one, box after box: what is computed row by row is computed once for all."""
+    """The boxes of several images as those of one: what is computed row by row is computed once for all."""
 
-    def cat(name: str) -> Tensor | dict[str, Tensor] | None:
+    def cat(name: str) -> Tensor | None:
         parts = [getattr(image, name) for image in images]
-        if isinstance(parts[0], dict):
-            common = [method for method in parts[0] if all(method in part for part in parts)]
-            return {method: torch.cat([part[method] for part in parts]) for method in common}
         return None if parts[0] is None else torch.cat(parts)
 
-    return EmbeddedImage(**{field.name: cat(field.name) for field in fields(EmbeddedImage)})
+    embeddings = _Joined([image.embeddings for image in images])
+    rows = {name: cat(name) for name in ("boxes", "proposals", "objectness", "lengths")}
+    return EmbeddedImage(**rows, embeddings=embeddings, annotated={})
+
+
+class _Joined(Mapping):
+    """Embeddings by method, put together when they are asked for: a method looks at one kind of them, and they are large."""
+
+    def __init__(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        self.parts = parts
+
+    def __getitem__(self, method: str) -> Tensor:
+        return torch.cat([part[method] for part in self.parts])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts[0])
+
+    def __len__(self) -> int:
+        return len(self.parts[0])

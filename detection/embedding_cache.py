@@ -6,7 +6,7 @@ goes on where it was. The folder may be deleted at any time.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -71,8 +71,8 @@ def _code() -> list[Path]:
     return sorted(path for name in _CODE for path in (root / name).rglob("*.[pch]*") if path.suffix != ".pyc")
 
 
-def _owned(value: Tensor | dict[str, Tensor] | None) -> Tensor | dict[str, Tensor] | None:
+def _owned(value: Tensor | Mapping[str, Tensor] | None) -> Tensor | dict[str, Tensor] | None:
     """Tensors apart from the batch that they were cut from, whose whole memory a file would hold else."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: _owned(part) for name, part in value.items()}
     return None if value is None else value.clone()

@@ -88,8 +88,8 @@ def check_methods(methods: Sequence[str]) -> None:
 def spaces_of(methods: Sequence[str]) -> tuple[str, ...]:
     """The embeddings to keep for some methods, of `METHODS`.
 
-    RepMet's alone, a sixth of the memory, where no method looks at others; else all, so that another choice of methods finds
-    them kept.
+    RepMet's alone, for the sake of memory, where no method looks at others; else all, so that another choice of methods
+    finds them kept.
     """
     return ("repmet",) if set(methods) <= _IN_REPMET else METHODS
 

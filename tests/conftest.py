@@ -12,7 +12,7 @@ import torch
 
 
 def pytest_configure() -> None:
-    """What the tests, and the commands that they start, compute is kept for this session only."""
+    """What the tests, and the commands that they start, compute is kept until pytest ends."""
     os.environ["REPMET_CACHE"] = tempfile.mkdtemp(prefix="repmet-tests-")
 
 

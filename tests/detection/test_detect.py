@@ -19,7 +19,7 @@ from data.voc import read_image_set
 from detection import detect
 from detection.few_shot_detector import FewShotDetector, weights_digest
 from detection.finetune import FinetuneRule
-from detection.support import images_to_look_at, read_support
+from detection.support import images_to_look_at
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -129,19 +129,6 @@ def test_coco_supports_teach_what_xml_supports_teach(taught, glyph_run, support,
     detector = FewShotDetector(glyph_run / "epoch_1.pth")
     detector.learn(tmp_path / "supports.json")
     same(everything(detector, photos), everything(taught, photos))
-
-
-def test_crops_lie_on_a_canvas_of_their_borders_colour(tmp_path: Path) -> None:
-    for name, colour, size in (("cup", (200, 10, 10), (20, 30)), ("pen", (10, 10, 200), (40, 8))):
-        (tmp_path / name).mkdir()
-        Image.new("RGB", size, colour).save(tmp_path / name / "one.png")
-    cup, pen = read_support(tmp_path, tmp_path / "scratch")
-    assert (cup.names, pen.names) == (("cup",), ("pen",))
-    assert (cup.width, cup.height, pen.width) == (90, 90, 120)
-    np.testing.assert_array_equal(cup.boxes, [[35, 30, 55, 60]])
-    np.testing.assert_array_equal(pen.boxes, [[40, 56, 80, 64]])
-    with Image.open(cup.path) as image:
-        assert set(image.getdata()) == {(200, 10, 10)}
 
 
 def test_crops_teach_their_folders_names(glyph_run, records, photos, tmp_path) -> None:
