@@ -16,9 +16,10 @@ from mmengine.hub import get_config
 
 import experiments.distributed_hook
 import experiments.hooks
+import experiments.mixed_precision
 import experiments.representatives_hook
 import experiments.tensorboard
-import experiments.training_record  # noqa: F401  (these five register what experiments name)
+import experiments.training_record  # noqa: F401  (these six register what experiments name)
 from experiments.sections import RUNNER_KEYS
 from experiments.strict import Source, UnknownKey, check_keys
 

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from experiments.checkpoints import latest_checkpoint
 from experiments.config import check_experiment, experiment_text, import_tree, load_experiment
+from experiments.mixed_precision import cpu_multiplies_bfloat16
 from experiments.online_log import add_online_log
 from experiments.runner import ExperimentRunner, launched_by_torchrun
 from experiments.sections import RUNNER_KEYS
@@ -143,7 +144,9 @@ def _parser(tree: str, doc: str, arguments: Mapping[str, tuple[str, str]]) -> ar
     )
     parser.add_argument("--seed", type=int, help="seed of all random numbers (default: the experiment's, or 0)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic algorithms on the GPU too")
-    parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
+    parser.add_argument(
+        "--amp", action="store_true", help="mixed precision: float16 on a GPU, bfloat16 on a CPU that is quick in it"
+    )
     for flag, (key, text) in arguments.items():
         parser.add_argument(flag, dest=key, help=text)
     return parser
@@ -156,9 +159,12 @@ def _runner_of(args: argparse.Namespace, tree: str, arguments: Mapping[str, tupl
     if args.deterministic:
         options.append("randomness.deterministic=true")
     if args.amp:
-        if not torch.cuda.is_available():
-            raise ValueError("--amp needs a CUDA GPU, and torch sees none here; leave it out")
-        options.append("optim_wrapper.type=AmpOptimWrapper")
+        if not torch.cuda.is_available() and not cpu_multiplies_bfloat16():
+            raise ValueError(
+                "--amp needs a CUDA GPU or a CPU with bfloat16 matrix units (AMX), and there is neither; leave it out"
+            )
+        wrapper = "AmpOptimWrapper" if torch.cuda.is_available() else "Bfloat16OptimWrapper"
+        options.append(f"optim_wrapper.type={wrapper}")
     for key, _ in arguments.values():
         if getattr(args, key) is not None:
             options.append(f"{key}={getattr(args, key)}")
