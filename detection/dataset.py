@@ -91,5 +91,8 @@ class DevkitDataset(BaseDetDataset):
             )
         return [to_data_info(r, classes) for r in self.records]
 
+    def prepare_data(self, idx: int) -> dict:
+        return self.pipeline(self.get_data_info(idx) | {"dataset": self})  # for transforms that mix images
+
     def filter_data(self) -> list[dict]:
         return self.data_list  # done above; mmdet's own filters know nothing of records

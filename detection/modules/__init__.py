@@ -13,6 +13,7 @@ from detection.modules.coarse_rpn import CoarseRPNHead  # noqa: E402
 from detection.modules.gradient_decoupling import DecoupledRoIExtractor, DecoupledRPNHead  # noqa: E402
 from detection.modules.np_repmet_head import NPRepMetBBoxHead  # noqa: E402
 from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
+from detection.modules.paste_objects import PasteObjects  # noqa: E402
 from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
 from detection.modules.roi_extractor import FusedRoIExtractor  # noqa: E402
 from detection.modules.selective_dcn import SelectiveDCNResNet  # noqa: E402
@@ -27,6 +28,7 @@ __all__ = [
     "DecoupledRoIExtractor",
     "FusedRoIExtractor",
     "NPRepMetBBoxHead",
+    "PasteObjects",
     "RepMetBBoxHead",
     "RepMetOHEMSampler",
     "SelectiveDCNResNet",
