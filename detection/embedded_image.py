@@ -11,6 +11,7 @@ from torch import Tensor
 
 # The embeddings that are kept, by the method that uses them.
 METHODS = ("repmet", "baseline_untrained", "baseline_roi")
+FEATURES = "baseline_roi"  # of these, the RoI features
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class EmbeddedImage:
     annotated: Mapping[str, Tensor]
     lengths: Tensor | None = None
     annotated_lengths: Tensor | None = None
+
+
+def raw_features(image: EmbeddedImage, *, annotated: bool = False) -> Tensor:
+    """RoI features with their own length, of the proposals (P, f) or of the annotated boxes (G, f)."""
+    if annotated:
+        return image.annotated[FEATURES] * image.annotated_lengths[:, None]
+    return image.embeddings[FEATURES] * image.lengths[:, None]
 
 
 def joined(images: Sequence[EmbeddedImage]) -> EmbeddedImage:

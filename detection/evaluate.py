@@ -155,7 +155,7 @@ def few_shot(
         check_trainable(detector.model)
     images = pools.used_by(episodes)
     say(f"embedding {len(images)} distinct images ...")
-    embedded = caching_embedder(detector, spaces_of(methods))(images)
+    embedded = caching_embedder(detector, METHODS if finetune else spaces_of(methods))(images)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
     results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed))
     if finetune:

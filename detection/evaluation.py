@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from mmengine.dist import all_gather_object
+from torch import Tensor
 
 from data.voc import ImageRecord
 from detection.detector import Detector
 from detection.embed import Embedder
-from detection.embedded_image import METHODS, EmbeddedImage
+from detection.embedded_image import METHODS, EmbeddedImage, joined, raw_features
 from detection.episode_list import Episode, Episodes
-from detection.fewshot import FewShotRule, detect, support_representatives
+from detection.fewshot import FewShotRule, Supports, after_nms, class_scores, detect, support_representatives
 from detection.finetune import EpisodeDiverged, FinetuneRule, adapted
+from detection.finetune_cached import adapted_head, on_kept_features
 from detection.metrics import EpisodicMetric
 from detection.processes import my_share, say
 from detection.scorers import play_episode
@@ -114,27 +116,22 @@ def evaluate_finetuned(
 ) -> Iterator[Result]:
     """Scores all episodes by the detector fine-tuned on each one's supports, method `repmet_finetuned`.
 
-    The only method that runs the network inside an episode: once over the supports an epoch, once over the queries. An
-    episode whose fine-tuning diverges is named, left out and counted in `Result.skipped`; the others are kept. A shot of
-    which none is left gives no result.
+    The only method that may run the network inside an episode: once over the supports an epoch, once over the queries. It
+    does not where only the embedding is trained (`detection.finetune_cached`). An episode whose fine-tuning diverges is
+    named, left out and counted in `Result.skipped`; the others are kept. A shot of which none is left gives no result.
     """
     class_ids = class_numbers(episodes)
-    embedder = Embedder(detector.model, detector.cfg.test_pipeline, methods=("repmet",), share=False)
+    play = _FinetunedOnKept if on_kept_features(detector.model, finetune) else _FinetunedNetwork
+    play = play(pools, embedded, rule, finetune, detector)
     for shot in episodes.shots:
         metric, skipped = EpisodicMetric(seed=seed), []
         for number, episode in my_share(list(enumerate(episodes.episodes))):
-            supports = [episode.support[name][:shot] for name in episode.classes]
-            start = support_representatives(supports, embedded, pools.support, rule, "repmet")
-            records = [pools.support[i] for i in dict.fromkeys(i for own in supports for i, _ in own)]
-            queries = [pools.query[image] for _, image in episode.slots]
             try:
-                with adapted(detector.model, detector.cfg.test_pipeline, records, supports, start, finetune) as points:
-                    looked = embedder(queries)
+                found = play(episode, shot)
             except EpisodeDiverged as error:
                 print(f"episode {number}, {shot}-shot, is skipped: {error}", flush=True)
                 skipped.append(number)
                 continue
-            found = detect([looked[r.id] for r in queries], points, rule, "repmet")
             slots = np.array([[number, slot] for slot in range(len(episode.slots))])
             truth = ground_truth(number, episode, pools, class_ids)
             metric.add(detections(number, episode, found, class_ids), truth, slots=slots)
@@ -146,6 +143,44 @@ def evaluate_finetuned(
             say(f"fine-tuning diverged in all episodes, {shot}-shot: there are no figures of it")
             continue
         yield Result("repmet_finetuned", shot, parts[0][0], tuple(sorted(parts[0][1])))
+
+
+@dataclass(frozen=True)
+class _Finetuned:
+    """Detections on every query slot of an episode, by a detector that is fine-tuned for it."""
+
+    pools: Pools
+    embedded: Mapping[str, EmbeddedImage]
+    rule: FewShotRule
+    finetune: FinetuneRule
+    detector: Detector
+
+    def supports(self, episode: Episode, shot: int) -> tuple[Supports, Tensor]:
+        """The support boxes, and where the episode's representatives begin."""
+        supports = [episode.support[name][:shot] for name in episode.classes]
+        return supports, support_representatives(supports, self.embedded, self.pools.support, self.rule, "repmet")
+
+
+class _FinetunedNetwork(_Finetuned):
+    def __call__(self, episode: Episode, shot: int) -> list[np.ndarray]:
+        model, pipeline = self.detector.model, self.detector.cfg.test_pipeline
+        supports, start = self.supports(episode, shot)
+        records = [self.pools.support[i] for i in dict.fromkeys(i for own in supports for i, _ in own)]
+        queries = [self.pools.query[image] for _, image in episode.slots]
+        embedder = Embedder(model, pipeline, methods=("repmet",), share=False)
+        with adapted(model, pipeline, records, supports, start, self.finetune) as points:
+            looked = embedder(queries)
+        return detect([looked[r.id] for r in queries], points, self.rule, "repmet")
+
+
+class _FinetunedOnKept(_Finetuned):
+    def __call__(self, episode: Episode, shot: int) -> list[np.ndarray]:
+        supports, start = self.supports(episode, shot)
+        support = self.pools.support
+        head = adapted_head(self.detector.model.roi_head, supports, self.embedded, support, start, self.finetune)
+        images = [self.embedded[image] for _, image in episode.slots]
+        scores = class_scores(head.embed(raw_features(joined(images))), head.representatives.points, self.rule)
+        return [rows.numpy() for rows, _ in after_nms(images, scores, self.rule)]
 
 
 def class_numbers(episodes: Episodes) -> dict[str, int]:

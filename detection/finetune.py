@@ -7,8 +7,9 @@ and boxes are learnt by the normalised targets that the checkpoint was trained w
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.dataset import Compose, pseudo_collate
@@ -54,15 +55,20 @@ class FinetuneRule:
             raise ValueError(f"fine-tuning takes epochs and batch_size of at least 1 and lr > 0, not {self}")
 
 
-def support_infos(records: Sequence[ImageRecord], supports: Sequence[Sequence[tuple[str, int]]]) -> list[dict]:
-    """mmdet's description of every distinct support image: support boxes with their class's number, all others ignored."""
+def labelled_boxes(supports: Sequence[Sequence[tuple[str, int]]]) -> dict[str, dict[int, int]]:
+    """By support image, in the order in which they come: the class's number of each of its support boxes, by box."""
     chosen: dict[str, dict[int, int]] = {}
     for c, own in enumerate(supports):
         for i, b in own:
             chosen.setdefault(i, {})[b] = c
+    return chosen
+
+
+def support_infos(records: Sequence[ImageRecord], supports: Sequence[Sequence[tuple[str, int]]]) -> list[dict]:
+    """mmdet's description of every distinct support image: support boxes with their class's number, all others ignored."""
     by_id = {r.id: r for r in records}
     infos = []
-    for i, boxes in chosen.items():
+    for i, boxes in labelled_boxes(supports).items():
         info = to_data_info(by_id[i], ())
         for b, instance in enumerate(info["instances"]):
             instance |= {"bbox_label": boxes.get(b, 0), "ignore_flag": int(b not in boxes)}
@@ -136,17 +142,36 @@ def _train(model: nn.Module, pipeline: list, infos: list[dict], records: Sequenc
         p.requires_grad_(False)
     for p in parameters:
         p.requires_grad_(True)
-    optimizer = torch.optim.SGD(parameters, lr=rule.lr, momentum=rule.momentum, weight_decay=rule.weight_decay)
     with DefaultScope.overwrite_default_scope("mmdet"):
         load = Compose([pipeline[0], {"type": "LoadAnnotations", "with_bbox": True}, *pipeline[1:]])
     by_id = {r.id: r for r in records}
     batches = list(batches_of_one_size([by_id[info["img_id"]] for info in infos], rule.batch_size))
+
+    def losses(batch: list[int]) -> dict[str, Tensor]:
+        data = model.data_preprocessor(pseudo_collate([load(dict(infos[k])) for k in batch]), True)
+        return model.parse_losses(model.loss(data["inputs"], data["data_samples"]))[1]
+
+    fit(parameters, batches, losses, rule)
+
+
+def fit(
+    parameters: Sequence[nn.Parameter], batches: Sequence, losses: Callable[[Any], dict[str, Tensor]], rule: FinetuneRule
+) -> None:
+    """Trains by SGD on the batches, `rule.epochs` times over.
+
+    Args:
+        losses: the terms of a batch's loss by name, those whose name holds "loss"; others are not looked at.
+
+    Raises:
+        EpisodeDiverged: a loss is not finite, or in the end the weights.
+    """
+    optimizer = torch.optim.SGD(parameters, lr=rule.lr, momentum=rule.momentum, weight_decay=rule.weight_decay)
     for epoch in range(rule.epochs):
         for batch in batches:
-            data = model.data_preprocessor(pseudo_collate([load(dict(infos[k])) for k in batch]), True)
-            loss, parts = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
+            parts = {name: value for name, value in losses(batch).items() if "loss" in name and name != "loss"}
+            loss = sum(parts.values())
             if not torch.isfinite(loss):
-                bad = [name for name, value in parts.items() if not torch.isfinite(torch.as_tensor(value))]
+                bad = [name for name, value in parts.items() if not torch.isfinite(value)]
                 raise EpisodeDiverged(f"{', '.join(bad)} is not finite in epoch {epoch + 1} of fine-tuning")
             optimizer.zero_grad()
             loss.backward()

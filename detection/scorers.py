@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from data.voc import ImageRecord
-from detection.embedded_image import METHODS, EmbeddedImage, joined
+from detection.embedded_image import FEATURES, METHODS, EmbeddedImage, joined, raw_features
 from detection.episode_list import Episode
 from detection.fewshot import (
     FewShotRule,
@@ -32,11 +32,11 @@ from detection.fewshot import (
     scores_at,
     support_representatives,
 )
+from detection.finetune import labelled_boxes
 from model_definitions.losses.negative_representatives import NEUTRAL, negative_distances
 from model_definitions.representatives import squared_distances
 
 Scorer = Callable[[EmbeddedImage], Tensor]  # -> (P, N)
-FEATURES = "baseline_roi"
 _IN_REPMET = {"repmet", "np_repmet"}
 SCORED = (*METHODS, "np_repmet", "calibrated", "baseline_ft", "tfa_cosine")
 
@@ -164,11 +164,6 @@ def _negative_scorer(
 # --- a new last layer ------------------------------------------------------------------------------------------------------
 
 
-def raw_features(image: EmbeddedImage) -> Tensor:
-    """RoI features of the proposals with their own length, (P, f)."""
-    return image.embeddings[FEATURES] * image.lengths[:, None]
-
-
 def training_rows(
     supports: Supports, embedded: Mapping[str, EmbeddedImage], records: Mapping[str, ImageRecord]
 ) -> tuple[Tensor, Tensor]:
@@ -179,11 +174,7 @@ def training_rows(
     not make it background. The support boxes themselves come too.
     """
     features, labels = [], []
-    chosen: dict[str, dict[int, int]] = {}
-    for c, own in enumerate(supports):
-        for i, b in own:
-            chosen.setdefault(i, {})[b] = c
-    for i, boxes in chosen.items():
+    for i, boxes in labelled_boxes(supports).items():
         image, record = embedded[i], records[i]
         own = list(boxes)
         iou = box_iou(torch.as_tensor(record.boxes, dtype=torch.float32), image.proposals)  # (G, P)
@@ -192,7 +183,7 @@ def training_rows(
         label[best < 0.5] = len(supports)
         others = [g for g in range(len(record.boxes)) if g not in boxes]
         unknown = (iou[others].amax(0) >= 0.5) & (best < 0.5) if others else torch.zeros_like(best, dtype=torch.bool)
-        features += [raw_features(image)[~unknown], image.annotated[FEATURES][own] * image.annotated_lengths[own, None]]
+        features += [raw_features(image)[~unknown], raw_features(image, annotated=True)[own]]
         labels += [label[~unknown], torch.tensor([boxes[b] for b in own])]
     return torch.cat(features), torch.cat(labels)
 

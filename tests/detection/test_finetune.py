@@ -154,11 +154,12 @@ def episodes(glyph_run):
     return drawn, pools
 
 
-def test_no_learning_is_no_fine_tuning(opened, episodes) -> None:
+@pytest.mark.parametrize("train", ["embedding", "head"])
+def test_no_learning_is_no_fine_tuning(opened, episodes, train) -> None:
     """With a learning rate of nothing the figures are those of RepMet without it."""
     drawn, pools = episodes
     embedded = Embedder(opened.model, opened.cfg.test_pipeline)(pools.used_by(drawn))
-    rule = FinetuneRule(lr=1e-30, epochs=1)
+    rule = FinetuneRule(train=train, lr=1e-30, epochs=1)
     (tuned,) = evaluate_finetuned(drawn, pools, embedded, FREE, rule, opened)
     (plain,) = evaluate_episodes(drawn, pools, embedded, FREE, methods=["repmet"])
     assert (tuned.method, tuned.shot, tuned.skipped) == ("repmet_finetuned", 1, ())
@@ -178,7 +179,7 @@ def test_an_episode_that_diverges_is_skipped_and_named(opened, episodes, monkeyp
         return (loss * torch.nan, parts | {"loss_cls": torch.tensor(torch.nan)}) if len(calls) == 2 else (loss, parts)
 
     monkeypatch.setattr(opened.model, "parse_losses", parse)
-    rule = FinetuneRule(epochs=1, batch_size=8)
+    rule = FinetuneRule(train="head", epochs=1, batch_size=8)
     (result,) = evaluate_finetuned(drawn, pools, embedded, FREE, rule, opened)
     assert result.skipped == (1,)
     assert result.metric.per_episode()["episode"].tolist() == [0, 2]
