@@ -35,7 +35,7 @@ SECTIONS = {
         "query": None,  # query images per class
         "episodes": None,
         "seed": None,
-        "support_iou": None,  # proposals of at least this IoU stand for a support box
+        "support_iou": None,  # proposals of at least this IoU stand for a support box; null: the box itself
         "support_rois": None,  # at most this many of them a box
         "modes": None,  # representatives of a class at most; 1: the mean of its supports; null: max(5, 2 x shot)
         "nms": None,  # IoU of the per-class NMS

@@ -29,7 +29,8 @@ class FewShotRule:
 
     Attributes:
         sigma, scale: of the posterior and the softmax, those that the head was trained with.
-        support_iou: proposals with at least this IoU to a support box stand for it; without one the box itself does.
+        support_iou: proposals with at least this IoU to a support box stand for it; without one the box itself does. None:
+            the box itself always does, which is what was marked, where a proposal is a little beside it.
         support_rois: at most this many of them a box, the best first.
         modes: representatives of a class at most, by k-means of its support embeddings; 1 is their mean, which suits a head
             that was trained with one mode. None, as in the released code: max(5, 2 x shot).
@@ -47,7 +48,7 @@ class FewShotRule:
 
     sigma: float = 0.5
     scale: float = 15.0
-    support_iou: float = 0.7
+    support_iou: float | None = 0.7
     support_rois: int = 1
     modes: int | None = None
     nms: float = 0.3
@@ -82,6 +83,8 @@ def support_embeddings(
         box: index of the support box among the image's annotated boxes.
         record_box: that box, x1, y1, x2, y2.
     """
+    if rule.support_iou is None:
+        return image.annotated[method][box][None]
     iou = box_iou(torch.as_tensor(record_box, dtype=torch.float32)[None], image.proposals)[0]  # (P,)
     best = iou.argsort(descending=True, stable=True)[: rule.support_rois]
     best = best[iou[best] >= rule.support_iou]

@@ -72,6 +72,12 @@ def test_several_proposals_the_best_first(rois, expected):
     assert torch.equal(got, found.embeddings[METHOD][expected])
 
 
+def test_the_box_itself_where_no_overlap_is_asked_for():
+    found = image(PROPOSALS, annotated=3)
+    got = support_embeddings(found, 1, BOX, FewShotRule(support_iou=None), METHOD)
+    assert torch.equal(got, found.annotated[METHOD][[1]])
+
+
 @pytest.mark.parametrize(
     ("threshold", "expected"), [(0.94, [2, 4]), (0.9, [2, 4]), (0.72, [2, 4, 0]), (0.1, [2, 4, 0, 5, 3])]
 )
