@@ -12,7 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
-from torch import nn
+from torch import Tensor, nn
 
 from data.voc import ImageRecord
 from detection.dataset import batches_of_one_size, to_data_info  # before mmdet: fills mmcv's table of kernels
@@ -124,19 +124,7 @@ class Embedder:
             counts.append((len(proposals.bboxes), len(annotated)))
 
         rois = bbox2roi(regions)  # (sum of P + G, 5)
-        extractor = self.model.roi_head.bbox_roi_extractor
-        pooled = extractor(levels[: extractor.num_inputs], rois)
-        if self.model.roi_head.with_shared_head:  # the last stage of the backbone, in C4 detectors
-            pooled = self.model.roi_head.shared_head(pooled)
-        features, box_features = self.head.roi_features(pooled)
-        embed = {
-            "repmet": lambda: self.head.embed(features),
-            "baseline_untrained": lambda: self.untrained.embed(self.untrained.roi_features(pooled)[0]),
-            "baseline_roi": lambda: F.normalize(features, dim=-1),
-        }
-        by_method = {method: embed[method]() for method in self.methods}
-        if hasattr(self.head, "embed_negative"):  # NP-RepMet tells negatives apart in an embedding of their own
-            by_method["negative"] = self.head.embed_negative(features)
+        by_method, features, box_features = self.embeddings(levels, rois)
         lengths = features.norm(dim=-1)
         deltas = self.head.fc_reg(box_features)
 
@@ -157,6 +145,23 @@ class Embedder:
             )
             start = end
         return images
+
+    def embeddings(self, levels: Sequence[Tensor], rois: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Of RoIs (R, 5): their embeddings (R, e) by method, and what the embedding and the boxes are read from."""
+        extractor = self.model.roi_head.bbox_roi_extractor
+        pooled = extractor(levels[: extractor.num_inputs], rois)
+        if self.model.roi_head.with_shared_head:  # the last stage of the backbone, in C4 detectors
+            pooled = self.model.roi_head.shared_head(pooled)
+        features, box_features = self.head.roi_features(pooled)
+        embed = {
+            "repmet": lambda: self.head.embed(features),
+            "baseline_untrained": lambda: self.untrained.embed(self.untrained.roi_features(pooled)[0]),
+            "baseline_roi": lambda: F.normalize(features, dim=-1),
+        }
+        by_method = {method: embed[method]() for method in self.methods}
+        if hasattr(self.head, "embed_negative"):  # NP-RepMet tells negatives apart in an embedding of their own
+            by_method["negative"] = self.head.embed_negative(features)
+        return by_method, features, box_features
 
 
 def caching_embedder(detector: Detector, methods: Sequence[str] = METHODS) -> Embedder:

@@ -25,6 +25,7 @@ class EmbeddedImage:
         embeddings: by method, (P, e), unit length; of a head that has one also its `negative` embedding.
         annotated: by method, (G, e), pooled from the annotated boxes themselves.
         lengths, annotated_lengths: (P,) and (G,), how long the RoI features were before `baseline_roi` made them unit.
+        views: by method, (V - 1, G, e), the annotated boxes in turned and mirrored images (`detection.support_views`).
     """
 
     boxes: Tensor
@@ -34,6 +35,7 @@ class EmbeddedImage:
     annotated: Mapping[str, Tensor]
     lengths: Tensor | None = None
     annotated_lengths: Tensor | None = None
+    views: Mapping[str, Tensor] | None = None
 
 
 def raw_features(image: EmbeddedImage, *, annotated: bool = False) -> Tensor:

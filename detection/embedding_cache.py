@@ -5,6 +5,7 @@ A file lies under a digest of the detector (weights, settings, our code, the pac
 goes on where it was. The folder may be deleted at any time.
 """
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -40,6 +41,12 @@ class EmbeddingCache:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         self.folder = tensor_cache.CACHE / "embeddings" / digest.hexdigest()[:16]
+
+    def beside(self, name: str) -> "EmbeddingCache":
+        """A cache of its own for something else that the same detector makes of the same images."""
+        other = copy.copy(self)
+        other.folder = self.folder.with_name(f"{self.folder.name}_{name}")
+        return other
 
     def _path(self, record: ImageRecord) -> Path:
         digest = sha256(Path(record.path).read_bytes())

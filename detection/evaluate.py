@@ -46,6 +46,7 @@ from detection.report import (
     write_sheets,
 )
 from detection.scorers import check_methods, spaces_of
+from detection.support_views import with_views
 from experiments.checkpoints import latest_checkpoint
 from experiments.config import load_experiment
 from experiments.provenance import git_revision, machine, versions
@@ -155,7 +156,8 @@ def few_shot(
         check_trainable(detector.model)
     images = pools.used_by(episodes)
     say(f"embedding {len(images)} distinct images ...")
-    embedded = caching_embedder(detector, METHODS if finetune else spaces_of(methods))(images)
+    embedder = caching_embedder(detector, METHODS if finetune else spaces_of(methods))
+    embedded = with_views(embedder(images), pools.supports_of(episodes), embedder, rule)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
     results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed))
     if finetune:

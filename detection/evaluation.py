@@ -44,6 +44,11 @@ class Pools:
     def of(cls, support: Sequence[ImageRecord], query: Sequence[ImageRecord]) -> "Pools":
         return cls({r.id: r for r in support}, {r.id: r for r in query})
 
+    def supports_of(self, episodes: Episodes) -> list[ImageRecord]:
+        """Every distinct support image of the episodes, once."""
+        ids = dict.fromkeys(i for e in episodes.episodes for boxes in e.support.values() for i, _ in boxes)
+        return [self.support[i] for i in ids]
+
     def used_by(self, episodes: Episodes) -> list[ImageRecord]:
         """Every distinct image of the episodes, once."""
         used = {}

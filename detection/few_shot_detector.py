@@ -38,6 +38,7 @@ from detection.fewshot import (
 from detection.finetune import FinetuneRule, adapted, trained_parameters
 from detection.learnt import Learnt, read_learnt, weights_digest, write_learnt
 from detection.support import images_to_look_at, read_support
+from detection.support_views import with_views
 from model_definitions.representatives import squared_distances
 
 METHOD = "repmet"
@@ -230,5 +231,5 @@ def _embedded(
     embedder: Embedder, records: Sequence[ImageRecord], supports: list[list[tuple[ImageRecord, int]]], rule: FewShotRule
 ) -> list[list[Tensor]]:
     """The embeddings of each support box, class by class."""
-    images = embedder(records)
+    images = with_views(embedder(records), records, embedder, rule)
     return [[support_embeddings(images[r.id], box, r.boxes[box], rule, METHOD) for r, box in own] for own in supports]

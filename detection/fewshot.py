@@ -32,6 +32,8 @@ class FewShotRule:
         support_iou: proposals with at least this IoU to a support box stand for it; without one the box itself does. None:
             the box itself always does, which is what was marked, where a proposal is a little beside it.
         support_rois: at most this many of them a box, the best first.
+        support_views: 1, or so many views of a support image whose embeddings all stand for its boxes: 2 with the mirror
+            image, 8 with all quarter turns too, for things seen from above (`detection.support_views`).
         modes: representatives of a class at most, by k-means of its support embeddings; 1 is their mean, which suits a head
             that was trained with one mode. None, as in the released code: max(5, 2 x shot).
         nms: IoU above which the weaker of two boxes of a class is dropped.
@@ -50,6 +52,7 @@ class FewShotRule:
     scale: float = 15.0
     support_iou: float | None = 0.7
     support_rois: int = 1
+    support_views: int = 1
     modes: int | None = None
     nms: float = 0.3
     dummy_columns: int = 0
@@ -76,13 +79,18 @@ def few_shot_rule(cfg: Config) -> FewShotRule:
 def support_embeddings(
     image: EmbeddedImage, box: int, record_box: Sequence[float], rule: FewShotRule, method: str
 ) -> Tensor:
-    """The embeddings that stand for one support box, (1..support_rois, e).
+    """The embeddings that stand for one support box, (1..support_rois + support_views - 1, e).
 
     Args:
         image: the embedded support image.
         box: index of the support box among the image's annotated boxes.
         record_box: that box, x1, y1, x2, y2.
     """
+    own = _in_its_image(image, box, record_box, rule, method)
+    return own if rule.support_views == 1 else torch.cat([own, image.views[method][:, box]])
+
+
+def _in_its_image(image: EmbeddedImage, box: int, record_box: Sequence[float], rule: FewShotRule, method: str) -> Tensor:
     if rule.support_iou is None:
         return image.annotated[method][box][None]
     iou = box_iou(torch.as_tensor(record_box, dtype=torch.float32)[None], image.proposals)[0]  # (P,)

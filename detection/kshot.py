@@ -19,6 +19,7 @@ from detection.fewshot import FewShotRule, detect, few_shot_rule, support_repres
 from detection.kshot_list import KShotList, draw_lists, read_lists
 from detection.metrics import base_metrics, mean_interval
 from detection.processes import my_share, say
+from detection.support_views import with_views
 
 METHOD = "repmet"
 MOST = 100  # detections of an image that count, COCO's limit
@@ -157,9 +158,9 @@ def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
     shown = {i for each in lists.values() for one in each for boxes in one.support.values() for i, _ in boxes}
     images = {i: by_id[i] for i in sorted(shown)} | {r.id: r for r in queries}
     say(f"embedding {len(images)} distinct images ...")
-    embedded = caching_embedder(detector, (METHOD,))(images.values())
+    embedder, rule = caching_embedder(detector, (METHOD,)), few_shot_rule(cfg)
+    embedded = with_views(embedder(images.values()), [by_id[i] for i in sorted(shown)], embedder, rule)
     base = detector.model.roi_head.bbox_head.representatives.points.detach().cpu()
-    rule = few_shot_rule(cfg)
     rows = over_lists(lists, base, by_id, queries, embedded, data.base_classes, rule)
     say("\nfew-shot lists, %, ± half-width of the 95 % interval over the lists\n" + table(rows))
     return rows
