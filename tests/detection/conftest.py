@@ -185,7 +185,7 @@ def glyph_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "train_cfg": {"max_epochs": 1},
         "param_scheduler": [{"type": "MultiStepLR", "milestones": [1]}],
-        "episodes": {"way": 3, "shot": [1, 2], "query": 2, "episodes": 3},
+        "episodes": {"way": 3, "shot": [1, 2], "query": 2, "episodes": 3, "support_iou": 0.7},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
     cfg = load_experiment(folder / "tiny.yaml")
