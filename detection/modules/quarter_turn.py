@@ -6,11 +6,19 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
 
+def quarter_turn(image: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H, W, 3) and its boxes (G, 4) by 90 degrees against the clock.
+
+    A box (x1, y1, x2, y2) becomes (y1, W - x2, y2, W - x1).
+    """
+    width = image.shape[1]
+    x1, y1, x2, y2 = boxes.T
+    return np.ascontiguousarray(np.rot90(image)), np.stack([y1, width - x2, y2, width - x1], 1)
+
+
 @TRANSFORMS.register_module()
 class RandomQuarterTurn(BaseTransform):
-    """Turns the image and its boxes by 90 degrees against the clock. With flips both ways that gives all eight views.
-
-    Comes after the annotations are loaded; a box (x1, y1, x2, y2) of an image W wide becomes (y1, W - x2, y2, W - x1).
+    """`quarter_turn`, after the annotations are loaded. With flips both ways that gives all eight views.
 
     Args:
         prob: how often, in [0, 1].
@@ -24,9 +32,7 @@ class RandomQuarterTurn(BaseTransform):
     def transform(self, results: dict) -> dict:
         if np.random.rand() >= self.prob:
             return results
-        width = results["img"].shape[1]
-        results["img"] = np.ascontiguousarray(np.rot90(results["img"]))
+        results["img"], boxes = quarter_turn(results["img"], results["gt_bboxes"].numpy())
         results["img_shape"] = results["img"].shape[:2]
-        x1, y1, x2, y2 = results["gt_bboxes"].numpy().T
-        results["gt_bboxes"] = HorizontalBoxes(np.stack([y1, width - x2, y2, width - x1], 1))
+        results["gt_bboxes"] = HorizontalBoxes(boxes)
         return results
