@@ -36,6 +36,7 @@ from detection.finetune import labelled_boxes
 from model_definitions.losses.negative_representatives import NEUTRAL, negative_distances
 from model_definitions.representatives import squared_distances
 
+BACKGROUND = 64  # proposals of a support image that teach a classifier what is no object
 Scorer = Callable[[EmbeddedImage], Tensor]  # -> (P, N)
 _IN_REPMET = {"repmet", "np_repmet"}
 SCORED = (*METHODS, "np_repmet", "calibrated", "baseline_ft", "tfa_cosine")
@@ -171,7 +172,8 @@ def training_rows(
 
     A proposal is of the class of the support box that it overlaps by 0.5 or more, background where it overlaps no annotated
     box by 0.5, and left out where it overlaps an object that is not among the supports: that one is not labelled, which does
-    not make it background. The support boxes themselves come too.
+    not make it background. Of an image's background come the `BACKGROUND` proposals that look most like objects, about as
+    many as Faster R-CNN would sample. The support boxes themselves come too.
     """
     features, labels = [], []
     for i, boxes in labelled_boxes(supports).items():
@@ -183,6 +185,9 @@ def training_rows(
         label[best < 0.5] = len(supports)
         others = [g for g in range(len(record.boxes)) if g not in boxes]
         unknown = (iou[others].amax(0) >= 0.5) & (best < 0.5) if others else torch.zeros_like(best, dtype=torch.bool)
+        background = label == len(supports)
+        rank = (image.objectness.masked_fill(~background | unknown, -1)).argsort(descending=True, stable=True).argsort()
+        unknown |= background & (rank >= BACKGROUND)
         features += [raw_features(image)[~unknown], raw_features(image, annotated=True)[own]]
         labels += [label[~unknown], torch.tensor([boxes[b] for b in own])]
     return torch.cat(features), torch.cat(labels)
@@ -195,19 +200,17 @@ def linear_logits(features: Tensor, weight: Tensor, bias: Tensor, scale: float |
     return scale * F.normalize(features, dim=-1) @ F.normalize(weight, dim=-1).T
 
 
-def classifier_loss(
-    features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, *, scale: float | None, decay: float
-) -> Tensor:
-    """Cross-entropy of `linear_logits`, a quarter of it from the objects and the rest from the background (Faster R-CNN's
+def classifier_loss(logits: Tensor, labels: Tensor, weight: Tensor, decay: float) -> Tensor:
+    """Cross-entropy of logits (R, N + 1), a quarter of it from the objects and the rest from the background (Faster R-CNN's
     quota), plus `decay |W|^2 / 2`."""
     background = labels == len(weight) - 1
     share = torch.where(background, 0.75 / background.sum().clamp_min(1), 0.25 / (~background).sum().clamp_min(1))
-    losses = F.cross_entropy(linear_logits(features, weight, bias, scale), labels, reduction="none")
+    losses = F.cross_entropy(logits, labels, reduction="none")
     return (share * losses).sum() + decay * weight.square().sum() / 2
 
 
 def fit_classifier(
-    features: Tensor, labels: Tensor, classes: int, *, scale: float | None = None, decay: float = 1e-3, steps: int = 100
+    features: Tensor, labels: Tensor, classes: int, *, scale: float | None = None, decay: float = 1e-3, steps: int = 50
 ) -> tuple[Tensor, Tensor]:
     """A last layer for N classes and background that minimises `classifier_loss`, by L-BFGS from zero.
 
@@ -225,11 +228,14 @@ def fit_classifier(
     else:
         start = torch.stack([rows[labels == c].sum(0) for c in range(classes + 1)]) + 1e-6
     weight, bias = start.clone().requires_grad_(), rows.new_zeros(classes + 1).requires_grad_()
+    unit_rows = F.normalize(rows, dim=-1)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe", tolerance_grad=1e-7)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = classifier_loss(rows, labels, weight, bias, scale=scale, decay=decay)
+        # as `linear_logits`, whose features are normalised once here
+        logits = rows @ weight.T + bias if scale is None else scale * unit_rows @ F.normalize(weight, dim=-1).T
+        loss = classifier_loss(logits, labels, weight, decay)
         loss.backward()
         return loss
 

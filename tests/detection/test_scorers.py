@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
 from data.voc import ImageRecord
+from detection import scorers
 from detection.embedded_image import METHODS, EmbeddedImage
 from detection.episode_list import Episode
 from detection.fewshot import FewShotRule, detect, support_representatives
@@ -199,6 +200,25 @@ def test_rows_for_a_classifier_by_a_loop(world) -> None:
     torch.testing.assert_close(features, torch.stack(expected_features))
 
 
+def test_of_the_background_come_the_likeliest_objects(world, monkeypatch) -> None:
+    episode, embedded, records = world
+    monkeypatch.setattr(scorers, "BACKGROUND", 10_000)
+    features, labels = training_rows(supports_of(episode, 2), embedded, records)
+    monkeypatch.setattr(scorers, "BACKGROUND", 2)
+    fewer, fewer_labels = training_rows(supports_of(episode, 2), embedded, records)
+    kept = [bool((fewer == row).all(1).any()) for row in features]
+    assert [bool(k) for k, label in zip(kept, labels, strict=True) if label < 2] == [True] * int((labels < 2).sum())
+    assert (fewer_labels == 2).sum() == 2 * len({i for own in supports_of(episode, 2) for i, _ in own})
+    likely = {  # of every background row: how likely it looked to be an object, and in which image
+        tuple(raw_features(embedded[i])[p].tolist()): (float(embedded[i].objectness[p]), i)
+        for i in embedded
+        for p in range(len(embedded[i].proposals))
+    }
+    background = [(likely[tuple(row.tolist())], k) for row, k, y in zip(features, kept, labels, strict=True) if y == 2]
+    for (chance, name), k in background:
+        assert k or all(other >= chance for (other, same), taken in background if taken and same == name)
+
+
 def test_the_linear_layer_is_sklearns_logistic_regression() -> None:
     """The same minimum: our quotas as its sample weights, our decay as its C; it does not penalise the bias, nor do we."""
     features, labels = torch.randn(60, 5) * 3 + 1, torch.randint(0, 4, (60,))
@@ -221,7 +241,7 @@ def test_the_cosine_layer_is_at_a_minimum_and_blind_to_length() -> None:
     best = weight.double() * length
 
     def loss(w):
-        return float(classifier_loss(one / length, labels, w, bias.double(), scale=5.0, decay=0.01))
+        return float(classifier_loss(linear_logits(one / length, w, bias.double(), 5.0), labels, w, 0.01))
 
     at = loss(best)
     for _ in range(30):
