@@ -5,8 +5,10 @@
 Training: an episode of 60 ways, 1 shot and 5 queries, forward, backward and step. Evaluation: 5 ways, 1 shot, 15 queries,
 from the image files to the accuracy of `--episodes` episodes; easyfsl, whose time grows with the episodes, is measured on
 `--peer-episodes` of them. Both sides read the same files, Omniglot's where `--data` or REPMET_DATA holds its archives, and
-run the same conv4; it is checked that they see equal pixels and are right equally often on equal episodes. The process keeps
-freed memory, as the launcher has it, which quickens easyfsl as well. Where easyfsl is not installed, its cases are left out.
+run the same conv4; it is checked that they see equal pixels and are right equally often on equal episodes. We train as the
+shipped experiments do, in bfloat16 where the CPU has matrix units for it; a case of its own has float32 on both sides. The
+process keeps freed memory, as the launcher has it, which quickens easyfsl as well. Where easyfsl is not installed, its cases
+are left out.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from classification.metrics.episodes import Episodes, episode_accuracies, sample
 from classification.metrics.intervals import mean_interval
 from classification.samplers import EpisodeBatchSampler
 from experiments.allocator import keep_freed_memory
+from experiments.mixed_precision import Bfloat16OptimWrapper, cpu_multiplies_bfloat16
 
 SIZE = 28  # pixels
 TRAIN, TEST = (60, 1, 5), (5, 1, 15)  # way, shot, query
@@ -73,11 +76,11 @@ def published_conv4(encoder: nn.Module) -> nn.Sequential:
 class Trainer:
     """Our side of the training: the loader, the method and mmengine's optimizer, as the launcher puts them together."""
 
-    def __init__(self, images: ImageSet, method: ProtoNet) -> None:
+    def __init__(self, images: ImageSet, method: ProtoNet, wrapper: type[OptimWrapper] = Bfloat16OptimWrapper) -> None:
         way, shot, query = TRAIN
         sampler = EpisodeBatchSampler(SimpleNamespace(dataset=images), way=way, shot=shot, query=query, episodes=PER_CALL)
         self.loader = DataLoader(images, batch_sampler=sampler, collate_fn=as_gathered)
-        self.method, self.optimizer = method, OptimWrapper(torch.optim.Adam(method.parameters(), lr=1e-3))
+        self.method, self.optimizer = method, wrapper(optimizer=torch.optim.Adam(method.parameters(), lr=1e-3))
 
     def __call__(self) -> None:
         self.method.train()
@@ -90,17 +93,24 @@ def training_cases(folder: Path, threads: int, seconds: float) -> Iterator[Compa
 
     images, theirs = images_of(folder), easyfsl.image_set(folder, SIZE)
     check_pixels(images, theirs)
-    for network, workers in (("conv4 of ours", 0), ("conv4 as published", 0), ("conv4 as published", threads)):
+    ours, published = "conv4 of ours", "conv4 as published"
+    shipped = "training in bfloat16" if cpu_multiplies_bfloat16() else "training in float32"
+    for case, wrapper, network, workers in (
+        (shipped, Bfloat16OptimWrapper, ours, 0),
+        (shipped, Bfloat16OptimWrapper, published, 0),
+        (shipped, Bfloat16OptimWrapper, published, threads),
+        ("equal precision: training in float32", OptimWrapper, ours, 0),
+    ):
         method = proto_net()
-        encoder = proto_net().encoder if network == "conv4 of ours" else published_conv4(method.encoder)
+        encoder = proto_net().encoder if network == ours else published_conv4(method.encoder)
         model = easyfsl.PrototypicalNetworks(encoder)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         episodes = easyfsl.loader(theirs, *TRAIN, PER_CALL, workers)
-        peer = f"easyfsl, {network}" + (f", {workers} loading processes" if workers else "")
+        peer = f"easyfsl in float32, {network}" + (f", {workers} loading processes" if workers else "")
         yield scaled(
             compare(
-                "training, 60-way 1-shot 5-query, an episode",
-                Trainer(images, method),
+                f"{case}, 60-way 1-shot 5-query, an episode",
+                Trainer(images, method, wrapper),
                 peer,
                 lambda m=model, o=optimizer, e=episodes: easyfsl.train(m, o, e),
                 seconds=seconds,

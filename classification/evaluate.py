@@ -37,7 +37,7 @@ def run(
         checkpoint: a file, a run folder or an address.
         out: the folder to write to.
         part: "test" or "val".
-        against: another checkpoint of the experiment, to be compared with on the same episodes.
+        against: another checkpoint of the experiment, to be compared with on the same episodes and images.
         pictures: write the page of pictures too.
 
     Raises:
@@ -128,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--query", type=int, metavar="Q", help="query images of a class")
     parser.add_argument("--seed", type=int, help="of the episodes")
     parser.add_argument("--split", choices=("test", "val"), default="test", help="which of the experiment's splits")
-    parser.add_argument("--against", metavar="CHECKPOINT", help="another checkpoint, compared on the same episodes")
+    parser.add_argument(
+        "--against", metavar="CHECKPOINT", help="another checkpoint, compared on the same episodes and images"
+    )
     parser.add_argument("--out", metavar="DIR", help="where to write, with pictures (default: the run folder, without)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)

@@ -10,13 +10,14 @@ from torch import Tensor
 from classification.checkpoint import Trained
 from classification.dataset import ImageSet
 from classification.embedding import embed_split, mean_representatives
-from classification.experiment import image_set, read_split
+from classification.experiment import arguments_of, image_set, read_split
 from classification.lake import check_unseen, one_shot_row
 from classification.methods.base import ClassRepresentatives
+from classification.metrics.accuracies import predictions
 from classification.metrics.episodes import Episodes, episode_accuracies, sample_episodes
 from classification.metrics.intervals import Estimate, mean_interval, paired_difference
 from classification.metrics.result_rows import episode_metric, result_row
-from classification.validation import set_figures
+from classification.validation import other_predictions, set_figures
 
 
 @dataclass
@@ -102,24 +103,53 @@ def draw_episodes(labels: Tensor, protocol: dict[str, Any]) -> dict[str, Episode
 
 
 def compare(first: Evaluation, other: Trained) -> list[dict[str, Any]]:
-    """Paired differences of a method's accuracies to another's, on the same episodes.
+    """Paired differences of a method's accuracies to another's: on the same episodes, and over the same whole set, image by
+    image, by every rule that decides single images.
 
     Returns:
-        By metric {metric, against, mean, ci95, n, episodes}: mean of `first - other` as a fraction, with its interval and
-        the hash of the episodes.
+        By metric {metric, against, mean, ci95, n, episodes}: mean of `first - other` as a fraction, with its interval over n
+        episodes or images; `episodes` is their hash, None where the metric is over images.
 
     Raises:
-        ValueError: there are no episodes to compare on.
+        ValueError: the two trainings drew their splits by different seeds.
     """
-    if not first.episodes:
-        raise ValueError("a paired comparison is over episodes: the experiment has no section `episodes`")
+    seeds = [arguments_of(trained.cfg).get("seed") for trained in (first.trained, other)]
+    if seeds[0] != seeds[1]:
+        raise ValueError(
+            f"{first.trained.name} and {other.name} drew their splits by the seeds {seeds[0]} and {seeds[1]}: what one was "
+            "trained on, the other would be tested on"
+        )
     embeddings = embed_split(other.method, first.images)
-    rows = []
+    pairs: list[tuple[str, Tensor, Tensor, str | None]] = []
     for metric, episodes in first.episodes.items():
         theirs = episode_accuracies(embeddings, episodes, distance=other.method.distance)
-        mean, ci95, n = paired_difference(first.accuracies[metric], theirs)
-        rows.append({"metric": metric, "against": other.name, "mean": mean, "ci95": ci95, "n": n, "episodes": episodes.hash})
+        pairs.append((metric, first.accuracies[metric], theirs, episodes.hash))
+    if first.closed:
+        mine = right_images(first.trained, first.embeddings, first.representatives, first.images.labels)
+        theirs = right_images(other, embeddings, trained_representatives(other), first.images.labels)
+        pairs += [(f"{rule} accuracy", right, theirs[rule], None) for rule, right in mine.items()]
+    rows = []
+    for metric, mine, theirs, drawn in pairs:
+        mean, ci95, n = paired_difference(mine, theirs)
+        rows.append({"metric": metric, "against": other.name, "mean": mean, "ci95": ci95, "n": n, "episodes": drawn})
     return rows
+
+
+def trained_representatives(trained: Trained) -> ClassRepresentatives:
+    """What stands for the classes of the training set: the method's own, else the means of their embeddings."""
+    own = trained.method.class_representatives()
+    if own is not None:
+        return own
+    train = DATASETS.build(image_set(trained.cfg, "train", "test_pipeline"))
+    return mean_representatives(embed_split(trained.method, train), train.labels, len(train.classes))
+
+
+@torch.no_grad()
+def right_images(trained: Trained, embeddings: Tensor, own: ClassRepresentatives, labels: Tensor) -> dict[str, Tensor]:
+    """By rule (n,) whether an image's class is found: simple, magnet, repmet and the method's other rules."""
+    found = predictions(embeddings, own.points.cpu(), own.sigma2, present=own.present)
+    found |= other_predictions(trained.method, embeddings)
+    return {rule: predicted == labels for rule, predicted in found.items()}
 
 
 def _over_images(accuracy: float, n: int) -> Estimate:

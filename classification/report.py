@@ -23,8 +23,8 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     for row in rows:
         sure = "yes" if abs(row["mean"]) > row["ci95"] else "no"
         cells.append((row["metric"], f"{100 * row['mean']:+.2f} ± {100 * row['ci95']:.2f}", f"{row['n']:,}", sure))
-    head = f"{name}\n  against {rows[0]['against']}, difference on the same episodes in percentage points\n"
-    return head + aligned([("metric", "difference", "episodes", "beyond chance (95 %)"), *cells])
+    head = f"{name}\n  against {rows[0]['against']}, difference on the same episodes or images in percentage points\n"
+    return head + aligned([("metric", "difference", "n", "beyond chance (95 %)"), *cells])
 
 
 def write_metrics(metrics: Mapping[str, Any], folder: Path) -> Path:

@@ -36,6 +36,12 @@ def episode_figures(embeddings: Tensor, episodes: Episodes, distance: str) -> di
     }
 
 
+def other_predictions(method: Method, embeddings: Tensor) -> dict[str, Tensor]:
+    """The method's `other_rules` for embeddings (n, e) on the CPU, and their classes there."""
+    device = next(method.parameters()).device
+    return {rule: found.cpu() for rule, found in method.other_rules(embeddings.to(device)).items()}
+
+
 @torch.no_grad()
 def set_figures(
     method: Method, embeddings: Tensor, labels: Tensor, own: ClassRepresentatives, assignment: str | None
@@ -46,9 +52,8 @@ def set_figures(
     `other_rules`.
     """
     figures = all_accuracies(embeddings, labels, own.points.cpu(), own.sigma2, present=own.present, assignment=assignment)
-    parameter = next(method.parameters())
-    for rule, predicted in method.other_rules(embeddings.to(parameter.device)).items():
-        figures[rule] = (predicted.cpu() == labels).double().mean().item()
+    for rule, predicted in other_predictions(method, embeddings).items():
+        figures[rule] = (predicted == labels).double().mean().item()
     return figures
 
 

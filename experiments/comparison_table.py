@@ -2,12 +2,12 @@
 
 Of each result in models/results/comparison/ only the error on held-out images is shown, by the rule that the method itself
 decides by: its classifier where it has one, else the posterior of its representatives, which for class means is the nearest
-mean.
+mean. The last row has the seeds of each column; a single seed's interval is over images, several seeds' over seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.classification_tables import TRAINED, all_figures, interval, is_classification, seeds_of
 from experiments.result_tables import NOTHING, Result, markdown, table
@@ -29,9 +29,17 @@ def comparison(results: Sequence[Result]) -> str:
     if not chosen:
         return NOTHING
     columns = sorted({column for _, column in chosen})
+    columns_seeds = [seeds_of([row for (_, column), row in chosen.items() if column == own]) for own in columns]
     body = []
     for title in sorted({title for title, _ in chosen}):
         rows = [chosen.get((title, column)) for column in columns]
-        cells = ["–" if row is None else interval(1 - row["mean"], row["ci95"], 1) for row in rows]
-        body.append([title, *cells, seeds_of([row for row in rows if row is not None])])
-    return markdown(["method", *columns, "seeds"], body, 1)
+        body.append([title, *(_error(row, seeds) for row, seeds in zip(rows, columns_seeds, strict=True))])
+    return markdown(["method", *columns], [*body, ["seeds", *columns_seeds]], 1)
+
+
+def _error(row: Mapping | None, usual: str) -> str:
+    """A cell; where it is of other seeds than its column, they follow in brackets."""
+    if row is None:
+        return "–"
+    seeds = seeds_of([row])
+    return interval(1 - row["mean"], row["ci95"], 1) + (f" ({seeds})" if seeds != usual else "")

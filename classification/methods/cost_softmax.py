@@ -18,6 +18,9 @@ from model_definitions.prototypes import HierarchicalSoftmax
 class HierarchicalClassifier(CostSensitive):
     """A softmax among the children of every node (J. Redmon, A. Farhadi, "YOLO9000", CVPR 2017).
 
+    `p(leaf | x) = prod_a softmax_{a and its siblings}(w_a . f(x) + b_a)` over the leaf and its ancestors a, without the
+    root; the loss is `-log p(y | x)`.
+
     Args:
         encoder, head, classes, kwargs: as `CostSensitive`.
         costs: a tree.

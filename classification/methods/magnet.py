@@ -14,7 +14,12 @@ from model_definitions.losses.magnet import magnet_loss
 
 @MODELS.register_module()
 class Magnet(Method):
-    """Learns from neighbouring clusters of different classes; the nearest clusters decide (kNC, eq. 6).
+    """Learns from M neighbouring clusters of different classes, D samples of each; the nearest clusters decide (kNC, eq. 6).
+
+    Eq. 4 and 5, with mu_m the batch's mean of cluster m, C(m) its class, sigma^2 the variance of samples about the means:
+
+        `L = 1 / (M D) sum_md [alpha + d2_mdm / (2 sigma^2) + log sum_{l: C(l) != C(m)} exp(-d2_mdl / (2 sigma^2))]_+`
+        `d2_mdl = |f(x_md) - mu_l|^2`
 
     The cluster index is part of the method and of its checkpoints; `IndexHook` refreshes it while training, and
     `ClusterBatchSampler` draws the batches from it.

@@ -18,6 +18,9 @@ _UNLABELLED = ("ManifoldLoss",)
 class MetricLearning(Method):
     """Trains an embedding by a loss of pytorch-metric-learning (K. Musgrave, S. Belongie, S. Lim, 2020).
 
+    The baselines' triplets: `[|f(a) - f(p)| - |f(a) - f(n)| + margin]_+`, a and p of one class, n of another, on the unit
+    sphere (F. Schroff, D. Kalenichenko, J. Philbin, "FaceNet", CVPR 2015).
+
     Args:
         encoder, head, kwargs: as `Method`.
         loss: {type: pml. and a class of `pytorch_metric_learning.losses` or `classification.pml.losses`, and its arguments,

@@ -27,6 +27,8 @@ SIGMA2 = 0.25  # one prototype a class: no decision depends on it
 class PrototypeClassifier(CostSensitive):
     """Metric-guided prototypes (V. Sainte Fare Garnot, L. Landrieu, BMVC 2021): cross-entropy + weight x guidance.
 
+    `p(k | x) = softmax_k(-d(f(x), pi_k))`; the guidance holds distances between prototypes pi in proportion to the costs.
+
     Args:
         encoder, head, classes, costs, kwargs: as `CostSensitive`.
         fixed: make the prototypes of the costs (`embed_costs`) before the training, and leave them there.
@@ -86,6 +88,8 @@ class PrototypeClassifier(CostSensitive):
 class Hyperspherical(CostSensitive):
     """Fixed prototypes on the sphere (P. Mettes, E. van der Pol, C. Snoek, NeurIPS 2019), with `HypersphericalLoss`.
 
+    The nearest prototype in cosine decides; the loss is `(1 - cos(f(x), p_y))^2`.
+
     Args:
         encoder, head, classes, kwargs: as `CostSensitive`.
         costs: the classes' semantics; None: the prototypes are apart from each other, no more.
@@ -121,6 +125,8 @@ class Hyperspherical(CostSensitive):
 @MODELS.register_module()
 class RunningMeans(CostSensitive):
     """DeepNCM (S. Guerriero, B. Caputo, T. Mensink, ICLR 2018 workshop): running class means, only the network learns.
+
+    `p(k | x) = softmax_k(-|f(x) - mu_k|^2)`, mu_k the mean of what was seen of class k.
 
     Args:
         encoder, head, classes, kwargs: as `CostSensitive`.

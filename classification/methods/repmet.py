@@ -27,7 +27,12 @@ TITLES = {
 
 @MODELS.register_module()
 class RepMet(Method):
-    """Learns K representatives of each class together with the embedding; the soft posterior (eq. 5) decides.
+    """Learns K representatives R_ij of each class i together with the embedding E; the soft posterior (eq. 5) decides:
+
+        `P(C = i | X) = sum_j p_ij / sum_ij p_ij,  p_ij = exp(-|E(X) - R_ij|^2 / (2 sigma^2))`
+
+    As published the loss is `-log P(C = y | X) + [min_j |E - R_yj|^2 - min_{i != y, j} |E - R_ij|^2 + alpha]_+` (eq. 4); the
+    others are in `model_definitions.losses.repmet`.
 
     The parameter is `representatives.weight`: `paramwise_cfg: {custom_keys: {representatives: {lr_mult: 10}}}` gives it a
     learning rate of its own.

@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import cluster_refresh, episodes, image_folders
 from benchmarks.measure import Comparison
+from experiments.mixed_precision import cpu_multiplies_bfloat16
 from experiments.results import read_results, render
 
 needs_easyfsl = pytest.mark.skipif(
@@ -77,12 +78,16 @@ def test_a_worse_clustering_is_not_timed(monkeypatch):
 def test_the_cases_against_easyfsl(few_images, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(episodes, "PER_CALL", 1)
     options = ["--seconds", "0", "--threads", "1", "--episodes", "50", "--peer-episodes", "14", "--train", "2"]
+    precision = "bfloat16" if cpu_multiplies_bfloat16() else "float32"
     results = episodes.main([*options, "--only", "training", "--out", str(tmp_path / "out.json")])
     assert [r.peer for r in results] == [
-        "easyfsl, conv4 of ours",
-        "easyfsl, conv4 as published",
-        "easyfsl, conv4 as published, 1 loading processes",
+        "easyfsl in float32, conv4 of ours",
+        "easyfsl in float32, conv4 as published",
+        "easyfsl in float32, conv4 as published, 1 loading processes",
+        "easyfsl in float32, conv4 of ours",
     ]
+    assert all(r.case.startswith(f"training in {precision},") for r in results[:3])
+    assert results[3].case.startswith("equal precision: training in float32,")
     assert json.loads((tmp_path / "out.json").read_text())["env"]["images"] == "a few"
     results = episodes.main([*options, "--only", "evaluation"])
     assert [r.case.split(",")[0] for r in results] == ["evaluation from files", "evaluation from embeddings"]

@@ -21,7 +21,7 @@ from classification.page import confusion, decisions
 from classification.pictures import most_confused
 from experiments.checkpoints import experiment_of, load_checkpoint, sha256_of
 from experiments.config import load_experiment
-from tests.classification.conftest import CLOSED, MAGNET, SOFTMAX, write_experiment
+from tests.classification.conftest import CLOSED, MAGNET, SOFTMAX, TRIPLET, write_experiment
 from tests.classification.test_train import train
 
 
@@ -114,6 +114,28 @@ def test_comparison_on_the_same_episodes(protonet, tmp_path, capsys):
         assert row["ci95"] == pytest.approx(1.96 * difference.std(ddof=1) / np.sqrt(50))
         assert row["episodes"] == first.episodes[row["metric"]].hash and row["against"].endswith("epoch_1.pth")
         assert f"{100 * row['mean']:+.2f} ± " in printed
+
+
+@pytest.mark.parametrize("over", ["", SOFTMAX, TRIPLET], ids=["RepMet", "Softmax", "class means"])
+def test_comparison_over_the_same_images(experiment, tmp_path, capsys, over):
+    path = experiment(CLOSED, over=over)
+    assert train(path, "--work-dir", tmp_path / "run", "--cfg-options", "train_cfg.max_epochs=2") == 0
+    paths = [tmp_path / "run" / f"epoch_{e}.pth" for e in (2, 1)]
+    found = measured(path, paths[0], tmp_path / "a", against=str(paths[1]))
+    assert "percentage points" in capsys.readouterr().out
+    single = [measured(path, p, tmp_path / p.stem)["results"] for p in paths]
+    first, second = ({row["metric"]: row for row in rows if row["split"] == "test"} for rows in single)
+    paired = {row["metric"]: row for row in found["paired"]}
+    assert paired.keys() == first.keys() - {"unsupervised accuracy"} and ("classifier accuracy" in paired) == (
+        over == SOFTMAX
+    )
+    for metric, row in paired.items():
+        assert row["mean"] == pytest.approx(first[metric]["mean"] - second[metric]["mean"]) and row["episodes"] is None
+        assert row["n"] == first[metric]["n"] == 60
+        widths = [figures[metric]["ci95"] for figures in (first, second)]
+        assert abs(widths[0] - widths[1]) - 1e-9 <= row["ci95"] <= sum(widths) + 1e-9
+    same = measured(path, paths[0], tmp_path / "b", against=str(paths[0]))["paired"]
+    assert all(row["mean"] == row["ci95"] == 0 for row in same)
 
 
 def test_whole_sets_by_every_rule_on_the_splits_of_the_training(experiment, tmp_path):
@@ -230,7 +252,10 @@ def test_what_is_refused(protonet, experiment, tmp_path, capsys):
     assert measured(path, tmp_path / "bare.pth", tmp_path / "a")["results"]  # weights alone are enough
     wide = ("--cfg-options", "model.encoder.width=16")
     assert "belongs to another experiment" in failure(capsys, path, tmp_path / "bare.pth", *wide)
-    assert train(closed, "--work-dir", tmp_path / "b", "--cfg-options", "train_cfg.max_epochs=1") == 0
-    assert "a paired comparison is over episodes" in failure(capsys, closed, tmp_path / "b", "--against", tmp_path / "b")
+    for seed in (1, 2):
+        one = ("--cfg-options", "train_cfg.max_epochs=1", "--seed", seed)
+        assert train(closed, "--work-dir", tmp_path / f"b{seed}", *one) == 0
+    said = failure(capsys, closed, tmp_path / "b1", "--against", tmp_path / "b2")
+    assert "drew their splits by the seeds 1 and 2: what one was trained on, the other would be tested on" in said
     none = ("--cfg-options", "episodes=null")
     assert "nothing to evaluate" in failure(capsys, path, best, *none)
