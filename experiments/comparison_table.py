@@ -7,7 +7,8 @@ mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from experiments.classification_tables import TRAINED, all_figures, interval, is_classification, seeds_of
 from experiments.result_tables import NOTHING, Result, markdown, table
@@ -29,9 +30,18 @@ def comparison(results: Sequence[Result]) -> str:
     if not chosen:
         return NOTHING
     columns = sorted({column for _, column in chosen})
+    return by_method(chosen, columns, lambda row: interval(1 - row["mean"], row["ci95"], 1))
+
+
+def by_method(
+    chosen: Mapping[tuple[str, str], Mapping[str, Any]],
+    columns: Sequence[str],
+    cell: Callable[[Mapping[str, Any]], str],
+) -> str:
+    """A row a method, and the seeds behind it: `chosen` by method and column, each as `cell` spells it."""
     body = []
     for title in sorted({title for title, _ in chosen}):
-        rows = [chosen.get((title, column)) for column in columns]
-        cells = ["–" if row is None else interval(1 - row["mean"], row["ci95"], 1) for row in rows]
-        body.append([title, *cells, seeds_of([row for row in rows if row is not None])])
+        rows = {column: chosen[title, column] for column in columns if (title, column) in chosen}
+        cells = [cell(rows[column]) if column in rows else "–" for column in columns]
+        body.append([title, *cells, seeds_of(list(rows.values()))])
     return markdown(["method", *columns, "seeds"], body, 1)
