@@ -55,6 +55,11 @@ def lower_is_better(name: str) -> bool:
     return name.removeprefix("Euclidean ") in _LESS
 
 
+def is_about_certainty(name: str) -> bool:
+    """Whether a figure says how well a score tells right retrievals from wrong ones."""
+    return name in _CERTAINTY
+
+
 def is_fraction(name: str) -> bool:
     """Whether a figure lies in 0..1; the others are distances, norms and nats."""
     return name.removeprefix("Euclidean ").partition("@")[0] not in (*_SPREAD, "spectrum", "NED loss", "norm")
