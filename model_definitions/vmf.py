@@ -122,14 +122,17 @@ def log_probability_product_ratio(
 class _LogRatio(torch.autograd.Function):
     @staticmethod
     def forward(ctx, kappa: Tensor, dim: int) -> Tensor:
-        ctx.save_for_backward(kappa)
+        log_series, length = _log_series_and_length(kappa.double(), dim)
+        ctx.save_for_backward(kappa, length.to(kappa.dtype))
         ctx.dim = dim
-        return -_log_series_and_length(kappa.double(), dim)[0].to(kappa.dtype)
+        return -log_series.to(kappa.dtype)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        (kappa,) = ctx.saved_tensors
-        return -grad * mean_resultant_length(kappa, ctx.dim), None
+        kappa, length = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            length = mean_resultant_length(kappa, ctx.dim)
+        return -grad * length, None
 
 
 class _MeanLength(torch.autograd.Function):
