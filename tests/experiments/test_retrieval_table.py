@@ -31,6 +31,16 @@ def test_columns_are_sets_and_figures_and_seeds_are_summed_up():
     assert render("classification-retrieval", parts[3:]) == NOTHING
 
 
+def test_released_forms_are_compared_seed_by_seed():
+    exact = [result(f"retrieval/a_{s}", "EL-nivMF, conv4", s, r1=r1) for s, r1 in enumerate((0.5, 0.7, 0.9))]
+    released = [result(f"retrieval/b_{s}", "EL-nivMF, as released, conv4", s, r1=r1) for s, r1 in ((1, 0.6), (2, 0.82))]
+    others = [result("retrieval/c_0", "EL-vMF, conv4", 0, r1=0.1), result("retrieval/c_1", "EL-vMF, conv4", 1, r1=0.1)]
+    lines = render("classification-retrieval-differences", [*exact, *released, *others]).splitlines()
+    gaps = " | ".join(["–"] * 4)
+    assert lines[2:] == [f"| EL-nivMF, as released | -9.0 ± 12.7 | {gaps} | 1, 2 |"]  # 12.71 is t of one degree of freedom
+    assert render("classification-retrieval-differences", exact) == NOTHING
+
+
 def test_retrieval_figures_are_no_errors_of_classes():
     own = result("retrieval/a_0", "EL-nivMF, conv4", r1=0.5, ned=0.9)
     text = render("classification-errors", [own])
