@@ -1,4 +1,4 @@
-"""Pictures of what an embedding is sure of: least and most certain images, norms of spoilt images, neighbours of queries.
+"""Pictures of what an embedding is sure of: least and most certain images, risk and coverage, spoilt images, neighbours.
 
 A norm is a certainty for embeddings that are not normalised, as those of probabilistic proxies. A plot is one PNG.
 """
@@ -71,6 +71,18 @@ def norms_plot(out: Path, norms: Mapping[str, Tensor]) -> None:
         axis.plot(LEVELS, middle, marker="o")
         axis.set(title=name, xlabel="level, fraction of the side")
     axes[0].set_ylabel("norm of the embedding")
+    figure.savefig(out)
+
+
+def risk_plot(out: Path, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    """The curves of `uncertainty.risk_curves`: wrong ones among the most certain, against the share that is kept."""
+    figure = _figure(5, 4)
+    axis = figure.subplots()
+    for name, curve in curves.items():
+        axis.plot(curve["coverage"], curve["risk"], label=f"by {name}")
+    axis.set(xlabel="coverage: share kept, the most certain first", ylabel="risk: share of them that is wrong")
+    axis.set(xlim=(0, 1), ylim=(0, None))
+    axis.legend()
     figure.savefig(out)
 
 

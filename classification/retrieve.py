@@ -5,8 +5,8 @@ r"""Evaluate an embedding by retrieval: the test set in itself, none of whose cl
     python -m classification.retrieve EXPERIMENT.yaml CHECKPOINT --metrics recall@1 kNN@5 "AURC by norm" --split val
 
 Every image goes through the network once. Prints a table and writes `retrieval.json` into the run folder; with `--out` into
-that folder, and beside it pictures: certain.png, the least and most certain images; spoilt.png, what blur and occlusion do
-to the norms; neighbours.png, what was retrieved.
+that folder, and beside it pictures: certain.png, the least and most certain images; risk.png, how often the most certain of
+the retrievals are wrong; spoilt.png, what blur and occlusion do to the norms; neighbours.png, what was retrieved.
 """
 
 import argparse
@@ -27,7 +27,15 @@ from classification.embedding import embed_split
 from classification.experiment import image_set
 from classification.metrics.intervals import Estimate
 from classification.metrics.result_rows import result_row
-from classification.metrics.retrieval_figures import DEFAULT_FIGURES, KNOWN, is_fraction, retrieval_figures
+from classification.metrics.retrieval import retrieve
+from classification.metrics.retrieval_figures import (
+    DEFAULT_FIGURES,
+    KNOWN,
+    is_about_certainty,
+    is_fraction,
+    retrieval_figures,
+)
+from classification.metrics.uncertainty import risk_curves
 from classification.report import aligned, table
 from experiments.allocator import keep_freed_memory
 from experiments.atomic import write_text
@@ -61,6 +69,9 @@ def run(
     images = DATASETS.build(image_set(trained.cfg, part, "test_pipeline"))
     embeddings = embed_split(trained.method, images)
     figures = retrieval_figures(embeddings, images.labels, metrics)
+    curves = {}
+    if any(is_about_certainty(name) for name in metrics):
+        curves = risk_curves(retrieve(embeddings, images.labels, recall_at=[1]), embeddings)
     names = trained.cfg.get("report") or {}
     method = [names.get("method") or trained.method.title, names.get("encoder")]
     rows = [
@@ -85,6 +96,7 @@ def run(
         "seconds": round(time.monotonic() - start, 1),
         "training": trained.training,
         "results": rows,
+        "risk_coverage": curves,
     }
     print(table([row for row in rows if is_fraction(row["metric"])]))
     if others := [(row["metric"], f"{row['mean']:.4f}") for row in rows if not is_fraction(row["metric"])]:
@@ -98,6 +110,8 @@ def run(
 
         some = torch.linspace(0, len(images) - 1, min(64, len(images))).long().tolist()
         draw.certainty_plot(out / "certain.png", images, embeddings)
+        if curves:
+            draw.risk_plot(out / "risk.png", curves)
         draw.neighbours_plot(out / "neighbours.png", images, embeddings, some[:: max(1, len(some) // 8)])
         if images[0]["inputs"].dim() > 1:
             draw.norms_plot(out / "spoilt.png", draw.spoilt_norms(trained.method, images, some))

@@ -49,7 +49,7 @@ _FOLDER = "omniglot-py"  # torchvision's, so that its own data set finds what we
 _MEMBER = re.compile(r"(?:.*/)?images_\w+/([^/]+/character\d+)/\d+_(\d+)\.png")
 
 
-def read(root: str | Path, split: str, *, size: int = 28) -> LabelledImages:
+def read(root: str | Path, split: str, *, size: int = 28, rotations: bool = True) -> LabelledImages:
     """One split of Omniglot, downloaded to `root/omniglot-py` where it is neither there nor in `root`.
 
     Args:
@@ -58,6 +58,7 @@ def read(root: str | Path, split: str, *, size: int = 28) -> LabelledImages:
             counter-clockwise), `lake_train` (of `train` the background's), `background` or `evaluation` (Lake; classes
             `Alphabet/characterNN`).
         size: side in pixels, of 105.
+        rotations: false: Vinyals' splits without the turned characters; Lake's have none.
 
     Returns:
         Images (n, 1, size, size), as drawn: ink 0, paper 255. The 20 drawings of a class are consecutive, drawer by drawer
@@ -79,6 +80,8 @@ def read(root: str | Path, split: str, *, size: int = 28) -> LabelledImages:
     chosen = [i for i, name in enumerate(names) if vinyals_split(name) in parts]
     if split == "lake_train":
         chosen = [i for i in chosen if lake[i] == "background"]
+    if not rotations:
+        return _labelled(images[chosen], [names[i] for i in chosen])
     turned = [torch.rot90(images[chosen], turns, dims=(-2, -1)) for turns in range(len(ROTATIONS))]
     classes = [f"{names[i]}/rot{rotation:03d}" for i in chosen for rotation in ROTATIONS]
     return _labelled(torch.stack(turned, dim=1).flatten(0, 1), classes)  # (characters * 4, 20, size, size)

@@ -19,7 +19,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def is_classification(content: Mapping[str, Any]) -> bool:
-    """Whether this is a `metrics.json` of classification."""
+    """Whether this is a `metrics.json` of classification, or a `retrieval.json`."""
     rows = content.get("results")
     return (
         "experiment" in content
@@ -27,6 +27,11 @@ def is_classification(content: Mapping[str, Any]) -> bool:
         and bool(rows)
         and all(isinstance(row, dict) and "dataset" in row and "metric" in row for row in rows)
     )
+
+
+def is_retrieval(content: Mapping[str, Any]) -> bool:
+    """Whether this is a `retrieval.json`: what the training took, and figures that are no accuracies of classes."""
+    return is_classification(content) and any(row["metric"].startswith(("recall@", "MAP@R")) for row in content["results"])
 
 
 @table("classification-few-shot", reads=is_classification)
@@ -46,7 +51,8 @@ def few_shot(results: Sequence[Result]) -> str:
 @table("classification-errors", reads=is_classification)
 def errors(results: Sequence[Result]) -> str:
     """Whole sets: 1 - accuracy in percent by every rule, on the training images and, in brackets, on those held out."""
-    figures = {key: row for key, row in all_figures(results).items() if not EPISODIC.fullmatch(key[3])}
+    classified = [result for result in results if not is_retrieval(result.content)]
+    figures = {key: row for key, row in all_figures(classified).items() if not EPISODIC.fullmatch(key[3])}
     names = {key[3].removesuffix(" accuracy") for key in figures}
     rules = [rule for rule in RULES if rule in names] + sorted(names - set(RULES))
     trained: dict[tuple[str, str], dict[str, Mapping]] = {}

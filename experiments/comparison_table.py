@@ -7,7 +7,8 @@ mean. The last row has the seeds of each column; a single seed's interval is ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from experiments.classification_tables import TRAINED, all_figures, interval, is_classification, seeds_of
 from experiments.result_tables import NOTHING, Result, markdown, table
@@ -29,17 +30,25 @@ def comparison(results: Sequence[Result]) -> str:
     if not chosen:
         return NOTHING
     columns = sorted({column for _, column in chosen})
-    columns_seeds = [seeds_of([row for (_, column), row in chosen.items() if column == own]) for own in columns]
-    body = []
-    for title in sorted({title for title, _ in chosen}):
-        rows = [chosen.get((title, column)) for column in columns]
-        body.append([title, *(_error(row, seeds) for row, seeds in zip(rows, columns_seeds, strict=True))])
-    return markdown(["method", *columns], [*body, ["seeds", *columns_seeds]], 1)
+    return by_method(chosen, columns, lambda row: interval(1 - row["mean"], row["ci95"], 1))
 
 
-def _error(row: Mapping | None, usual: str) -> str:
-    """A cell; where it is of other seeds than its column, they follow in brackets."""
-    if row is None:
-        return "–"
-    seeds = seeds_of([row])
-    return interval(1 - row["mean"], row["ci95"], 1) + (f" ({seeds})" if seeds != usual else "")
+def by_method(
+    chosen: Mapping[tuple[str, str], Mapping[str, Any]],
+    columns: Sequence[str],
+    cell: Callable[[Mapping[str, Any]], str],
+) -> str:
+    """A row a method, and in the last one each column's seeds: `chosen` by method and column, each as `cell` spells it.
+
+    Where a cell is of other seeds than its column, they follow in brackets.
+    """
+    usual = {own: seeds_of([row for (_, column), row in chosen.items() if column == own]) for own in columns}
+
+    def spelled(title: str, column: str) -> str:
+        if (title, column) not in chosen:
+            return "–"
+        seeds = seeds_of([chosen[title, column]])
+        return cell(chosen[title, column]) + (f" ({seeds})" if seeds != usual[column] else "")
+
+    body = [[title, *(spelled(title, column) for column in columns)] for title in sorted({title for title, _ in chosen})]
+    return markdown(["method", *columns], [*body, ["seeds", *usual.values()]], 1)

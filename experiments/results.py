@@ -18,7 +18,8 @@ import experiments.checkpoint_table
 import experiments.classification_tables
 import experiments.comparison_table
 import experiments.cost_difference_table
-import experiments.kshot_table  # noqa: F401  (these register their tables)
+import experiments.kshot_table
+import experiments.retrieval_table  # noqa: F401  (these register their tables)
 from experiments.result_tables import TABLES, Result
 
 PAGES = ("README.md", "models/README.md")

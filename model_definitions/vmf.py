@@ -7,7 +7,7 @@ All is computed in float64 and returned in the type that was given; the derivati
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -122,14 +122,17 @@ def log_probability_product_ratio(
 class _LogRatio(torch.autograd.Function):
     @staticmethod
     def forward(ctx, kappa: Tensor, dim: int) -> Tensor:
-        ctx.save_for_backward(kappa)
+        log_series, length = _log_series_and_length(kappa.double(), dim)
+        ctx.save_for_backward(kappa, length.to(kappa.dtype))
         ctx.dim = dim
-        return -_log_series_and_length(kappa.double(), dim)[0].to(kappa.dtype)
+        return -log_series.to(kappa.dtype)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        (kappa,) = ctx.saved_tensors
-        return -grad * mean_resultant_length(kappa, ctx.dim), None
+        kappa, length = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            length = mean_resultant_length(kappa, ctx.dim)
+        return -grad * length, None
 
 
 class _MeanLength(torch.autograd.Function):
@@ -182,14 +185,22 @@ def _debye(kappa: Tensor, nu: float) -> tuple[Tensor, Tensor]:
 
 def _series(t: Tensor, nu: float) -> tuple[Tensor, Tensor]:
     """`1 + sum_k u_k(t) / nu^k` and its derivative by t."""
-    value, slope = torch.ones_like(t), torch.zeros_like(t)
+    value, slope, square = torch.ones_like(t), torch.zeros_like(t), t * t
+    power = torch.ones_like(t)  # t^(k-1)
     for k, (coefficients, denominator) in enumerate(_POLYNOMIALS, start=1):
-        for j, coefficient in enumerate(coefficients):
-            power = k + 2 * j
-            factor = coefficient / denominator / nu**k
-            value = value + factor * t**power
-            slope = slope + factor * power * t ** (power - 1)
+        scaled = [coefficient / denominator / nu**k for coefficient in coefficients]
+        slope = slope + power * _horner([(k + 2 * j) * c for j, c in enumerate(scaled)], square)
+        power = power * t
+        value = value + power * _horner(scaled, square)
     return value, slope
+
+
+def _horner(coefficients: Sequence[float], x: Tensor) -> Tensor:
+    """`c_0 + c_1 x + c_2 x^2 + ...`: powers of tensors take several times as long."""
+    value = torch.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = value * x + coefficient
+    return value
 
 
 def _check_dim(dim: int) -> None:

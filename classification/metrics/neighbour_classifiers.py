@@ -64,3 +64,19 @@ def linear_svm_accuracy(
         embeddings, references = F.normalize(embeddings, dim=1), F.normalize(references, dim=1)
     machine = LinearSVC(random_state=seed).fit(references.float().cpu().numpy(), reference_labels.cpu().numpy())
     return float(machine.score(embeddings.float().cpu().numpy(), labels.cpu().numpy()))
+
+
+def halves_svm_accuracy(embeddings: Tensor, labels: Tensor, *, normalize: bool = True) -> float:
+    """`linear_svm_accuracy` of one set: every other image of each class is a reference, the rest are queries.
+
+    Raises:
+        ValueError: those of `linear_svm_accuracy`; no class with two images.
+    """
+    order = labels.argsort(stable=True)
+    counts = labels.unique(return_counts=True)[1]
+    place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    known, asked = order[place % 2 == 0], order[place % 2 == 1]
+    if not len(asked):
+        raise ValueError("a set is halved for a support vector machine: some class needs two images")
+    halves = embeddings[asked], labels[asked], embeddings[known], labels[known]
+    return linear_svm_accuracy(*halves, normalize=normalize)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from classification.metrics.clusterings import cluster_figures
 from classification.metrics.embedding_statistics import class_distances, norm_quantile, spectrum_divergence
-from classification.metrics.neighbour_classifiers import knn_accuracy
+from classification.metrics.neighbour_classifiers import halves_svm_accuracy, knn_accuracy
 from classification.metrics.neighbour_distribution import neighbour_distribution_figures
 from classification.metrics.retrieval import retrieve
 from classification.metrics.uncertainty import SCORES, uncertainty_figures
@@ -24,7 +24,7 @@ _LESS = (
     "spectrum",
     "NED loss",
 )
-KNOWN = ("recall@K", *_RETRIEVED, "kNN@K", *_CLUSTERED, *_CERTAINTY, *_NED, *_SPREAD, "spectrum", "norm@PERCENT")
+KNOWN = ("recall@K", *_RETRIEVED, "kNN@K", "SVM", *_CLUSTERED, *_CERTAINTY, *_NED, *_SPREAD, "spectrum", "norm@PERCENT")
 _BY_COSINE = (*_CERTAINTY, *_NED)  # have no Euclidean form
 
 
@@ -34,7 +34,8 @@ def retrieval_figures(embeddings: Tensor, labels: Tensor, names: Sequence[str] =
     Args:
         embeddings: (n, e), labels: (n,).
         names: of `KNOWN`, by cosine; with `Euclidean ` before them by distance, but for what is about certainty and
-            neighbour distributions. `norm@50` is the median norm, `kNN@5` the accuracy of five neighbours' majority.
+            neighbour distributions. `norm@50` is the median norm, `kNN@5` the accuracy of five neighbours' majority, and
+            `SVM` that of a linear machine which is trained on every other image of each class.
 
     Raises:
         ValueError: a name that is none of these; what `retrieve` refuses.
@@ -53,6 +54,11 @@ def retrieval_figures(embeddings: Tensor, labels: Tensor, names: Sequence[str] =
 def lower_is_better(name: str) -> bool:
     """Whether the least value of a figure is its best."""
     return name.removeprefix("Euclidean ") in _LESS
+
+
+def is_about_certainty(name: str) -> bool:
+    """Whether a figure says how well a score tells right retrievals from wrong ones."""
+    return name in _CERTAINTY
 
 
 def is_fraction(name: str) -> bool:
@@ -88,6 +94,8 @@ def _made(embeddings: Tensor, labels: Tensor, own: Sequence[str], metric: str) -
         made |= class_distances(embeddings, labels, metric=metric)
     if "spectrum" in own:
         made["spectrum"] = spectrum_divergence(embeddings, metric=metric)
+    if "SVM" in own:
+        made["SVM"] = halves_svm_accuracy(embeddings, labels, normalize=metric == "cosine")
     for name in own:
         family, _, number = name.partition("@")
         if family == "kNN":

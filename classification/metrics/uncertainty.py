@@ -63,6 +63,24 @@ def area_under_risk(scores: Tensor, correct: Tensor) -> float:
     return risk_coverage(scores, correct)[1].mean().item()
 
 
+def risk_curves(
+    found: Retrieval, embeddings: Tensor, references: Tensor | None = None, points: int = 100
+) -> dict[str, dict[str, list[float]]]:
+    """`risk_coverage` of every score, as lists: {score: {"coverage": [...], "risk": [...]}}, five digits.
+
+    Args:
+        found, embeddings, references: as for `certainties`.
+        points: at most so many, at even coverages up to 1; they lie on the curve, none between two of its own.
+    """
+    curves = {}
+    for name, score in certainties(found, embeddings, references).items():
+        coverage, risk = risk_coverage(score, found.correct)
+        kept = torch.linspace(0, len(coverage), min(points, len(coverage)) + 1)[1:].round().long() - 1
+        axes = {"coverage": coverage[kept], "risk": risk[kept]}
+        curves[name] = {axis: [round(value, 5) for value in values.tolist()] for axis, values in axes.items()}
+    return curves
+
+
 def certainties(found: Retrieval, embeddings: Tensor, references: Tensor | None = None) -> dict[str, Tensor]:
     """Scores (q,) of each query that was retrieved: norm, cosine and log-PPK.
 

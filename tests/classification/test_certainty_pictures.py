@@ -12,6 +12,7 @@ from classification.certainty_pictures import (
     neighbours_plot,
     norms_plot,
     occluded,
+    risk_plot,
     spoilt_norms,
 )
 from classification.dataset import ImageSet
@@ -73,6 +74,7 @@ def test_pictures_are_written(digits, tmp_path):
     certainty_plot(tmp_path / "a.png", images, e, number=4)
     neighbours_plot(tmp_path / "b.png", images, e, [0, 9], number=3)
     norms_plot(tmp_path / "c.png", spoilt_norms(method, images, range(6)))
-    for name in "abc":
+    risk_plot(tmp_path / "d.png", {"norm": {"coverage": [0.5, 1.0], "risk": [0.1, 0.3]}})
+    for name in "abcd":
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.width > 300 and len(set(picture.convert("L").tobytes())) > 10

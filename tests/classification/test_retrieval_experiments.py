@@ -70,14 +70,18 @@ def test_proxies_train_and_are_retrieved_with(experiment, tmp_path, capsys):
     kept = load_checkpoint(run / "epoch_2.pth")["meta"]["retrieval"]
     assert main([str(path), str(run), "--out", str(tmp_path / "out"), "--split", "val"]) == 0
     rows = {r["metric"]: r["mean"] for r in json.loads((tmp_path / "out" / "retrieval.json").read_text())["results"]}
-    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"certain.png", "neighbours.png", "spoilt.png"}
+    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {
+        "certain.png", "neighbours.png", "risk.png", "spoilt.png"
+    }  # fmt: skip
     assert rows["MAP@R"] == pytest.approx(kept["best"]["MAP@R"], abs=1e-6) and 0 < rows["NMI"] <= 1
     names = ["kNN@3", "NED loss", "norm@50"]
     assert main([str(path), str(run), "--metrics", *names, "--split", "val"]) == 0
     printed = capsys.readouterr().out
     assert "recall@8" in printed
-    rows = {r["metric"]: r["mean"] for r in json.loads((run / "retrieval.json").read_text())["results"]}
-    assert list(rows) == names and f"norm@50   {rows['norm@50']:.4f}" in printed
+    assert len(json.loads((tmp_path / "out" / "retrieval.json").read_text())["risk_coverage"]["norm"]["risk"]) > 1
+    content = json.loads((run / "retrieval.json").read_text())
+    rows = {r["metric"]: r["mean"] for r in content["results"]}
+    assert not content["risk_coverage"] and list(rows) == names and f"norm@50   {rows['norm@50']:.4f}" in printed
     assert main([str(path), str(run), "--metrics", "recal@1"]) == 2
     assert "no figure 'recal@1'; there are: recall@K" in capsys.readouterr().err
 

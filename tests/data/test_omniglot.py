@@ -95,6 +95,13 @@ def test_vinyals_classes_are_characters_in_four_rotations(small):
     assert train.images.float().mean() > 150  # paper is 255
 
 
+def test_characters_that_are_not_turned(small):
+    turned, plain = omniglot.read(small, "train"), omniglot.read(small, "train", rotations=False)
+    assert [f"{name}/rot000" for name in plain.classes] == [name for name in turned.classes if name.endswith("000")]
+    upright = torch.tensor([name.endswith("000") for name in turned.classes])[turned.labels]
+    assert torch.equal(plain.images, turned.images[upright])
+
+
 def test_the_other_splits(small):
     assert omniglot.read(small, "val").classes == tuple(f"Armenian/character01/rot{r}" for r in ("000", "090", "180", "270"))
     test = omniglot.read(small, "test")

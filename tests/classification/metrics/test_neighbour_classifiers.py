@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
-from classification.metrics.neighbour_classifiers import knn_accuracy, linear_svm_accuracy
+from classification.metrics.neighbour_classifiers import halves_svm_accuracy, knn_accuracy, linear_svm_accuracy
 
 
 def clouds(n: int, seed: int, noise: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,9 +51,23 @@ def test_linear_machine():
     assert linear_svm_accuracy(queries, labels, references, reference_labels) == pytest.approx(expected)
 
 
+def test_linear_machine_of_halves():
+    e, y = clouds(101, 6)
+    e, y = e[:100], y[:100]
+    known, asked = [], []
+    for c in y.unique().tolist():
+        members = [i for i in range(len(y)) if y[i] == c]
+        known, asked = known + members[::2], asked + members[1::2]
+    for normalize in (True, False):
+        expected = linear_svm_accuracy(e[asked], y[asked], e[known], y[known], normalize=normalize)
+        assert halves_svm_accuracy(e, y, normalize=normalize) == pytest.approx(expected)
+
+
 def test_bad_arguments():
     e, y = clouds(10, 5)
     with pytest.raises(ValueError, match="k from 1 to 9, not 10"):
         knn_accuracy(e, y, k=10)
     with pytest.raises(ValueError, match="at least two classes"):
         linear_svm_accuracy(e, y, e, torch.zeros(10))
+    with pytest.raises(ValueError, match="some class needs two images"):
+        halves_svm_accuracy(e, torch.arange(10))

@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
 from classification.metrics.retrieval import retrieve
-from classification.metrics.uncertainty import area_under_risk, auroc, certainties, risk_coverage, uncertainty_figures
+from classification.metrics.uncertainty import (
+    area_under_risk,
+    auroc,
+    certainties,
+    risk_coverage,
+    risk_curves,
+    uncertainty_figures,
+)
 from model_definitions.vmf import log_normaliser_at_zero, log_probability_product
 
 
@@ -32,6 +39,33 @@ def test_risk_and_coverage():
     assert risk.tolist() == pytest.approx([0, 0, 0.25, 0.25, 0.4])  # the two of 0.5 are kept together
     assert area_under_risk(scores, correct) == pytest.approx(0.18)
     assert area_under_risk(correct.float(), correct) < area_under_risk(-correct.float(), correct)
+
+
+@pytest.mark.parametrize("levels", (4, 1000))
+def test_risk_against_a_loop(levels):
+    torch.manual_seed(levels)
+    scores, correct = torch.randint(0, levels, (150,)).float(), torch.rand(150) < 0.6
+    coverage, risk = risk_coverage(scores, correct)
+    ranked = scores.sort(descending=True).values.tolist()
+    for i in range(150):
+        kept = [c for s, c in zip(scores.tolist(), correct.tolist(), strict=True) if s >= ranked[i]]
+        assert coverage[i].item() == pytest.approx((i + 1) / 150)
+        assert risk[i].item() == pytest.approx(kept.count(False) / len(kept))
+
+
+def test_curves_of_what_was_retrieved():
+    torch.manual_seed(3)
+    embeddings, labels = torch.randn(90, 8) * 3, torch.arange(90) % 3
+    found = retrieve(embeddings, labels)
+    scores = certainties(found, embeddings)
+    for points, places in ((1000, range(90)), (9, range(9, 90, 10))):
+        curves = risk_curves(found, embeddings, points=points)
+        assert list(curves) == ["norm", "cosine", "log-PPK"]
+        for name, curve in curves.items():
+            coverage, risk = risk_coverage(scores[name], found.correct)
+            assert curve["coverage"] == pytest.approx([coverage[i].item() for i in places], abs=1e-5)
+            assert curve["risk"] == pytest.approx([risk[i].item() for i in places], abs=1e-5)
+            assert curve["risk"][-1] == pytest.approx(1 - found.means()["recall@1"], abs=1e-5)
 
 
 def test_scores_of_what_was_retrieved():
