@@ -19,7 +19,6 @@ from detection.dataset import to_data_info  # before mmdet: fills mmcv's table o
 from detection.embed import Embedder
 from detection.embedded_image import EmbeddedImage
 from detection.fewshot import FewShotRule
-from detection.modules.quarter_turn import quarter_turn
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
 
@@ -30,7 +29,10 @@ def view(image: np.ndarray, boxes: np.ndarray, number: int) -> tuple[np.ndarray,
     """View `number` in 0..7 of an image (H, W, 3) and its boxes (G, 4): `number // 2` quarter turns against the clock, and
     mirrored where the number is odd. View 0 is the image as it is."""
     for _ in range(number // 2):
-        image, boxes = quarter_turn(image, boxes)
+        width = image.shape[1]
+        image = np.rot90(image)
+        x1, y1, x2, y2 = boxes.T
+        boxes = np.stack([y1, width - x2, y2, width - x1], 1)
     if number % 2:
         width = image.shape[1]
         image = image[:, ::-1]

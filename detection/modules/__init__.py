@@ -14,7 +14,6 @@ from detection.modules.gradient_decoupling import DecoupledRoIExtractor, Decoupl
 from detection.modules.np_repmet_head import NPRepMetBBoxHead  # noqa: E402
 from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
 from detection.modules.paste_objects import PasteObjects  # noqa: E402
-from detection.modules.quarter_turn import RandomQuarterTurn  # noqa: E402
 from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
 from detection.modules.roi_extractor import FusedRoIExtractor  # noqa: E402
 from detection.modules.selective_dcn import SelectiveDCNResNet  # noqa: E402
@@ -30,7 +29,6 @@ __all__ = [
     "FusedRoIExtractor",
     "NPRepMetBBoxHead",
     "PasteObjects",
-    "RandomQuarterTurn",
     "RepMetBBoxHead",
     "RepMetOHEMSampler",
     "SelectiveDCNResNet",
