@@ -1,6 +1,6 @@
 """The package's logging presets over our networks: records, the best model, and a training that stops where it stalls."""
 
-import pytest
+import record_keeper
 import torch
 from pytorch_metric_learning import testers, trainers
 from pytorch_metric_learning.utils import common_functions as c_f
@@ -10,8 +10,6 @@ from pytorch_metric_learning.utils.logging_presets import HookContainer
 from classification.pml.losses import RepMetLoss
 from classification.pml.neighbours import Neighbours, clusters
 from tests.classification.pml.test_package_tools import C, D, images, network, sgd
-
-record_keeper = pytest.importorskip("record_keeper", reason="record-keeper is not installed: PML keeps its records by it")
 
 
 def test_records_best_models_and_early_stopping(tmp_path):
