@@ -28,7 +28,7 @@ class PasteObjects(BaseTransform):
             edge tells a pasted object from another.
 
     Raises:
-        ValueError: a range or a number that cannot be.
+        ValueError: a range or a number that cannot be; in use, an image that cannot be read.
     """
 
     def __init__(
@@ -49,6 +49,8 @@ class PasteObjects(BaseTransform):
         for _ in range(self.images):
             other = dataset.get_data_info(np.random.randint(len(dataset)))
             pixels = cv2.imread(other["img_path"], cv2.IMREAD_COLOR)
+            if pixels is None:
+                raise ValueError(f"{other['img_path']}: cannot be read as an image; replace it or take it away")
             for instance in other["instances"]:
                 if instance["ignore_flag"]:
                     continue

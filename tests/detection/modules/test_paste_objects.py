@@ -125,6 +125,12 @@ def test_the_seed_alone_decides(results):
     assert not np.array_equal(first["img"], paste(results, 4, images=2)["img"])
 
 
+def test_an_image_that_cannot_be_read_is_named(results, tmp_path):
+    (tmp_path / "one.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"one\.png: cannot be read as an image"):
+        paste(results)
+
+
 @pytest.mark.parametrize("wrong", [{"images": 0}, {"scale": (1.2, 0.8)}, {"scale": (0, 1)}, {"overlap": 1.5}])
 def test_arguments_that_cannot_be(wrong):
     with pytest.raises(ValueError, match="PasteObjects takes"):
