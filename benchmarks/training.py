@@ -84,6 +84,7 @@ def build(step: Step) -> tuple[torch.nn.Module, object]:
     MMLogger.get_current_instance().setLevel("WARNING")  # it would list every parameter's initialisation
     cfg.model.backbone.pop("init_cfg", None)  # no download
     cfg.model.roi_head.bbox_head.num_classes = step.classes
+    cfg.optim_wrapper |= {"type": "OptimWrapper"}  # float32 on both sides: torchvision's layers know no bfloat16
     cfg.optim_wrapper.optimizer.lr = 1e-9
     model = MODELS.build(cfg.model)
     model.init_weights()

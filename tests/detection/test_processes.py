@@ -61,7 +61,7 @@ def _in_child(main: Callable, arguments: list[str], rank: int, processes: int, p
 @pytest.fixture(scope="module")
 def exact(glyph_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The experiment without what makes a mean over halves differ from the mean over the whole: batch statistics (each
-    process has its own), random choices of regions, and different numbers of regions an image."""
+    process has its own), random choices of regions and of objects to paste, and different numbers of regions an image."""
     halves = {"_delete_": True, "type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.5, "min_pos_iou": 0.5}
     halves |= {"match_low_quality": False}
     every = {"_delete_": True, "type": "RandomSampler", "num": 10**6, "pos_fraction": 1.0, "add_gt_as_proposals": False}
@@ -89,6 +89,11 @@ def exact(glyph_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "rcnn": {"assigner": halves, "sampler": hardest},
             },
         },
+        "train_pipeline": [
+            {"type": "LoadImageFromFile"},
+            {"type": "LoadAnnotations", "with_bbox": True},
+            {"type": "PackDetInputs"},
+        ],
         "train_dataloader": {"batch_size": 4},
         "optim_wrapper": {"_delete_": True, "type": "OptimWrapper", "optimizer": sgd},
         "train_cfg": {"max_epochs": 2},
