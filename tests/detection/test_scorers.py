@@ -207,14 +207,11 @@ def test_of_the_background_come_the_likeliest_objects(world, monkeypatch) -> Non
     monkeypatch.setattr(scorers, "BACKGROUND", 2)
     fewer, fewer_labels = training_rows(supports_of(episode, 2), embedded, records)
     kept = [bool((fewer == row).all(1).any()) for row in features]
-    assert [bool(k) for k, label in zip(kept, labels, strict=True) if label < 2] == [True] * int((labels < 2).sum())
+    assert all(k for k, label in zip(kept, labels, strict=True) if label < 2)
     assert (fewer_labels == 2).sum() == 2 * len({i for own in supports_of(episode, 2) for i, _ in own})
-    likely = {  # of every background row: how likely it looked to be an object, and in which image
-        tuple(raw_features(embedded[i])[p].tolist()): (float(embedded[i].objectness[p]), i)
-        for i in embedded
-        for p in range(len(embedded[i].proposals))
-    }
-    background = [(likely[tuple(row.tolist())], k) for row, k, y in zip(features, kept, labels, strict=True) if y == 2]
+    rows = [(i, e.objectness.tolist(), raw_features(e).tolist()) for i, e in embedded.items()]
+    chances = {tuple(row): (chance, i) for i, own, found in rows for chance, row in zip(own, found, strict=True)}
+    background = [(chances[tuple(row.tolist())], k) for row, k, y in zip(features, kept, labels, strict=True) if y == 2]
     for (chance, name), k in background:
         assert k or all(other >= chance for (other, same), taken in background if taken and same == name)
 
