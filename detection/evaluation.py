@@ -126,8 +126,8 @@ def evaluate_finetuned(
     named, left out and counted in `Result.skipped`; the others are kept. A shot of which none is left gives no result.
     """
     class_ids = class_numbers(episodes)
-    play = _FinetunedOnKept if on_kept_features(detector.model, finetune) else _FinetunedNetwork
-    play = play(pools, embedded, rule, finetune, detector)
+    way = _FinetunedOnKept if on_kept_features(detector.model, finetune) else _FinetunedNetwork
+    play = way(pools, embedded, rule, finetune, detector)
     for shot in episodes.shots:
         metric, skipped = EpisodicMetric(seed=seed), []
         for number, episode in my_share(list(enumerate(episodes.episodes))):

@@ -2,8 +2,8 @@
 
 With `FinetuneRule.train = "embedding"` everything before the embedding layer stays as it is, and so do proposals, boxes and
 RoI features of every image. An episode then trains one layer and its representatives on kept features, and scores its
-queries by one matrix product: what takes the network minutes takes a fraction of a second. Regions are assigned and sampled
-by the detector's own rules; they come from the proposals of testing, where `detection.finetune` takes those of training.
+queries by one matrix product; the network does not run. Regions are assigned and sampled by the detector's own rules; they
+come from the proposals of testing, where `detection.finetune` takes those of training.
 """
 
 import copy
@@ -37,7 +37,8 @@ def adapted_head(
     representatives: Tensor,
     rule: FinetuneRule,
 ) -> nn.Module:
-    """A copy of the box head whose embedding and representatives are fine-tuned on an episode's supports.
+    """A copy of the box head, on the CPU as the kept features are, fine-tuned on an episode's supports: the representatives
+    and, unless the base training kept it fixed, the embedding.
 
     Args:
         roi_head: of a trained two-stage detector with a `RepMetBBoxHead`; it is left as it is.
@@ -48,11 +49,13 @@ def adapted_head(
     Raises:
         EpisodeDiverged: a loss is not finite, or in the end the weights.
     """
-    head = copy.deepcopy(roi_head.bbox_head).requires_grad_(False)
+    head = copy.deepcopy(roi_head.bbox_head).cpu()
+    trained = [p for p in head.fc_embed.parameters() if p.requires_grad]
+    head.requires_grad_(False)
     head.representatives = Representatives(*representatives.shape, normalize=head.representatives.normalize)
     head.representatives.weight.data.copy_(representatives)
     head.fc_aux, head.num_classes = None, len(representatives)
-    trained = [head.representatives.weight, *head.fc_embed.parameters()]
+    trained.append(head.representatives.weight)
     images = [_AssignedImage(embedded[i], records[i], boxes, roi_head) for i, boxes in labelled_boxes(supports).items()]
     batches = [images[k : k + rule.batch_size] for k in range(0, len(images), rule.batch_size)]
 

@@ -114,6 +114,13 @@ def test_the_detector_is_left_as_it_is(opened, supports) -> None:
     assert not any(p.requires_grad for p in head.parameters())
 
 
+def test_a_layer_that_the_base_training_kept_fixed_stays(opened, supports) -> None:
+    layer = opened.model.roi_head.bbox_head.fc_embed.requires_grad_(False)
+    head, _ = tuned(opened, supports)
+    torch.testing.assert_close(head.fc_embed.weight, layer.weight, rtol=0, atol=0)
+    assert (head.representatives.weight - start(opened.model)).abs().max() > 1e-4
+
+
 def test_an_episode_that_diverges_is_skipped_and_named(opened, glyph_run, capsys) -> None:
     pools = Pools.of(*(read_image_set(glyph_run / "scenes", f"novel_{role}") for role in ("support", "query")))
     classes = (glyph_run / "scenes/classes_novel.txt").read_text().split()
