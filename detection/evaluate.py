@@ -31,7 +31,7 @@ from detection.embed import caching_embedder
 from detection.embedded_image import METHODS
 from detection.episodes import Episodes, load_episodes, sample_episodes, save_episodes
 from detection.evaluation import Pools, evaluate_episodes, evaluate_finetuned
-from detection.fewshot import few_shot_rule
+from detection.fewshot import base_representatives, few_shot_rule
 from detection.finetune import check_trainable, finetune_rule
 from detection.kshot import k_shot
 from detection.processes import join, say
@@ -159,7 +159,8 @@ def few_shot(
     embedder = caching_embedder(detector, METHODS if finetune else spaces_of(methods))
     embedded = with_views(embedder(images), pools.supports_of(episodes), embedder, rule)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
-    results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed))
+    base = base_representatives(detector.model.roi_head.bbox_head, rule)
+    results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed, base=base))
     if finetune:
         say(f"fine-tuning on each episode's supports ({own.train}, {own.epochs} epochs) ...")
         results += evaluate_finetuned(episodes, pools, embedded, rule, own, detector, seed=cfg.episodes.seed)
@@ -174,7 +175,7 @@ def few_shot(
     write_curves(results, rows, out)
     for result in results:
         if result.method == "repmet":
-            write_sheets(result, episodes, pools, embedded, rule, out / "pictures")
+            write_sheets(result, episodes, pools, embedded, rule, out / "pictures", base)
     return rows, paired
 
 

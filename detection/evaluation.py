@@ -12,7 +12,15 @@ from detection.detector import Detector
 from detection.embed import Embedder
 from detection.embedded_image import METHODS, EmbeddedImage, joined, raw_features
 from detection.episode_list import Episode, Episodes
-from detection.fewshot import FewShotRule, Supports, after_nms, class_scores, detect, support_representatives
+from detection.fewshot import (
+    FewShotRule,
+    Supports,
+    after_nms,
+    base_representatives,
+    class_scores,
+    detect,
+    support_representatives,
+)
 from detection.finetune import EpisodeDiverged, FinetuneRule, adapted
 from detection.finetune_cached import adapted_head, on_kept_features
 from detection.metrics import EpisodicMetric
@@ -89,10 +97,14 @@ def evaluate_episodes(
     *,
     methods: Sequence[str] = METHODS,
     seed: int = 0,
+    base: Tensor | None = None,
 ) -> Iterator[Result]:
     """Scores all episodes by every method at every shot; class numbers are those of `class_numbers(episodes)`.
 
     Several processes share the episodes; each gets the figures over all of them.
+
+    Args:
+        base: representatives of classes that compete without being looked for, see `detection.scorers.make_scorer`.
     """
     class_ids = class_numbers(episodes)
     truth = [ground_truth(n, e, pools, class_ids) for n, e in enumerate(episodes.episodes)]
@@ -100,7 +112,7 @@ def evaluate_episodes(
         for shot in episodes.shots:
             metric = EpisodicMetric(seed=seed)
             for number, episode in my_share(list(enumerate(episodes.episodes))):
-                found = play_episode(episode, shot, embedded, pools.support, rule, method)
+                found = play_episode(episode, shot, embedded, pools.support, rule, method, base)
                 slots = np.array([[number, slot] for slot in range(len(episode.slots))])
                 metric.add(detections(number, episode, found, class_ids), truth[number], slots=slots)
             parts = all_gather_object(metric)
@@ -160,6 +172,11 @@ class _Finetuned:
     finetune: FinetuneRule
     detector: Detector
 
+    @property
+    def base(self) -> Tensor | None:
+        """The base classes that compete, as their training left them: not to be asked for while the head is adapted."""
+        return base_representatives(self.detector.model.roi_head.bbox_head, self.rule)
+
     def supports(self, episode: Episode, shot: int) -> tuple[Supports, Tensor]:
         """The support boxes, and where the episode's representatives begin."""
         supports = [episode.support[name][:shot] for name in episode.classes]
@@ -175,7 +192,7 @@ class _FinetunedNetwork(_Finetuned):
         embedder = Embedder(model, pipeline, methods=("repmet",), share=False)
         with adapted(model, pipeline, records, supports, start, self.finetune) as points:
             looked = embedder(queries)
-        return detect([looked[r.id] for r in queries], points, self.rule, "repmet")
+        return detect([looked[r.id] for r in queries], points, self.rule, "repmet", self.base)
 
 
 class _FinetunedOnKept(_Finetuned):
@@ -184,7 +201,8 @@ class _FinetunedOnKept(_Finetuned):
         support = self.pools.support
         head = adapted_head(self.detector.model.roi_head, supports, self.embedded, support, start, self.finetune)
         images = [self.embedded[image] for _, image in episode.slots]
-        scores = class_scores(head.embed(raw_features(joined(images))), head.representatives.points, self.rule)
+        embeddings = head.embed(raw_features(joined(images)))
+        scores = class_scores(embeddings, head.representatives.points, self.rule, self.base)
         return [rows.numpy() for rows, _ in after_nms(images, scores, self.rule)]
 
 

@@ -41,6 +41,7 @@ SECTIONS = {
         "modes": None,  # representatives of a class at most; 1: the mean of its supports; null: max(5, 2 x shot)
         "nms": None,  # IoU of the per-class NMS
         "dummy_columns": None,  # columns that match nothing in the softmax (the released code keeps its base classes so)
+        "base_columns": None,  # true: the classes of the base training compete too, by their trained representatives
         "objectness": None,  # multiply scores by the proposals' objectness
         "methods": None,  # names of `detection.scorers.SCORED` to compare on the same episodes; null: the first three
         "negative_iou": None,  # [low, high]: overlap of np_repmet's negatives with their support box

@@ -30,6 +30,7 @@ from detection.episode_list import plain_boxes
 from detection.fewshot import (
     FewShotRule,
     after_nms,
+    base_representatives,
     class_scores,
     episode_representatives,
     few_shot_rule,
@@ -78,6 +79,7 @@ class FewShotDetector:
         self.model, self.cfg, self.batch_size = opened.model, opened.cfg, batch_size
         self.checkpoint = Path(checkpoint)
         self.learnt: Learnt | None = None
+        self._base: Tensor | None = None  # the representatives of the training's classes, where they compete
         self._embed: Embedder | None = None
         self._adaptation = contextlib.ExitStack()  # undoes the fine-tuning
 
@@ -112,6 +114,7 @@ class FewShotDetector:
         self._forget()
         _ = self.digest  # of the weights before any training
         rule = few_shot_rule(self.cfg)
+        self._base = base_representatives(self.model.roi_head.bbox_head, rule)  # before fine-tuning puts others there
         with tempfile.TemporaryDirectory() as scratch:
             records = read_support(support, scratch)
             names = [n for n in class_names(records) if any(plain_boxes(r, n) for r in records)]
@@ -187,6 +190,7 @@ class FewShotDetector:
         """
         self._forget()
         self.learnt = read_learnt(path, self.digest, self.checkpoint)
+        self._base = base_representatives(self.model.roi_head.bbox_head, self.learnt.rule)
         if self.learnt.weights:
             before = {name: value.clone() for name, value in self.model.state_dict().items()}
             self._adaptation.callback(self.model.load_state_dict, before)
@@ -209,7 +213,7 @@ class FewShotDetector:
         results = []
         for record in records:
             image = embedded[record.id]
-            scores = class_scores(image.embeddings[METHOD], learnt.representatives, learnt.rule)  # (P, N)
+            scores = class_scores(image.embeddings[METHOD], learnt.representatives, learnt.rule, self._base)  # (P, N)
             ((rows, proposals),) = after_nms([image], scores, learnt.rule)
             labels = rows[:, 0].long()
             d2 = squared_distances(image.embeddings[METHOD][proposals], learnt.embeddings[:, None])[..., 0]  # (n, S)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from data.voc import ImageRecord
@@ -39,6 +39,8 @@ class FewShotRule:
         nms: IoU above which the weaker of two boxes of a class is dropped.
         dummy_columns: columns in the softmax that stand for classes outside the episode, each at squared distance 2 (the
             released code keeps its base classes so; 0: only the episode's classes and the background compete).
+        base_columns: the base classes compete as themselves, by the representatives that the head was trained with: what is
+            surely a car is no motorbike. Where RepMet's own embedding is used (`detection.scorers`); off in RepMet.
         objectness: multiply the scores by the proposal's objectness. RepMet's background is only what no support claims, so
             a support that resembles the ground claims all of it, at scores that outrank every object of other episodes;
             what the proposal network learnt about objects of any class forbids that. Off in RepMet.
@@ -56,6 +58,7 @@ class FewShotRule:
     modes: int | None = None
     nms: float = 0.3
     dummy_columns: int = 0
+    base_columns: bool = False
     objectness: bool = False
     negative_iou: tuple[float, float] = (0.2, 0.3)
     negative_weight: float = 0.2
@@ -134,9 +137,27 @@ def support_representatives(
     return episode_representatives(by_class, rule.modes_for(max(map(len, supports))) if modes is None else modes)
 
 
-def class_scores(embeddings: Tensor, representatives: Tensor, rule: FewShotRule) -> Tensor:
-    """(B, e) against (N, K, e) -> probabilities of the episode's classes (B, N); the background's share is left out."""
-    return scores_at(squared_distances(embeddings, representatives), rule)
+def stacked(first: Tensor, second: Tensor) -> Tensor:
+    """Representatives (N, K, e) and (N', K', e) as those of N + N' classes, with the larger K.
+
+    The class with fewer modes repeats its first, which changes no distance to the nearest mode.
+    """
+    most = max(first.shape[1], second.shape[1])
+    return torch.cat([torch.cat([r, r[:, :1].expand(-1, most - r.shape[1], -1)], 1) for r in (first, second)])
+
+
+def base_representatives(head: nn.Module, rule: FewShotRule) -> Tensor | None:
+    """The trained representatives (N_b, K, e) of a box head, where the rule lets the base classes compete."""
+    return head.representatives.points.detach().cpu() if rule.base_columns else None
+
+
+def class_scores(embeddings: Tensor, representatives: Tensor, rule: FewShotRule, base: Tensor | None = None) -> Tensor:
+    """(B, e) against (N, K, e) -> probabilities of the episode's classes (B, N).
+
+    The shares of the background and of the classes whose representatives are `base` (N_b, K', e) are left out.
+    """
+    points = representatives if base is None else stacked(representatives, base)
+    return scores_at(squared_distances(embeddings, points), rule)[:, : len(representatives)]
 
 
 def scores_at(d2: Tensor, rule: FewShotRule) -> Tensor:
@@ -148,12 +169,14 @@ def scores_at(d2: Tensor, rule: FewShotRule) -> Tensor:
     return logits.softmax(-1)[:, : d2.shape[1]]
 
 
-def detect(images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewShotRule, method: str) -> list[np.ndarray]:
+def detect(
+    images: Sequence[EmbeddedImage], representatives: Tensor, rule: FewShotRule, method: str, base: Tensor | None = None
+) -> list[np.ndarray]:
     """Detections of every image, rows `class, score, x1, y1, x2, y2` with class 0..N-1, after NMS per class.
 
     No score floor and no cap per image, as in the released protocol.
     """
-    scores = class_scores(torch.cat([i.embeddings[method] for i in images]), representatives, rule)  # (sum P, N)
+    scores = class_scores(torch.cat([i.embeddings[method] for i in images]), representatives, rule, base)  # (sum P, N)
     return [rows.numpy() for rows, _ in after_nms(images, scores, rule)]
 
 

@@ -6,7 +6,6 @@ Shapes: N classes, K representatives a class, P boxes of an image, e embedding d
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from data.voc import ImageRecord
 from detection.detector import Detector
 from detection.embed import caching_embedder
 from detection.embedded_image import EmbeddedImage
-from detection.fewshot import FewShotRule, detect, few_shot_rule, support_representatives
+from detection.fewshot import FewShotRule, detect, few_shot_rule, stacked, support_representatives
 from detection.kshot_list import KShotList, draw_lists, read_lists
 from detection.metrics import base_metrics, mean_interval
 from detection.processes import my_share, say
@@ -25,15 +24,6 @@ METHOD = "repmet"
 MOST = 100  # detections of an image that count, COCO's limit
 FIGURES = ("nAP50", "nAP50_voc07", "nAP", "bAP50", "bAP50_voc07", "bAP")
 _OF = {"AP50": "voc", "AP50_voc07": "voc07", "AP": "coco"}
-
-
-def joined(base: Tensor, novel: Tensor) -> Tensor:
-    """(N_b, K_b, e) and (N_n, K_n, e) -> (N_b + N_n, K, e) of the larger K.
-
-    The class with fewer modes repeats its first, which changes no distance to the nearest mode.
-    """
-    most = max(base.shape[1], novel.shape[1])
-    return torch.cat([torch.cat([r, r[:, :1].expand(-1, most - r.shape[1], -1)], 1) for r in (base, novel)])
 
 
 def one_list(
@@ -61,7 +51,7 @@ def one_list(
     """
     novel_classes = list(shots.support)
     novel = support_representatives([shots.support[name][:shot] for name in novel_classes], embedded, support, rule, METHOD)
-    representatives = joined(base, novel) if len(base) else novel
+    representatives = stacked(base, novel) if len(base) else novel
     names = [*base_classes, *novel_classes]
     label = {name: k for k, name in enumerate(names)}
     found, truth = [], []

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from detection.embedded_image import EmbeddedImage
 from detection.episode_list import Episodes
@@ -105,9 +106,19 @@ def write_curves(results: Sequence[Result], rows: Sequence[Mapping], folder: Pat
 
 
 def write_sheets(
-    result: Result, episodes: Episodes, pools: Pools, embedded: Mapping[str, EmbeddedImage], rule: FewShotRule, folder: Path
+    result: Result,
+    episodes: Episodes,
+    pools: Pools,
+    embedded: Mapping[str, EmbeddedImage],
+    rule: FewShotRule,
+    folder: Path,
+    base: Tensor | None = None,
 ) -> list[Path]:
-    """A sheet for the best, two middling and the worst episodes of one result: supports on top, queries below."""
+    """A sheet for the best, two middling and the worst episodes of one result: supports on top, queries below.
+
+    Args:
+        base: as it was given to `detection.evaluation.evaluate_episodes`.
+    """
     maps = result.metric.per_episode()["map"]
     good, bad = pick(maps, good=2, bad=2)
     order = np.argsort(maps, kind="stable")
@@ -116,7 +127,7 @@ def write_sheets(
     for kind, numbers in (("good", good), ("middle", middle), ("bad", bad)):
         for number in numbers:
             episode = episodes.episodes[number]
-            found = play_episode(episode, result.shot, embedded, pools.support, rule, result.method)
+            found = play_episode(episode, result.shot, embedded, pools.support, rule, result.method, base)
             queries = []
             for (name, image), detections in zip(episode.slots, found, strict=True):
                 r = pools.query[image]

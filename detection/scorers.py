@@ -30,6 +30,7 @@ from detection.fewshot import (
     class_scores,
     episode_representatives,
     scores_at,
+    stacked,
     support_representatives,
 )
 from detection.finetune import labelled_boxes
@@ -48,6 +49,7 @@ def make_scorer(
     embedded: Mapping[str, EmbeddedImage],
     records: Mapping[str, ImageRecord],
     rule: FewShotRule,
+    base: Tensor | None = None,
 ) -> Scorer:
     """The scores that a method gives after it has seen an episode's supports.
 
@@ -55,6 +57,8 @@ def make_scorer(
         method: one of `SCORED`.
         supports: the support boxes of every class.
         embedded, records: the support images by id.
+        base: (N_b, K', e), of classes that compete without being looked for, where the scores come from RepMet's embedding
+            (`repmet`, `np_repmet`, `calibrated`).
 
     Raises:
         ValueError: there is no such method.
@@ -68,15 +72,16 @@ def make_scorer(
     space = method if method in METHODS else "repmet"
     points = support_representatives(supports, embedded, records, rule, space)
     if method == "np_repmet":
-        return _negative_scorer(points, supports, embedded, records, rule)
+        return _negative_scorer(points, supports, embedded, records, rule, base)
     if method == "calibrated":
         means = support_representatives(supports, embedded, records, rule, FEATURES, modes=1)[:, 0]  # (N, f)
         share = rule.calibration
         return lambda image: (
-            (1 - share) * class_scores(image.embeddings["repmet"], points, rule)
+            (1 - share) * class_scores(image.embeddings["repmet"], points, rule, base)
             + share * (image.embeddings[FEATURES] @ means.T).clamp_min(0)
         )
-    return lambda image: class_scores(image.embeddings[space], points, rule)
+    others = base if method == "repmet" else None
+    return lambda image: class_scores(image.embeddings[space], points, rule, others)
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -102,6 +107,7 @@ def play_episode(
     support: Mapping[str, ImageRecord],
     rule: FewShotRule,
     method: str,
+    base: Tensor | None = None,
 ) -> list[np.ndarray]:
     """Detections on every query slot of an episode (`Episode.slots`), rows as of `detection.fewshot.after_nms`.
 
@@ -110,9 +116,10 @@ def play_episode(
         shot: supports per class that are used.
         embedded: the embedded images by id.
         support: the records of the support images by id, for the support boxes.
-        method: one of `SCORED`.
+        method, base: as of `make_scorer`.
     """
-    score = make_scorer(method, [episode.support[name][:shot] for name in episode.classes], embedded, support, rule)
+    supports = [episode.support[name][:shot] for name in episode.classes]
+    score = make_scorer(method, supports, embedded, support, rule, base)
     images = [embedded[image] for _, image in episode.slots]
     return [rows.numpy() for rows, _ in after_nms(images, score(joined(images)), rule)]
 
@@ -141,6 +148,7 @@ def _negative_scorer(
     embedded: Mapping[str, EmbeddedImage],
     records: Mapping[str, ImageRecord],
     rule: FewShotRule,
+    base: Tensor | None,
 ) -> Scorer:
     own = [
         torch.cat([negative_embeddings(embedded[i], b, records[i], rule, negative_space(embedded[i])) for i, b in boxes])
@@ -152,12 +160,12 @@ def _negative_scorer(
 
     def score(image: EmbeddedImage) -> Tensor:
         embeddings = image.embeddings["repmet"]
-        d2 = squared_distances(embeddings, points)
+        d2 = squared_distances(embeddings, points if base is None else stacked(points, base))
         if negatives is not None:
             away = d2.new_full((len(d2), d2.shape[1], negatives.shape[1]), NEUTRAL)
             away[:, has] = squared_distances(image.embeddings[negative_space(image)], negatives)
             d2 = negative_distances(d2, away, rule.negative_weight)
-        return scores_at(d2, rule)
+        return scores_at(d2, rule)[:, : len(points)]
 
     return score
 

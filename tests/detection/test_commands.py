@@ -150,6 +150,17 @@ def refuse(capsys: pytest.CaptureFixture) -> Callable[..., str]:
     return refused
 
 
+def test_base_classes_compete_only_where_they_are_told_to(experiment: Path, trained: Path, evaluated: Path, tmp_path) -> None:
+    options = ["--episodes", evaluated / "episodes.json", "--cfg-options", "episodes.base_columns=true"]
+    done = run("detection.evaluate", experiment, trained, *options, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    plain, competing = (json.loads((d / "metrics.json").read_text()) for d in (evaluated, tmp_path))
+    assert competing["rule"] == plain["rule"] | {"base_columns": True}
+    for before, after in zip(plain["results"], competing["results"], strict=True):
+        same = before["episode_map"] == after["episode_map"] and before["pooled_ap"] == after["pooled_ap"]
+        assert same == before["method"].startswith("baseline"), before["method"]
+
+
 def test_a_typo_in_the_experiment_names_the_nearest_key(refuse, experiment: Path, tmp_path: Path) -> None:
     for wrong, near in (
         ("data.rooot=x", "root"),

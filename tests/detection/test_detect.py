@@ -18,6 +18,7 @@ import detection.modules  # noqa: F401  (before anything of mmdet that looks ker
 from data.voc import read_image_set
 from detection import detect
 from detection.few_shot_detector import FewShotDetector, weights_digest
+from detection.fewshot import FewShotRule, class_scores
 from detection.finetune import FinetuneRule
 from detection.support import images_to_look_at
 
@@ -150,6 +151,26 @@ def test_what_was_saved_is_what_was_learnt(taught, glyph_run, photos, tmp_path) 
     assert again.classes == taught.classes
     same(everything(again, photos), everything(taught, photos))
     assert (tmp_path / "classes.pth").stat().st_size < 1e6
+
+
+@pytest.mark.parametrize("finetune", [None, FinetuneRule(epochs=1, lr=0.05)])
+def test_base_classes_compete_where_the_experiment_says_so(taught, glyph_run, support, photos, tmp_path, finetune) -> None:
+    detector = FewShotDetector(glyph_run)
+    detector.cfg.episodes.base_columns = True
+    detector.cfg.episodes.scale = 2.0  # soft enough that a class that does not match takes its share
+    base = detector.model.roi_head.bbox_head.representatives.points.detach()
+    detector.learn(support, finetune=finetune)
+    for record in images_to_look_at(photos):
+        image = detector.embedder([record])[record.id]
+        shown = image.embeddings["repmet"], detector.learnt.representatives, FewShotRule(scale=2.0)
+        expected = class_scores(*shown, base)
+        assert (expected < 0.95 * class_scores(*shown)).all()
+        ((_, found),) = detector.detect([record.path], min_score=0.0)
+        np.testing.assert_allclose(found.scores.max(), expected.max(), rtol=1e-5)
+    detector.save(tmp_path / "classes.pth")
+    again = FewShotDetector(glyph_run)
+    again.load(tmp_path / "classes.pth")
+    same(everything(again, photos), everything(detector, photos))
 
 
 def test_a_photograph_held_on_its_side_is_looked_at_upright(taught, photos, tmp_path) -> None:

@@ -1,11 +1,14 @@
 """The `data` section of an experiment: which images of the base training hold a novel object, and what becomes of them."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from detection.dataset import DevkitDataset
-from detection.experiment import prepare
+from detection.experiment import SECTIONS, prepare
+from detection.fewshot import FewShotRule
+from detection.finetune import FinetuneRule
 from experiments.config import load_experiment
 
 IMAGES = {
@@ -44,3 +47,9 @@ def test_images_with_novel_objects(prepared, kind: str, ids: list, ignored: list
 def test_anything_else_is_refused(prepared) -> None:
     with pytest.raises(ValueError, match="novel_images is `drop` or `ignore`, not 'keep'"):
         prepared("keep")
+
+
+def test_every_field_of_the_episodes_rule_can_be_written_in_an_experiment() -> None:
+    rule = {f.name for f in fields(FewShotRule)} - {"sigma", "scale"}  # those are the head's, which the model's section says
+    assert rule <= SECTIONS["episodes"].keys()
+    assert {f.name for f in fields(FinetuneRule)} == SECTIONS["finetune"].keys()

@@ -142,21 +142,23 @@ def test_one_mode_is_the_direction_of_the_mean(shot):
 # --- scores ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("others", [None, (4, 1), (5, 3)])
 @pytest.mark.parametrize("dummies", [0, 1, 121])
 @pytest.mark.parametrize(("sigma", "scale"), [(0.5, 15.0), (0.8, 4.0)])
-def test_scores_equal_a_naive_loop(dummies, sigma, scale):
+def test_scores_equal_a_naive_loop(dummies, sigma, scale, others):
     embeddings, points = unit(7, 6), unit(3, 2, 6)
+    base = None if others is None else unit(*others, 6)
     rule = FewShotRule(sigma=sigma, scale=scale, dummy_columns=dummies)
-    scores = class_scores(embeddings, points, rule)
+    scores = class_scores(embeddings, points, rule, base)
     assert scores.shape == (7, 3)
     for row, e in zip(scores.tolist(), embeddings.tolist(), strict=True):
         s = []
-        for modes in points.tolist():
+        for modes in points.tolist() + ([] if base is None else base.tolist()):
             d2 = min(sum((a - b) ** 2 for a, b in zip(e, r, strict=True)) for r in modes)
             s.append(math.exp(-d2 / (2 * sigma**2)))
         columns = [*s, 1 - max(s), *[math.exp(-2 / (2 * sigma**2))] * dummies]
         total = sum(math.exp(scale * v) for v in columns)
-        assert row == pytest.approx([math.exp(scale * v) / total for v in s], rel=1e-4)
+        assert row == pytest.approx([math.exp(scale * v) / total for v in s[:3]], rel=1e-4)
 
 
 def test_a_perfect_match_is_nearly_certain_and_a_stranger_is_background():

@@ -13,8 +13,8 @@ import detection.modules  # noqa: F401  (before anything of mmdet that looks ker
 from data.voc import ImageRecord
 from detection import evaluate
 from detection.embedded_image import EmbeddedImage
-from detection.fewshot import FewShotRule, class_scores
-from detection.kshot import joined, one_list, over_lists
+from detection.fewshot import FewShotRule, class_scores, stacked
+from detection.kshot import one_list, over_lists
 from detection.kshot_list import KShotList, draw_lists, read_lists
 from detection.metrics import mean_interval
 
@@ -130,16 +130,16 @@ def test_lists_of_another_data_set_are_refused(records, published) -> None:
 # --- figures ---------------------------------------------------------------------------------------------------------------
 
 
-def test_joining_changes_no_score() -> None:
+def test_stacking_changes_no_score() -> None:
     base, novel = F.normalize(torch.randn(3, 5, E), dim=-1), F.normalize(torch.randn(2, 2, E), dim=-1)
     embeddings = F.normalize(torch.randn(7, E), dim=-1)
-    scores = class_scores(embeddings, joined(base, novel), FewShotRule())
+    scores = class_scores(embeddings, stacked(base, novel), FewShotRule())
     s = torch.stack(
         [torch.exp(-((embeddings[:, None] - r) ** 2).sum(-1) / 0.5).amax(1) for r in [*base, *novel]], 1
     )  # sigma 0.5
     expected = torch.softmax(15 * torch.cat([s, 1 - s.amax(1, keepdim=True)], 1), 1)[:, :-1]
     torch.testing.assert_close(scores, expected)
-    torch.testing.assert_close(joined(novel, base)[2:], base)
+    torch.testing.assert_close(stacked(novel, base)[2:], base)
 
 
 def perfect(records, classes) -> dict[str, EmbeddedImage]:

@@ -145,13 +145,34 @@ def test_np_repmet_by_a_loop(world) -> None:
 
 
 @pytest.mark.parametrize("columns", [0, 40])
-def test_without_negatives_np_repmet_is_repmet(world, columns) -> None:
+@pytest.mark.parametrize("base", [None, unit(4, 3, E)])
+def test_without_negatives_np_repmet_is_repmet(world, columns, base) -> None:
     episode, embedded, records = world
     rule = FewShotRule(negative_iou=(0.9999, 1.0), dummy_columns=columns)
     plain, with_none = (
-        make_scorer(m, supports_of(episode, 1), embedded, records, rule)(embedded["q1"]) for m in ("repmet", "np_repmet")
+        make_scorer(m, supports_of(episode, 1), embedded, records, rule, base)(embedded["q1"])
+        for m in ("repmet", "np_repmet")
     )
     torch.testing.assert_close(plain, with_none)
+
+
+# --- base classes that compete ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["repmet", "np_repmet", "calibrated", "baseline_roi", "baseline_untrained"])
+def test_a_base_class_takes_its_own_regions_and_no_others(world, method) -> None:
+    episode, embedded, records = world
+    near = embedded["q0"].embeddings["repmet"][:1, None]  # a base class that is exactly the first proposal
+    plain, competing = (
+        make_scorer(method, supports_of(episode, 2), embedded, records, RULE, base)(embedded["q0"]) for base in (None, near)
+    )
+    if method.startswith("baseline"):  # it has no representatives in those spaces
+        assert torch.equal(plain, competing)
+    else:
+        assert competing.shape == plain.shape and (competing[0] < plain[0]).all()
+        own = embedded["q0"].embeddings["repmet"] @ near[0, 0]
+        far = int(own.argmin())
+        assert (plain - competing)[0].max() > 10 * (plain - competing)[far].abs().max()
 
 
 # --- calibration -----------------------------------------------------------------------------------------------------------
