@@ -129,11 +129,10 @@ def _few_shot_rows(results: Sequence[Result]) -> tuple[dict[tuple[str, str, str]
         for entry in result.content["results"]:
             protocol = entry["protocol"]
             method = METHODS.get(entry["method"], entry["method"])
-            if (result.content.get("rule") or {}).get("objectness"):
-                method += ", with objectness"
             if protocol.get("finetune"):
                 method += ", fine-tuned"
             episodes = f"{protocol['way']}-way, {protocol['query']} queries, {protocol['episodes']} episodes"
+            episodes += _beside_repmet(result.content.get("rule") or {})
             key = (result.content["experiment"], episodes, method)
             if protocol["shot"] in rows.setdefault(key, {}):
                 first = origin[(*key, protocol["shot"])]
@@ -144,6 +143,17 @@ def _few_shot_rows(results: Sequence[Result]) -> tuple[dict[tuple[str, str, str]
             rows[key][protocol["shot"]] = {**entry, "difference": paired.get((entry["method"], protocol["shot"]))}
             origin[(*key, protocol["shot"])] = result.name
     return rows, sorted({shot for cells in rows.values() for shot in cells})
+
+
+def _beside_repmet(rule: Mapping) -> str:
+    """What the rule adds to the published one: figures of one rule are not those of another."""
+    views = rule.get("support_views", 1)
+    said = {
+        "with objectness": rule.get("objectness"),
+        f"{views} views of a support": views > 1,
+        "base classes compete": rule.get("base_columns"),
+    }
+    return "".join(f", {text}" for text, holds in said.items() if holds)
 
 
 def _figure(entry: Mapping | None, figure: str) -> str:

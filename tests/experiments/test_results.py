@@ -111,10 +111,13 @@ def test_fine_tuned_and_unknown_methods_have_rows_of_their_own(project):
 
 
 def test_one_detector_scored_by_two_rules_has_rows_for_both_and_one_training(project):
-    rule = {"objectness": True, "nms": 0.3}
+    rule = {"objectness": True, "nms": 0.3, "support_views": 8, "base_columns": True}
     write(project, "weighed", {**METRICS, "rule": rule, "results": [entry(1, repmet_pooled=0.8)], "base": {}})
     text = table(project, "detection-few-shot")
-    assert "| RepMet | 70.4 | 85.0 |" in text and "| RepMet, with objectness | 80.0 | – |" in text
+    plain, weighed = (line for line in text.splitlines() if "| RepMet | 70.4 | 85.0 |" in line or "| 80.0 | – |" in line)
+    assert weighed.split("|")[2].strip() == plain.split("|")[2].strip() + (
+        ", with objectness, 8 views of a support, base classes compete"
+    )
     assert table(project, "training").count("| detection/demo |") == 1
     assert table(project, "detection-base").count("| detection/demo |") == 1
 
