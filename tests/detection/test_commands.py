@@ -150,7 +150,9 @@ def refuse(capsys: pytest.CaptureFixture) -> Callable[..., str]:
     return refused
 
 
-def test_base_classes_compete_only_where_they_are_told_to(experiment: Path, trained: Path, evaluated: Path, tmp_path) -> None:
+def test_base_classes_compete_only_where_they_are_told_to(
+    experiment: Path, trained: Path, evaluated: Path, tmp_path
+) -> None:
     options = ["--episodes", evaluated / "episodes.json", "--cfg-options", "episodes.base_columns=true"]
     done = run("detection.evaluate", experiment, trained, *options, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
