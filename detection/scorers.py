@@ -114,8 +114,7 @@ def play_episode(
     Args:
         episode: its classes number 0..N-1 in the result.
         shot: supports per class that are used.
-        embedded: the embedded images by id.
-        support: the records of the support images by id, for the support boxes.
+        embedded, support: the embedded images, and the records of the support images, by id.
         method, base: as of `make_scorer`.
     """
     supports = [episode.support[name][:shot] for name in episode.classes]
@@ -159,8 +158,7 @@ def _negative_scorer(
     negatives = episode_representatives([[own[c]] for c in has], modes) if has else None  # (N', K', e)
 
     def score(image: EmbeddedImage) -> Tensor:
-        embeddings = image.embeddings["repmet"]
-        d2 = squared_distances(embeddings, points if base is None else stacked(points, base))
+        d2 = squared_distances(image.embeddings["repmet"], points if base is None else stacked(points, base))
         if negatives is not None:
             away = d2.new_full((len(d2), d2.shape[1], negatives.shape[1]), NEUTRAL)
             away[:, has] = squared_distances(image.embeddings[negative_space(image)], negatives)
