@@ -1,5 +1,6 @@
 """A Faster R-CNN with the RepMet head that is small enough for tests, images for it, and devkits made by hand."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+
+from data.voc import read_image_set
 
 FPN = 16  # channels
 HEAD = {
@@ -222,3 +225,45 @@ def make_devkit() -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def world():
+    """`episode_world.world`: an episode, its embedded images and the records of its supports."""
+    from episode_world import world
+
+    return world()
+
+
+@pytest.fixture(scope="module")
+def support_records(glyph_run: Path):
+    return read_image_set(glyph_run / "scenes", "novel_support")[:4]
+
+
+@pytest.fixture(scope="module")
+def support(support_records, tmp_path_factory) -> Path:
+    """Images with their XML files side by side."""
+    folder = tmp_path_factory.mktemp("support")
+    for r in support_records:
+        shutil.copy(r.path, folder)
+        shutil.copy(r.path.parents[1] / "Annotations" / f"{r.id}.xml", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(glyph_run: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for r in read_image_set(glyph_run / "scenes", "novel_query")[:3]:
+        shutil.copy(r.path, folder)
+    with Image.open(next(folder.iterdir())) as image:
+        image.crop((0, 0, 160, 120)).save(folder / "wide.png")  # another size
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taught(glyph_run: Path, support: Path):
+    from detection.few_shot_detector import FewShotDetector
+
+    detector = FewShotDetector(glyph_run)
+    detector.learn(support)
+    return detector

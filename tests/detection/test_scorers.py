@@ -6,82 +6,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
+from episode_world import RULE, E, image, iou, supports_of, unit
 
 import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
-from data.voc import ImageRecord
-from detection import scorers
-from detection.embedded_image import METHODS, EmbeddedImage
-from detection.episode_list import Episode
+from detection.embedded_image import METHODS
 from detection.fewshot import FewShotRule, detect, support_representatives
 from detection.scorers import (
     SCORED,
-    classifier_loss,
-    fit_classifier,
-    linear_logits,
     make_scorer,
     negative_embeddings,
     play_episode,
-    raw_features,
-    training_rows,
 )
-
-E, WIDTH = 6, 9
-RULE = FewShotRule()
-
-
-def unit(*shape):
-    return F.normalize(torch.randn(*shape), dim=-1)
-
-
-def image(count: int = 12, boxes: torch.Tensor | None = None, annotated: int = 3) -> EmbeddedImage:
-    if boxes is None:
-        corner = torch.rand(count, 2) * 50
-        boxes = torch.cat([corner, corner + 10 + 30 * torch.rand(count, 2)], 1)
-    count = len(boxes)
-    widths = {m: WIDTH if m == "baseline_roi" else E for m in METHODS}
-    return EmbeddedImage(
-        boxes,
-        boxes,
-        torch.rand(count),
-        {m: unit(count, w) for m, w in widths.items()},
-        {m: unit(annotated, w) for m, w in widths.items()},
-        1 + torch.rand(count),
-        1 + torch.rand(annotated),
-    )
-
-
-def record(name: str, names: tuple[str, ...]) -> ImageRecord:
-    boxes = np.array([[5, 5, 30, 30], [40, 40, 70, 75], [60, 5, 90, 30]], np.float32)[: len(names)]
-    return ImageRecord(name, None, 100, 100, names, boxes, np.zeros(len(names), bool))
-
-
-@pytest.fixture
-def world():
-    """Three support images with proposals about their boxes, two queries, an episode of two classes."""
-    records = {f"s{k}": record(f"s{k}", ("cat", "dog", "cow")) for k in range(3)}
-    embedded = {}
-    for name, r in records.items():
-        boxes = torch.from_numpy(r.boxes)
-        jitter = [boxes + torch.randn(3, 4) * s for s in (0.5, 1, 3, 6, 10)]
-        shifted = [boxes + s for s in (8.0, 12.0, 14.0, 16.0)]
-        aside = boxes + 0.6 * (boxes[:, 2] - boxes[:, 0])[:, None] * torch.tensor([1.0, 0, 1, 0])  # IoU 1/4
-        every = torch.cat([*jitter, *shifted, aside])
-        every[:, 2:] = torch.maximum(every[:, 2:], every[:, :2] + 1)
-        embedded[name] = image(boxes=every)
-    embedded |= {f"q{k}": image() for k in range(2)}
-    support = {"cat": (("s0", 0), ("s1", 0)), "dog": (("s0", 1), ("s2", 1))}
-    return Episode(("cat", "dog"), support, {"cat": ("q0",), "dog": ("q1",)}), embedded, records
-
-
-def supports_of(episode: Episode, shot: int) -> list:
-    return [episode.support[name][:shot] for name in episode.classes]
-
-
-def iou(a, b) -> float:
-    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    inner = max(w, 0) * max(h, 0)
-    return float(inner / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inner))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -195,102 +130,6 @@ def test_calibrated_scores_by_hand(world) -> None:
         cosine = F.cosine_similarity(embedded["q0"].embeddings["baseline_roi"], mean[None])
         expected = 0.7 * score["repmet"][:, c] + 0.3 * cosine.clamp(min=0)
         torch.testing.assert_close(score["calibrated"][:, c], expected, atol=1e-5, rtol=1e-4)
-
-
-# --- a new last layer ------------------------------------------------------------------------------------------------------
-
-
-def test_rows_for_a_classifier_by_a_loop(world) -> None:
-    episode, embedded, records = world
-    features, labels = training_rows(supports_of(episode, 2), embedded, records)
-    expected_features, expected_labels = [], []
-    for i, boxes in (("s0", {0: 0, 1: 1}), ("s1", {0: 0}), ("s2", {1: 1})):
-        found, r = embedded[i], records[i]
-        for p, region in enumerate(found.proposals):
-            own = {b: iou(r.boxes[b], region) for b in boxes}
-            b = max(own, key=own.get)
-            other = max(iou(r.boxes[g], region) for g in range(3) if g not in boxes)
-            if own[b] >= 0.5 or other < 0.5:
-                expected_features.append(found.embeddings["baseline_roi"][p] * found.lengths[p])
-                expected_labels.append(boxes[b] if own[b] >= 0.5 else 2)
-        for b, c in boxes.items():
-            expected_features.append(found.annotated["baseline_roi"][b] * found.annotated_lengths[b])
-            expected_labels.append(c)
-    assert labels.tolist() == expected_labels and set(expected_labels) == {0, 1, 2}
-    assert len(labels) < 3 * len(embedded["s0"].proposals) + 4  # an unlabelled object is no background
-    torch.testing.assert_close(features, torch.stack(expected_features))
-
-
-def test_of_the_background_come_the_likeliest_objects(world, monkeypatch) -> None:
-    episode, embedded, records = world
-    monkeypatch.setattr(scorers, "BACKGROUND", 10_000)
-    features, labels = training_rows(supports_of(episode, 2), embedded, records)
-    monkeypatch.setattr(scorers, "BACKGROUND", 2)
-    fewer, fewer_labels = training_rows(supports_of(episode, 2), embedded, records)
-    kept = [bool((fewer == row).all(1).any()) for row in features]
-    assert all(k for k, label in zip(kept, labels, strict=True) if label < 2)
-    assert (fewer_labels == 2).sum() == 2 * len({i for own in supports_of(episode, 2) for i, _ in own})
-    rows = [(i, e.objectness.tolist(), raw_features(e).tolist()) for i, e in embedded.items()]
-    chances = {tuple(row): (chance, i) for i, own, found in rows for chance, row in zip(own, found, strict=True)}
-    background = [(chances[tuple(row.tolist())], k) for row, k, y in zip(features, kept, labels, strict=True) if y == 2]
-    for (chance, name), k in background:
-        assert k or all(other >= chance for (other, same), taken in background if taken and same == name)
-
-
-def test_the_linear_layer_is_sklearns_logistic_regression() -> None:
-    """The same minimum: our quotas as its sample weights, our decay as its C; it does not penalise the bias, nor do we."""
-    features, labels = torch.randn(60, 5) * 3 + 1, torch.randint(0, 4, (60,))
-    weight, bias = fit_classifier(features, labels, 3, decay=0.05, steps=300)
-    scale = features.norm(dim=-1).mean()
-    background = (labels == 3).numpy()
-    share = np.where(background, 0.75 / background.sum(), 0.25 / (~background).sum())
-    reference = LogisticRegression(C=1 / 0.05, tol=1e-9, max_iter=5000)
-    reference.fit((features / scale).numpy().astype(float), labels.numpy(), sample_weight=share)
-    expected = reference.predict_proba((features / scale).numpy().astype(float))
-    got = linear_logits(features, weight, bias, None).softmax(-1)
-    np.testing.assert_allclose(got, expected, atol=2e-3)
-
-
-def test_the_cosine_layer_is_at_a_minimum_and_blind_to_length() -> None:
-    features, labels = torch.randn(40, 5), torch.randint(0, 3, (40,))
-    weight, bias = fit_classifier(features, labels, 2, scale=5.0, decay=0.01, steps=300)
-    one = features.double()
-    length = one.norm(dim=-1).mean()
-    best = weight.double() * length
-
-    def loss(w):
-        return float(classifier_loss(linear_logits(one / length, w, bias.double(), 5.0), labels, w, 0.01))
-
-    at = loss(best)
-    for _ in range(30):
-        assert loss(best + 1e-2 * torch.randn_like(best)) >= at - 1e-6
-    logits = linear_logits(features, weight, bias, 5.0)
-    assert float(logits.abs().max()) <= 5.0 + 1e-5
-    expected = torch.stack([5 * F.cosine_similarity(features, w[None]) for w in weight], 1)
-    torch.testing.assert_close(logits, expected)
-    torch.testing.assert_close(linear_logits(7 * features, weight, bias, 5.0), logits)
-
-
-@pytest.mark.parametrize("method", ["baseline_ft", "tfa_cosine"])
-def test_a_new_layer_learns_its_supports(world, method) -> None:
-    episode, embedded, records = world
-    axes = torch.eye(WIDTH)
-    for i, r in records.items():  # features that tell classes and background apart
-        found = embedded[i]
-        overlaps = [[iou(box, p) for box in r.boxes] for p in found.proposals]
-        rows = [int(np.argmax(o)) if max(o) >= 0.5 else 5 for o in overlaps]
-        found.embeddings["baseline_roi"].copy_(F.normalize(axes[rows] + 0.05 * torch.randn(len(rows), WIDTH), dim=-1))
-        found.annotated["baseline_roi"].copy_(axes[:3])
-    score = make_scorer(method, supports_of(episode, 2), embedded, records, RULE)
-    scores = score(embedded["s1"])
-    seen = embedded["s1"]
-    assert torch.equal(raw_features(seen)[0], seen.embeddings["baseline_roi"][0] * seen.lengths[0])
-    for p, region in enumerate(embedded["s1"].proposals):
-        overlaps = [iou(box, region) for box in records["s1"].boxes]
-        if overlaps.pop() >= 0.5:
-            continue  # of a class that is in no support: it taught nothing
-        for c in range(2):
-            assert (float(scores[p, c]) > 0.5) == (overlaps[c] >= 0.5 and overlaps[c] == max(overlaps)), (p, c)
 
 
 @pytest.mark.parametrize("method", SCORED)

@@ -1,0 +1,67 @@
+"""An episode of two classes on images embedded at random, small enough to be recomputed in loops."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
+from data.voc import ImageRecord
+from detection.embedded_image import METHODS, EmbeddedImage
+from detection.episode_list import Episode
+from detection.fewshot import FewShotRule
+
+E, WIDTH = 6, 9
+RULE = FewShotRule()
+
+
+def unit(*shape):
+    return F.normalize(torch.randn(*shape), dim=-1)
+
+
+def image(count: int = 12, boxes: torch.Tensor | None = None, annotated: int = 3) -> EmbeddedImage:
+    if boxes is None:
+        corner = torch.rand(count, 2) * 50
+        boxes = torch.cat([corner, corner + 10 + 30 * torch.rand(count, 2)], 1)
+    count = len(boxes)
+    widths = {m: WIDTH if m == "baseline_roi" else E for m in METHODS}
+    return EmbeddedImage(
+        boxes,
+        boxes,
+        torch.rand(count),
+        {m: unit(count, w) for m, w in widths.items()},
+        {m: unit(annotated, w) for m, w in widths.items()},
+        1 + torch.rand(count),
+        1 + torch.rand(annotated),
+    )
+
+
+def record(name: str, names: tuple[str, ...]) -> ImageRecord:
+    boxes = np.array([[5, 5, 30, 30], [40, 40, 70, 75], [60, 5, 90, 30]], np.float32)[: len(names)]
+    return ImageRecord(name, None, 100, 100, names, boxes, np.zeros(len(names), bool))
+
+
+def world():
+    """Three support images with proposals about their boxes, two queries, an episode of two classes."""
+    records = {f"s{k}": record(f"s{k}", ("cat", "dog", "cow")) for k in range(3)}
+    embedded = {}
+    for name, r in records.items():
+        boxes = torch.from_numpy(r.boxes)
+        jitter = [boxes + torch.randn(3, 4) * s for s in (0.5, 1, 3, 6, 10)]
+        shifted = [boxes + s for s in (8.0, 12.0, 14.0, 16.0)]
+        aside = boxes + 0.6 * (boxes[:, 2] - boxes[:, 0])[:, None] * torch.tensor([1.0, 0, 1, 0])  # IoU 1/4
+        every = torch.cat([*jitter, *shifted, aside])
+        every[:, 2:] = torch.maximum(every[:, 2:], every[:, :2] + 1)
+        embedded[name] = image(boxes=every)
+    embedded |= {f"q{k}": image() for k in range(2)}
+    support = {"cat": (("s0", 0), ("s1", 0)), "dog": (("s0", 1), ("s2", 1))}
+    return Episode(("cat", "dog"), support, {"cat": ("q0",), "dog": ("q1",)}), embedded, records
+
+
+def supports_of(episode: Episode, shot: int) -> list:
+    return [episode.support[name][:shot] for name in episode.classes]
+
+
+def iou(a, b) -> float:
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    inner = max(w, 0) * max(h, 0)
+    return float(inner / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inner))
