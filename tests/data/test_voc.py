@@ -1,7 +1,6 @@
 """The reader of VOC devkits: boxes, lists and names as they are, and one message for all that is broken."""
 
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -223,12 +222,9 @@ def test_the_lists_that_come_along_are_the_splits():
 def test_foreign_objects_on_tarmac(repmet_data):
     root = repmet_data / "FOD-A"
     classes = read_class_list("classes_base.txt", root) + read_class_list("classes_novel.txt", root)
-    start = time.perf_counter()
     train = read_image_set(root, "train", classes=classes)
-    seconds = time.perf_counter() - start
     test = read_image_set(root, "test", classes=classes)
     assert (len(train), len(test), len(classes)) == (1240, 620, 31)
-    assert seconds < 5  # half a second on a quiet machine
     boxes = np.concatenate([r.boxes for r in train])
     assert boxes.min() >= 0 and boxes.max() <= 300 and (boxes[:, 2:] > boxes[:, :2]).all()
     assert (boxes % 1 != 0).any()  # fractions survive

@@ -15,7 +15,7 @@ def findings(check) -> dict:
 
 def test_runs_here(start):
     process = start("-m", "experiments.doctor")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert "Traceback" not in output
     lines = output.strip().split("\n")
     for name in ("Python", "torch", "torchvision", "numpy", "OpenCV", "mmengine", "mmcv", "mmdet", "C++ compiler"):
