@@ -7,7 +7,8 @@ validation set: one is carved out of the training images by seed.
 import shutil
 from pathlib import Path
 
-from data.download import extract, fetch
+from data.download import fetch
+from data.extraction import extract
 from data.labelled_images import LabelledImages
 from data.splits import carve_validation, check_files, check_size, check_split
 

@@ -1,4 +1,4 @@
-"""Fetch a file from the net, whole and verified, and unpack it safely.
+"""Fetch a file from the net, whole and verified.
 
 `torchvision.datasets.utils` downloads and checks an MD5 sum too, but knows one address only and begins anew after a broken
 transfer; Pascal VOC 2012 is two gigabytes from a slow server. So this goes on where it stopped, also in another process,
@@ -10,15 +10,12 @@ import hashlib
 import http.client
 import os
 import shutil
-import stat
 import sys
-import tarfile
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 BLOCK = 1 << 20
 _RETRY_STATUS = (408, 425, 429)  # and every 5xx
@@ -92,45 +89,6 @@ def fetch(
     raise error_type(f"could not fetch {target.name}:\n  {reasons}\nput the file at {target} by hand, or try again later")
 
 
-def extract(archive: str | Path, folder: str | Path) -> Path:
-    """Unpack a tar or zip file into `folder` and return that.
-
-    Every member is looked at before the first is written. Raises ValueError for a file that is no archive or is damaged,
-    and for a member that would land outside `folder` or is a link or a device; OSError with ENOSPC for a full disk.
-    """
-    archive, folder = Path(archive), Path(folder)
-    try:
-        if tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                for member in tar:
-                    _check_member(archive, member.name, plain=member.isfile() or member.isdir())
-                # The filter also drops owners and odd permissions; Python versions before it lack the argument.
-                tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-        elif zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as pack:
-                for info in pack.infolist():
-                    kind = stat.S_IFMT(info.external_attr >> 16)
-                    _check_member(archive, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
-                pack.extractall(folder)
-        else:
-            raise ValueError(f"{archive}: neither a tar nor a zip file; fetch it again")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{archive}: the archive is damaged ({error}); delete it and fetch it again") from None
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _disk_full(folder, f"unpacking {archive.name}") from None
-        raise
-    return folder
-
-
-def _check_member(archive: Path, name: str, *, plain: bool) -> None:
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    if posix.is_absolute() or windows.drive or windows.root or ".." in posix.parts or ".." in windows.parts:
-        raise ValueError(f"{archive}: member {name!r} would land outside the folder; the archive is not to be trusted")
-    if not plain:
-        raise ValueError(f"{archive}: member {name!r} is a link or a device; the archive is not to be trusted")
-
-
 def _transfer(url: str, part: Path, size: int | None, attempts: int, timeout: float, pause: float) -> None:
     """Bring `part` to its full length, resuming as often as that brings something new."""
     failed = 0
@@ -178,7 +136,7 @@ def _receive(url: str, part: Path, have: int, timeout: float) -> None:
         length = response.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
         if total is not None and shutil.disk_usage(part.parent).free < total - have:
-            raise _disk_full(part.parent, f"{part.name} needs {_size(total - have)} more")
+            raise disk_full(part.parent, f"{part.name} needs {_size(total - have)} more")
         progress = _Progress(part.name.removesuffix(".part"), have, total)
         with open(part, "ab" if have else "wb") as file:
             while block := _read(response):
@@ -187,7 +145,7 @@ def _receive(url: str, part: Path, have: int, timeout: float) -> None:
                     file.flush()
                 except OSError as error:
                     if error.errno == errno.ENOSPC:
-                        raise _disk_full(part.parent, f"while fetching {part.name}, which is kept") from None
+                        raise disk_full(part.parent, f"while fetching {part.name}, which is kept") from None
                     raise
                 have += len(block)
                 progress.show(have)
@@ -220,7 +178,8 @@ def _mismatch(path: Path, sha256: str | None, md5: str | None, size: int | None)
     return None
 
 
-def _disk_full(folder: Path, what: str) -> OSError:
+def disk_full(folder: Path, what: str) -> OSError:
+    """The error of a disk without room; `what` says for what."""
     free = _size(shutil.disk_usage(folder).free) if folder.exists() else "nothing"
     return OSError(errno.ENOSPC, f"the disk is full: {what}, {free} free; make room and run it again", str(folder))
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.devkit import read_image_set
-from data.download import extract, fetch
+from data.download import fetch
+from data.extraction import extract
 
 MIRRORS = ("http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}", "https://pjreddie.com/media/files/{name}")
 

@@ -22,36 +22,9 @@ import experiments.tensorboard
 import experiments.training_record  # noqa: F401  (these six register what experiments name)
 from experiments.sections import RUNNER_KEYS
 from experiments.strict import Source, UnknownKey, check_keys
+from experiments.yaml_dialect import ExperimentDumper, ExperimentLoader
 
 _ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(.*?)\s*['\"]?\}\}")
-
-
-class ExperimentLoader(yaml.SafeLoader):
-    """Safe YAML (no Python tags) with three repairs: `1e-4` is a number, a key given twice is an error, `!tuple`."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag != "tag:yaml.org,2002:merge" and key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key_node.value!r} is given twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-class ExperimentDumper(yaml.SafeDumper):
-    """Writes what `ExperimentLoader` reads back."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-ExperimentLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-ExperimentLoader.add_constructor("!tuple", lambda loader, node: tuple(loader.construct_sequence(node, deep=True)))
-ExperimentDumper.add_representer(tuple, lambda dumper, data: dumper.represent_sequence("!tuple", list(data)))
 
 
 def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str] | None = None) -> Config:

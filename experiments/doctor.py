@@ -128,11 +128,9 @@ def check_cuda() -> Iterator[Finding]:
     built = torch.version.cuda
     if built is None or not torch.cuda.is_available():
         said = "none that torch sees" + ("" if built else " (this torch is built for the CPU)")
-        has_driver = shutil.which("nvidia-smi") is not None
-        if has_driver:
-            yield Finding(
-                "warn", "GPU", f"{said}, though nvidia-smi is there", "install a torch built for your driver's CUDA"
-            )
+        if shutil.which("nvidia-smi"):
+            repair = "install a torch built for your driver's CUDA"
+            yield Finding("warn", "GPU", f"{said}, though nvidia-smi is there", repair)
         else:
             yield Finding("ok", "GPU", said)
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
