@@ -11,7 +11,7 @@ from detection.embedded_image import EmbeddedImage
 from detection.episode_list import Episodes
 from detection.evaluation import Pools, Result
 from detection.fewshot import FewShotRule
-from detection.metrics import bootstrap_interval
+from detection.metrics import EpisodicMetric, bootstrap_interval, jackknife_interval
 from detection.pictures import QueryPicture, episode_sheet, pick, precision_recall_plot
 from detection.scorers import play_episode
 
@@ -36,41 +36,60 @@ def result_rows(results: Sequence[Result], episodes: Episodes) -> list[dict]:
 
 
 def differences(results: Sequence[Result], *, reference: str = "repmet", seed: int = 0) -> list[dict]:
-    """Episode mAP of every method minus the reference's on the same episodes, with the 95 % interval of the mean difference.
+    """Episode mAP and pooled AP of every method minus the reference's on the same episodes, with 95 % intervals.
 
-    Pairing takes out what makes an episode easy or hard for all methods. Episodes that one of the two skipped are left out.
+    Pairing takes out what makes an episode easy or hard for all methods. Episodes that one of the two skipped are left out
+    of the episode mAP; there is then no difference in pooled AP.
 
     Returns:
-        {"method", "reference", "shot", "episodes", "difference", "ci95"}, figures in [-1, 1].
+        {"method", "reference", "shot", "episodes", "difference", "ci95", "pooled_difference", "pooled_ci95"}, figures in
+        [-1, 1]. Episode mAP by the bootstrap, pooled AP by the jackknife over groups of episodes.
     """
-    maps = {}
-    for r in results:
-        figures = r.metric.per_episode()
-        maps[r.method, r.shot] = dict(zip(figures["episode"].tolist(), figures["map"].tolist(), strict=True))
+    by_key = {(r.method, r.shot): r.metric for r in results}
     rows = []
-    for (method, shot), own in maps.items():
-        other = maps.get((reference, shot))
+    for (method, shot), metric in by_key.items():
+        other = by_key.get((reference, shot))
         if method == reference or other is None:
             continue
-        paired = np.array([own[n] - other[n] for n in sorted(own.keys() & other.keys())])
+        own_maps, other_maps = _maps(metric), _maps(other)
+        paired = np.array([own_maps[n] - other_maps[n] for n in sorted(own_maps.keys() & other_maps.keys())])
         paired = paired[~np.isnan(paired)]
-        if len(paired):
-            interval = np.clip(bootstrap_interval(paired, seed=seed), -1.0, 1.0).tolist()
-            row = {"method": method, "reference": reference, "shot": shot, "episodes": len(paired)}
-            rows.append(row | {"difference": float(paired.mean()), "ci95": interval})
+        if not len(paired):
+            continue
+        row = {"method": method, "reference": reference, "shot": shot, "episodes": len(paired)}
+        row |= {"difference": float(paired.mean()), "ci95": _within(bootstrap_interval(paired, seed=seed))}
+        if own_maps.keys() == other_maps.keys():
+            difference = metric.compute()["repmet_pooled"] - other.compute()["repmet_pooled"]
+            without = metric.pooled_without() - other.pooled_without()
+            row |= {"pooled_difference": difference, "pooled_ci95": _within(jackknife_interval(difference, without))}
+        rows.append(row)
     return rows
+
+
+def _maps(metric: EpisodicMetric) -> dict[int, float]:
+    """mAP by the number of the episode."""
+    figures = metric.per_episode()
+    return dict(zip(figures["episode"].tolist(), figures["map"].tolist(), strict=True))
+
+
+def _within(interval: Sequence[float]) -> list[float]:
+    return np.clip(interval, -1.0, 1.0).tolist()
 
 
 def difference_table(rows: Sequence[Mapping]) -> str:
     """`differences` as text, in points of a hundred; a star where the interval does not hold 0."""
-    head = f"{'episode mAP minus that of ' + rows[0]['reference']:<34}{'shot':>5}{'difference':>12}{'95 % interval':>18}"
+    columns = {"episode mAP": ("difference", "ci95"), "pooled AP": ("pooled_difference", "pooled_ci95")}
+    head = "".join(f"{name:>13}{'95 % interval':>18}  " for name in columns)
+    head = f"{'minus ' + rows[0]['reference']:<20}{'shot':>5}{head}".rstrip()
     lines = [head, "-" * len(head)]
     for row in rows:
-        low, high = (100 * side for side in row["ci95"])
-        star = " *" if low > 0 or high < 0 else ""
-        lines.append(
-            f"{row['method']:<34}{row['shot']:>5}{100 * row['difference']:>12.1f}{f'{low:.1f} to {high:.1f}':>18}{star}"
-        )
+        line = f"{row['method']:<20}{row['shot']:>5}"
+        for figure, interval in columns.values():
+            if figure in row:
+                low, high = (100 * side for side in row[interval])
+                star = "*" if low > 0 or high < 0 else ""
+                line += f"{100 * row[figure]:>13.1f}{f'{low:.1f} to {high:.1f}':>18}{star:>2}"
+        lines.append(line.rstrip())
     return "\n".join(lines)
 
 

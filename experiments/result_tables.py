@@ -16,11 +16,19 @@ METHODS = {
     "repmet_finetuned": "RepMet",  # its protocol says that it was fine-tuned
 }
 FIGURES = {
-    "repmet_pooled": "Pooled AP (RepMet's protocol)",
+    "repmet_pooled": "Pooled AP (RepMet's protocol) [95 % interval]",
     "pooled_ap": "Pooled AP, greedy matching",
     "class_map": "Mean AP over classes",
     "episode_map": "Mean AP over episodes [95 % interval]",
     "recall": "Recall",
+    "pooled_difference": "Pooled AP minus RepMet's on the same episodes [95 % interval]",
+    "difference": "Mean AP over episodes minus RepMet's on the same ones [95 % interval]",
+}
+INTERVALS = {
+    "repmet_pooled": "repmet_pooled_ci95",
+    "episode_map": "episode_map_ci95",
+    "pooled_difference": "pooled_ci95",
+    "difference": "ci95",
 }
 NOTHING = "*Nothing measured yet.*"
 
@@ -65,10 +73,12 @@ def rows_have(content: Mapping[str, Any], key: str) -> bool:
 
 @table("detection-few-shot", reads=is_detection)
 def few_shot(results: Sequence[Result]) -> str:
-    """All five figures, a table each: rows experiment, protocol and method, columns shots."""
+    """All figures, a table each: rows experiment, protocol and method, columns shots."""
     rows, shots = _few_shot_rows(results)
     parts = []
     for figure, title in FIGURES.items():
+        if not _measured(rows, figure):
+            continue
         body = [[*row, *(_figure(cells.get(shot), figure) for shot in shots)] for row, cells in rows.items()]
         parts.append(
             f"**{title}**, %\n\n" + markdown([*_ROW_HEAD, *(f"{shot}-shot" for shot in shots)], body, len(_ROW_HEAD))
@@ -80,8 +90,8 @@ def few_shot(results: Sequence[Result]) -> str:
 def few_shot_summary(results: Sequence[Result]) -> str:
     """The published protocol's figure, the mean over episodes with its interval, and its paired difference to RepMet's."""
     rows, shots = _few_shot_rows(results)
-    short = {"repmet_pooled": "pooled AP", "episode_map": "episode mAP [95 %]"}
-    if any(cell["difference"] for cells in rows.values() for cell in cells.values()):
+    short = {"repmet_pooled": "pooled AP [95 %]", "episode_map": "episode mAP [95 %]"}
+    if _measured(rows, "difference"):
         short |= {"difference": "difference to RepMet [95 %]"}
     columns = [(shot, figure) for shot in shots for figure in short]
     body = [[*row, *(_figure(cells.get(shot), figure) for shot, figure in columns)] for row, cells in rows.items()]
@@ -140,7 +150,7 @@ def _few_shot_rows(results: Sequence[Result]) -> tuple[dict[tuple[str, str, str]
                     f"{first}.json and {result.name}.json both hold {protocol['shot']}-shot {method} of {key[0]} "
                     f"({episodes}): keep one"
                 )
-            rows[key][protocol["shot"]] = {**entry, "difference": paired.get((entry["method"], protocol["shot"]))}
+            rows[key][protocol["shot"]] = {**(paired.get((entry["method"], protocol["shot"])) or {}), **entry}
             origin[(*key, protocol["shot"])] = result.name
     return rows, sorted({shot for cells in rows.values() for shot in cells})
 
@@ -156,17 +166,17 @@ def _beside_repmet(rule: Mapping) -> str:
     return "".join(f", {text}" for text, holds in said.items() if holds)
 
 
+def _measured(rows: Mapping[Any, Mapping[int, Mapping]], figure: str) -> bool:
+    return any(cell.get(figure) is not None for cells in rows.values() for cell in cells.values())
+
+
 def _figure(entry: Mapping | None, figure: str) -> str:
-    if entry is None or entry[figure] is None:
+    """A figure in percent with its interval, where it has one; a difference with its sign."""
+    if entry is None or entry.get(figure) is None:
         return "–"
-    if figure == "difference":
-        low, high = entry[figure]["ci95"]
-        return f"{100 * entry[figure]['difference']:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-    text = _percent(entry[figure])
-    if figure == "episode_map":
-        low, high = entry["episode_map_ci95"]
-        text += f" [{_percent(low)}, {_percent(high)}]"
-    return text
+    text = f"{100 * entry[figure]:{'+' if 'difference' in figure else ''}.1f}"
+    interval = entry.get(INTERVALS.get(figure, ""))
+    return text if interval is None else f"{text} [{', '.join(map(_percent, interval))}]"
 
 
 def _percent(fraction: float | None) -> str:

@@ -3,6 +3,15 @@
 from .base_map import base_metrics
 from .episodic import EpisodicMetric, episodic_metrics
 from .intervals import bootstrap_interval, mean_interval
+from .jackknife import jackknife_interval
 from .matching import Outcome
 
-__all__ = ["EpisodicMetric", "Outcome", "base_metrics", "bootstrap_interval", "episodic_metrics", "mean_interval"]
+__all__ = [
+    "EpisodicMetric",
+    "Outcome",
+    "base_metrics",
+    "bootstrap_interval",
+    "episodic_metrics",
+    "jackknife_interval",
+    "mean_interval",
+]

@@ -10,6 +10,7 @@ import numpy as np
 
 from .curve import Curve, average_precision
 from .intervals import bootstrap_interval
+from .jackknife import in_groups, jackknife_interval, leave_one_out
 from .layout import (
     DETECTION_COLUMNS,
     GROUND_TRUTH_COLUMNS,
@@ -21,15 +22,15 @@ from .layout import (
     read_ground_truth,
 )
 from .matching import match
-from .scores import FIGURES, EpisodeScores, Scores, figures, gather, repmet_curve, voc_curve
+from .scores import FIGURES, EpisodeScores, Pooled, Scores, figures, gather, pooled, repmet_curve, voc_curve
 
 
 class EpisodicMetric:
     """Gathers detections and gives pooled, per-class and per-episode average precision, from one list.
 
-    Four bytes are kept for a detection. Episodes may come in any order, in pieces of whole episodes, and from several
-    processes (`merge`); the figures do not depend on it, nor on the order of rows. Scores are compared as float32, and
-    detections of one score enter a curve together.
+    At most twelve bytes are kept for a detection. Episodes may come in any order, in pieces of whole episodes, and from
+    several processes (`merge`); the figures do not depend on it, nor on the order of rows. Scores are compared as float32,
+    and detections of one score enter a curve together.
 
     Args:
         iou: overlap from which a box counts as hit, in (0, 1].
@@ -44,8 +45,9 @@ class EpisodicMetric:
         self._episodes: dict[int, dict[str, float]] = {}
         self._n_ground_truth: defaultdict[int, int] = defaultdict(int)
         self._scores: defaultdict[int, list[Scores]] = defaultdict(list)
-        self._found: list[np.ndarray] = []
-        self._wrong: list[np.ndarray] = []
+        self._parts: dict[int, Pooled] = {}
+        self._groups: list[Pooled] = []  # of `_parts`, made when they are asked for
+        self._n_wrong = 0
         self._n_detections = 0
 
     def add(self, detections: np.ndarray, ground_truth: np.ndarray, *, slots: np.ndarray | None = None) -> None:
@@ -87,8 +89,9 @@ class EpisodicMetric:
             self._n_ground_truth[label] += n
         for label, scores in other._scores.items():
             self._scores[label] += scores
-        self._found += other._found
-        self._wrong += other._wrong
+        self._parts |= other._parts
+        self._groups = []
+        self._n_wrong += other._n_wrong
         self._n_detections += other._n_detections
 
     def compute(self) -> dict[str, Any]:
@@ -96,24 +99,27 @@ class EpisodicMetric:
 
         `repmet_pooled`: the published benchmark's AP, one curve over all classes and episodes, where duplicates are free;
         `pooled_ap`: the same with VOC's greedy matching, duplicates wrong; `class_map`: AP of every class over its
-        episodes, then the mean over classes; `episode_map`: mean over an episode's classes, then over episodes, and
-        `episode_map_ci95` its bootstrap interval over episodes ([0, 1] for one episode); `recall`: boxes found by any
-        detection of their class; `counts`: detections, boxes, and RepMet's right, wrong-class and background ones.
+        episodes, then the mean over classes; `episode_map`: mean over an episode's classes, then over episodes;
+        `repmet_pooled_ci95` and `episode_map_ci95`: 95 % intervals over episodes, by the jackknife over groups of them and
+        by the bootstrap ([0, 1] for one episode); `recall`: boxes found by any detection of their class; `counts`:
+        detections, boxes, and RepMet's right, wrong-class and background ones.
         Classes and episodes without a box to be found have no AP and enter no mean.
 
         Raises:
             ValueError: no box is to be found.
         """
-        repmet, pooled = self._pooled()
+        repmet, greedy = self._pooled()
+        published = average_precision(repmet)
         by_class = [
             average_precision(voc_curve({label: self._of_class(label)}, n)) for label, n in self._n_ground_truth.items()
         ]
         maps = self.per_episode()["map"]
         maps = maps[~np.isnan(maps)]
-        n_ground_truth, n_found = sum(self._n_ground_truth.values()), sum(map(len, self._found))
+        n_ground_truth, n_found = sum(self._n_ground_truth.values()), sum(len(part.found) for part in self._parts.values())
         return {
-            "repmet_pooled": average_precision(repmet),
-            "pooled_ap": average_precision(pooled),
+            "repmet_pooled": published,
+            "repmet_pooled_ci95": np.clip(jackknife_interval(published, self.pooled_without()), 0.0, 1.0).tolist(),
+            "pooled_ap": average_precision(greedy),
             "class_map": float(np.mean(by_class)),
             "episode_map": float(np.mean(maps)),
             "episode_map_ci95": np.clip(bootstrap_interval(maps, seed=self.seed), 0.0, 1.0).tolist(),
@@ -122,10 +128,15 @@ class EpisodicMetric:
                 "n_detections": self._n_detections,
                 "n_ground_truth": n_ground_truth,
                 "tp": n_found,
-                "fp_wrong": sum(map(len, self._wrong)),
+                "fp_wrong": self._n_wrong,
                 "fp_background": sum(len(self._of_class(label).background) for label in self._scores),
             },
         }
+
+    def pooled_without(self) -> np.ndarray:
+        """`repmet_pooled` without each of up to 50 groups of neighbouring episodes, (G,), for `jackknife_interval`: of two
+        methods on the same episodes the difference is paired."""
+        return leave_one_out(self._grouped())
 
     def curves(self, points: int = 500) -> dict[str, dict[str, list[float]]]:
         """Curves of `repmet_pooled` and `pooled_ap` for a plot: recall, precision and score, thinned to `points`."""
@@ -163,8 +174,9 @@ class EpisodicMetric:
         for label, scores in episode.classes.items():
             self._scores[label].append(scores)
         self._n_detections += episode.n_detections
-        self._found.append(episode.found)
-        self._wrong.append(episode.wrong)
+        self._parts[episode.number] = pooled(episode)
+        self._groups = []
+        self._n_wrong += len(episode.wrong)
 
     def _of_class(self, label: int) -> Scores:
         """All scores of a class; merged in place, so that a second look costs nothing."""
@@ -173,13 +185,16 @@ class EpisodicMetric:
             parts[:] = [Scores(*(np.sort(np.concatenate(kind)) for kind in zip(*parts, strict=True)))]
         return parts[0]
 
+    def _grouped(self) -> list[Pooled]:
+        if not self._groups:
+            self._groups = in_groups([self._parts[number] for number in sorted(self._parts)])
+        return self._groups
+
     def _pooled(self) -> tuple[Curve, Curve]:
         n = sum(self._n_ground_truth.values())
         if not n:
             raise ValueError(f"no box was to be found in {len(self._episodes)} episodes: there is nothing to measure")
-        classes = {label: self._of_class(label) for label in self._scores}
-        wrong = np.sort(np.concatenate(self._wrong))
-        return repmet_curve(np.concatenate(self._found), wrong, classes, n), voc_curve(classes, n)
+        return repmet_curve(self._grouped()), voc_curve({label: self._of_class(label) for label in self._scores}, n)
 
 
 def episodic_metrics(

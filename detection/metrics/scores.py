@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,15 @@ class EpisodeScores(NamedTuple):
     wrong: np.ndarray
 
 
+class Pooled(NamedTuple):
+    """What one or more episodes bring into the published benchmark's curve: scores of `found` boxes and of `false`
+    detections, float32 and rising, and `n` boxes to be found."""
+
+    found: np.ndarray
+    false: np.ndarray
+    n: int
+
+
 def gather(number: int, detections: Detections, truth: GroundTruth, matches: Matches) -> EpisodeScores:
     """Sorts the scores of an episode by class and by what the detections turned out to be."""
     outcome = matches.outcome
@@ -62,19 +71,31 @@ def figures(episode: EpisodeScores) -> dict[str, float]:
         average_precision(voc_curve({label: episode.classes[label]}, count)) if label in episode.classes else 0.0
         for label, count in episode.n_ground_truth.items()
     ]
-    repmet = repmet_curve(episode.found, episode.wrong, episode.classes, n)
     return {
         "n_ground_truth": n,
         "map": float(np.mean(by_class)),
-        "repmet_pooled": average_precision(repmet),
+        "repmet_pooled": average_precision(repmet_curve([pooled(episode)])),
         "pooled_ap": average_precision(voc_curve(episode.classes, n)),
         "recall": len(episode.found) / n,
     }
 
 
-def repmet_curve(found: np.ndarray, wrong: np.ndarray, classes: Mapping[int, Scores], n: int) -> Curve:
-    """The published benchmark's curve over n boxes; `wrong` is rising."""
-    return precision_recall(found, [wrong, *(scores.background for scores in classes.values())], n)
+def pooled(episode: EpisodeScores) -> Pooled:
+    """The episode's part of the published benchmark's curve: wrong classes once a box, background every time."""
+    false = [episode.wrong, *(scores.background for scores in episode.classes.values())]
+    return Pooled(np.sort(episode.found), np.sort(np.concatenate(false)), sum(episode.n_ground_truth.values()))
+
+
+def joined(parts: Sequence[Pooled]) -> Pooled:
+    """Several parts as one."""
+    found, false, n = zip(*parts, strict=True)
+    return Pooled(np.sort(np.concatenate(found)), np.sort(np.concatenate(false)), sum(n))
+
+
+def repmet_curve(parts: Sequence[Pooled]) -> Curve:
+    """The published benchmark's curve over the boxes of one or more episodes."""
+    found = np.concatenate([part.found for part in parts])
+    return precision_recall(found, [part.false for part in parts], sum(part.n for part in parts))
 
 
 def voc_curve(classes: Mapping[int, Scores], n: int) -> Curve:

@@ -221,3 +221,25 @@ def test_differences_are_paired_by_episode(toy) -> None:
     shifted = [replace(results[0], method="other"), results[0]]
     (same,) = differences(shifted)
     assert same["difference"] == 0 and same["ci95"] == [0, 0] and "*" not in difference_table([same])
+    assert same["pooled_difference"] == 0 and same["pooled_ci95"] == [0, 0]
+
+
+def test_differences_of_pooled_figures_are_paired_by_what_is_left_out(toy) -> None:
+    results, episodes, pools, embedded = toy
+    worse = embedded | {i: embed(record, 0.5) for i, record in pools.query.items()}
+    (other,) = evaluate_episodes(replace(episodes, shots=(1,)), pools, worse, FewShotRule(), methods=["baseline_roi"])
+    (row,) = differences([results[0], other])
+    ours, theirs = (r.metric.compute()["repmet_pooled"] for r in (results[0], other))
+    assert row["pooled_difference"] == theirs - ours < 0
+    spread = np.var(other.metric.pooled_without() - results[0].metric.pooled_without()) * (EPISODES - 1)
+    half = 2.5706 * spread**0.5  # Student's t of five degrees of freedom
+    assert row["pooled_ci95"] == pytest.approx([theirs - ours - half, theirs - ours + half], abs=1e-5)
+
+
+def test_no_difference_in_pooled_figures_over_other_episodes(toy) -> None:
+    _, episodes, pools, embedded = toy
+    fewer = type(episodes)(3, (1,), 3, 5, episodes.pools, episodes.episodes[:4])
+    (short,) = evaluate_episodes(fewer, pools, embedded, FewShotRule(), methods=["baseline_roi"])
+    (row,) = differences([toy[0][0], short])
+    assert row["episodes"] == 4 and "pooled_difference" not in row
+    assert len(difference_table([row]).split("\n")[2].split()) < 9

@@ -89,9 +89,23 @@ def test_summary_has_paired_differences_where_there_are(project):
     row = {"method": "baseline_roi", "reference": "repmet", "shot": 1, "difference": -0.125, "ci95": [-0.2, 0.01]}
     write(project, "demo", {**METRICS, "differences": [row]})
     text = table(project, "detection-few-shot-summary")
+    full = table(project, "detection-few-shot")
+    assert "**Mean AP over episodes minus RepMet's" in full and "**Pooled AP minus RepMet's" not in full
+    assert "nearest support, RoI features | -12.5 [-20.0, 1.0] | – |" in full
     assert "1-shot episode mAP [95 %] | 1-shot difference to RepMet [95 %] | 5-shot pooled AP" in text
     assert "nearest support, RoI features | 20.0 | 62.0 [60.0, 64.5] | -12.5 [-20.0, 1.0] | – | – | – |" in text
     assert "RepMet | 70.4 | 62.0 [60.0, 64.5] | – | 85.0 | 62.0 [60.0, 64.5] | – |" in text
+
+
+def test_pooled_figures_have_their_interval_where_it_was_measured(project):
+    row = {"method": "baseline_roi", "reference": "repmet", "shot": 1, "difference": -0.125, "ci95": [-0.2, 0.01]}
+    row |= {"pooled_difference": -0.5, "pooled_ci95": [-0.625, -0.375]}
+    results = [entry(1, repmet_pooled_ci95=[0.6875, 0.75]), *METRICS["results"][1:]]
+    write(project, "demo", {**METRICS, "results": results, "differences": [row]})
+    full = table(project, "detection-few-shot")
+    assert "| RepMet | 70.4 [68.8, 75.0] | 85.0 |" in full
+    assert "nearest support, RoI features | -50.0 [-62.5, -37.5] | – |" in full
+    assert "RepMet | 70.4 [68.8, 75.0] | 62.0 [60.0, 64.5] |" in table(project, "detection-few-shot-summary")
 
 
 def test_figures_over_lists_of_shots(project):

@@ -1,0 +1,73 @@
+"""The grouped jackknife against figures computed anew without each group, and against Student's interval of a mean."""
+
+import naive_metrics as naive
+import numpy as np
+import pytest
+from test_metrics_episodic import random_case
+
+from detection.metrics import EpisodicMetric, jackknife_interval, mean_interval
+from detection.metrics.jackknife import GROUPS, in_groups, leave_one_out
+from detection.metrics.scores import Pooled
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_leaving_an_episode_out_is_measuring_the_others(seed):
+    found, truth = random_case(seed, episodes=6)
+    metric = EpisodicMetric()
+    metric.add(found, truth)
+    without = metric.pooled_without()
+    assert without.shape == (6,)
+    for episode in range(6):
+        others = naive.episodic_metrics(found[found[:, 0] != episode], truth[truth[:, 0] != episode], 0.5, True)
+        assert without[episode] == pytest.approx(others["repmet_pooled"], abs=1e-12)
+
+
+def test_many_episodes_are_left_out_in_groups_of_neighbours():
+    found, truth = random_case(1, episodes=GROUPS + 3)
+    metric = EpisodicMetric()
+    metric.add(found, truth)
+    without = metric.pooled_without()
+    assert without.shape == (GROUPS,)
+    first, last = [0, 1], [GROUPS + 2]  # three groups are of two episodes
+    for g, left_out in ((0, first), (GROUPS - 1, last)):
+        others = EpisodicMetric()
+        keep = ~np.isin(found[:, 0], left_out)
+        others.add(found[keep], truth[~np.isin(truth[:, 0], left_out)])
+        assert without[g] == pytest.approx(others.compute()["repmet_pooled"], abs=1e-12)
+
+
+def test_of_a_mean_it_is_students_interval():
+    values = np.random.default_rng(0).normal(0.5, 0.1, 40)
+    without = (values.sum() - values) / 39
+    mean, half = mean_interval(values)
+    assert jackknife_interval(values.mean(), without) == pytest.approx([mean - half, mean + half])
+
+
+def test_it_covers_the_figure_of_more_episodes_about_as_often_as_it_says():
+    """Scores of found boxes and of false ones from two normal distributions: the AP of very many is the truth."""
+    rng = np.random.default_rng(3)
+
+    def episode() -> Pooled:
+        ease = rng.normal(0, 0.5)  # of all its boxes: episodes differ
+        found, false = rng.normal(1 + ease, 1, 6), rng.normal(0, 1, 12)
+        return Pooled(np.sort(found.astype(np.float32)), np.sort(false.astype(np.float32)), 8)
+
+    def whole_and_interval(count: int) -> tuple[float, list[float]]:
+        groups = in_groups([episode() for _ in range(count)])
+        none = Pooled(np.empty(0, np.float32), np.empty(0, np.float32), 0)
+        whole = leave_one_out([*groups, none])[-1]
+        return whole, jackknife_interval(whole, leave_one_out(groups))
+
+    truth, _ = whole_and_interval(20_000)
+    covered = sum(low <= truth <= high for _, (low, high) in (whole_and_interval(100) for _ in range(200)))
+    assert 0.9 * 200 <= covered <= 0.99 * 200
+
+
+def test_one_episode_says_nothing_about_the_spread():
+    found, truth = random_case(2, episodes=1)
+    metric = EpisodicMetric()
+    metric.add(found, truth)
+    assert metric.compute()["repmet_pooled_ci95"] == [0, 1]
+    metric.add([], [], slots=[[7, 0]])  # without a box: the other has them all
+    assert np.isnan(metric.pooled_without()).tolist() == [True, False]
+    assert metric.compute()["repmet_pooled_ci95"] == [0, 1]
