@@ -59,7 +59,8 @@ def differences(results: Sequence[Result], *, reference: str = "repmet", seed: i
         row = {"method": method, "reference": reference, "shot": shot, "episodes": len(paired)}
         row |= {"difference": float(paired.mean()), "ci95": _within(bootstrap_interval(paired, seed=seed))}
         if own_maps.keys() == other_maps.keys():
-            difference = metric.compute()["repmet_pooled"] - other.compute()["repmet_pooled"]
+            own, others = (m.compute(intervals=False)["repmet_pooled"] for m in (metric, other))
+            difference = own - others
             without = metric.pooled_without() - other.pooled_without()
             row |= {"pooled_difference": difference, "pooled_ci95": _within(jackknife_interval(difference, without))}
         rows.append(row)

@@ -94,16 +94,18 @@ class EpisodicMetric:
         self._n_wrong += other._n_wrong
         self._n_detections += other._n_detections
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self, *, intervals: bool = True) -> dict[str, Any]:
         """The figures over all episodes so far; fractions in [0, 1], and plain Python numbers.
 
         `repmet_pooled`: the published benchmark's AP, one curve over all classes and episodes, where duplicates are free;
         `pooled_ap`: the same with VOC's greedy matching, duplicates wrong; `class_map`: AP of every class over its
-        episodes, then the mean over classes; `episode_map`: mean over an episode's classes, then over episodes;
-        `repmet_pooled_ci95` and `episode_map_ci95`: 95 % intervals over episodes, by the jackknife over groups of them and
-        by the bootstrap ([0, 1] for one episode); `recall`: boxes found by any detection of their class; `counts`:
-        detections, boxes, and RepMet's right, wrong-class and background ones.
-        Classes and episodes without a box to be found have no AP and enter no mean.
+        episodes, then the mean over classes; `episode_map`: mean over an episode's classes, then over episodes; `recall`:
+        boxes found by any detection of their class; `counts`: detections, boxes, and RepMet's right, wrong-class and
+        background ones. Classes and episodes without a box to be found have no AP and enter no mean.
+
+        Args:
+            intervals: also `repmet_pooled_ci95` and `episode_map_ci95`, 95 % intervals over episodes, by the jackknife
+                over groups of them and by the bootstrap; [0, 1] for one episode.
 
         Raises:
             ValueError: no box is to be found.
@@ -116,13 +118,11 @@ class EpisodicMetric:
         maps = self.per_episode()["map"]
         maps = maps[~np.isnan(maps)]
         n_ground_truth, n_found = sum(self._n_ground_truth.values()), sum(len(part.found) for part in self._parts.values())
-        return {
+        found = {
             "repmet_pooled": published,
-            "repmet_pooled_ci95": np.clip(jackknife_interval(published, self.pooled_without()), 0.0, 1.0).tolist(),
             "pooled_ap": average_precision(greedy),
             "class_map": float(np.mean(by_class)),
             "episode_map": float(np.mean(maps)),
-            "episode_map_ci95": np.clip(bootstrap_interval(maps, seed=self.seed), 0.0, 1.0).tolist(),
             "recall": n_found / n_ground_truth,
             "counts": {
                 "n_detections": self._n_detections,
@@ -132,6 +132,11 @@ class EpisodicMetric:
                 "fp_background": sum(len(self._of_class(label).background) for label in self._scores),
             },
         }
+        if intervals:
+            both = jackknife_interval(published, self.pooled_without()), bootstrap_interval(maps, seed=self.seed)
+            for name, interval in zip(("repmet_pooled", "episode_map"), both, strict=True):
+                found[f"{name}_ci95"] = np.clip(interval, 0.0, 1.0).tolist()
+        return found
 
     def pooled_without(self) -> np.ndarray:
         """`repmet_pooled` without each of up to 50 groups of neighbouring episodes, (G,), for `jackknife_interval`: of two
