@@ -225,7 +225,7 @@ def test_the_command_compares_all_methods(glyph_run, tmp_path, capsys) -> None:
     assert [row["protocol"]["finetune"] for row in metrics["results"]] == [False] * 6 + [True]
     assert [row["method"] for row in metrics["differences"]] == [*methods[1:], "repmet_finetuned"]
     assert np.isfinite([row["difference"] for row in metrics["differences"]]).all()
-    assert "episode mAP minus that of repmet" in capsys.readouterr().out
+    assert "minus repmet         shot  episode mAP     95 % interval      pooled AP" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
