@@ -47,7 +47,6 @@ class EpisodicMetric:
         self._scores: defaultdict[int, list[Scores]] = defaultdict(list)
         self._parts: dict[int, Pooled] = {}
         self._groups: list[Pooled] = []  # of `_parts`, made when they are asked for
-        self._n_wrong = 0
         self._n_detections = 0
 
     def add(self, detections: np.ndarray, ground_truth: np.ndarray, *, slots: np.ndarray | None = None) -> None:
@@ -91,7 +90,6 @@ class EpisodicMetric:
             self._scores[label] += scores
         self._parts |= other._parts
         self._groups = []
-        self._n_wrong += other._n_wrong
         self._n_detections += other._n_detections
 
     def compute(self, *, intervals: bool = True) -> dict[str, Any]:
@@ -118,6 +116,8 @@ class EpisodicMetric:
         maps = self.per_episode()["map"]
         maps = maps[~np.isnan(maps)]
         n_ground_truth, n_found = sum(self._n_ground_truth.values()), sum(len(part.found) for part in self._parts.values())
+        n_false = sum(len(part.false) for part in self._parts.values())
+        n_background = sum(len(self._of_class(label).background) for label in self._scores)
         found = {
             "repmet_pooled": published,
             "pooled_ap": average_precision(greedy),
@@ -128,8 +128,8 @@ class EpisodicMetric:
                 "n_detections": self._n_detections,
                 "n_ground_truth": n_ground_truth,
                 "tp": n_found,
-                "fp_wrong": self._n_wrong,
-                "fp_background": sum(len(self._of_class(label).background) for label in self._scores),
+                "fp_wrong": n_false - n_background,
+                "fp_background": n_background,
             },
         }
         if intervals:
@@ -181,7 +181,6 @@ class EpisodicMetric:
         self._n_detections += episode.n_detections
         self._parts[episode.number] = pooled(episode)
         self._groups = []
-        self._n_wrong += len(episode.wrong)
 
     def _of_class(self, label: int) -> Scores:
         """All scores of a class; merged in place, so that a second look costs nothing."""

@@ -15,9 +15,9 @@ from .scores import Pooled, joined
 GROUPS = 50
 
 
-def in_groups(parts: Sequence[Pooled], groups: int = GROUPS) -> list[Pooled]:
-    """Neighbouring parts joined to at most `groups`, as equal in number as can be."""
-    chunks = np.array_split(np.arange(len(parts)), min(groups, len(parts)))
+def in_groups(parts: Sequence[Pooled]) -> list[Pooled]:
+    """Neighbouring parts joined to at most `GROUPS`, as equal in number as can be."""
+    chunks = np.array_split(np.arange(len(parts)), min(GROUPS, len(parts)))
     return [joined([parts[i] for i in chunk]) for chunk in chunks]
 
 
