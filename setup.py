@@ -18,12 +18,14 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from setuptools import Command, setup
+from setuptools import Command, find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 OPERATORS = ("roi_align", "roi_pool", "nms")
 # The oldest libtorch that the binary runs on; csrc uses nothing newer.
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"
+# The trees lie at the top of a checkout and inside the one package `repmet` where it is installed.
+TREES = ("classification", "detection", "model_definitions", "experiments", "data", "benchmarks", "csrc")
 METADATA_COMMANDS = {"egg_info", "dist_info", "sdist", "clean", "--help", "--version", "--name"}
 
 
@@ -89,7 +91,7 @@ def extensions() -> tuple[list, dict]:
     flags = ["-O3", "-g0", "-fvisibility=hidden", "-Wno-psabi", STABLE_ABI]
     modules = [
         cpp_extension.CppExtension(
-            "csrc._cpu",
+            "repmet.csrc._cpu",
             ["csrc/registration.cpp", *(f"csrc/{name}.cpp" for name in OPERATORS)],
             depends=headers,
             extra_compile_args={"cxx": flags},
@@ -104,7 +106,7 @@ def extensions() -> tuple[list, dict]:
             )
         modules.append(
             cpp_extension.CUDAExtension(
-                "csrc._cuda",
+                "repmet.csrc._cuda",
                 [f"csrc/{name}.cu" for name in OPERATORS],
                 depends=headers + sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob("*.cuh")),
                 extra_compile_args={
@@ -178,8 +180,21 @@ class Develop(Command):
         (target / "RECORD").write_text("".join(f"{file.relative_to(self.site)},,\n" for file in files), encoding="utf-8")
 
 
+def packages() -> dict[str, str]:
+    """Every package by its full name, with its folder here."""
+    folders = {f"repmet.{tree}": tree for tree in TREES} | {"repmet": "repmet"}
+    inner = {
+        f"{name}.{sub}": f"{folder}/{sub.replace('.', '/')}"
+        for name, folder in folders.items()
+        for sub in find_packages(folder)
+    }
+    return folders | inner
+
+
 modules, commands = extensions()
 setup(
+    packages=sorted(packages()),
+    package_dir=packages(),
     ext_modules=modules,
     cmdclass={**commands, "develop": Develop},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if modules else {},

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measure import Comparison, compare
-from model_definitions.cluster_index import ClusterIndex
+from repmet.benchmarks.measure import Comparison, compare
+from repmet.model_definitions.cluster_index import ClusterIndex
 
 SAMPLES, DIM, CLUSTERS = 20_000, 64, 3
 SLACK = 1.02  # both find local minima, from seeds of their own

@@ -48,7 +48,7 @@ def mmdet_config() -> Config:
     """mmdet's `faster-rcnn_r50_fpn` as it is, with as many classes and without weights to fetch."""
     from mmengine.hub import get_config
 
-    import detection.modules  # noqa: F401  (fills mmcv's table of kernels)
+    import repmet.detection.modules  # noqa: F401  (fills mmcv's table of kernels)
 
     model = get_config("mmdet::_base_/models/faster-rcnn_r50_fpn.py").model
     model.backbone.pop("init_cfg")
@@ -64,7 +64,7 @@ def softmax_head(batch: dict) -> Training:
 
 def repmet_head(batch: dict) -> Training:
     """The same with RepMet's head as the experiments have it, in the place of two FC and a softmax."""
-    from experiments.config import load_experiment
+    from repmet.experiments.config.loading import load_experiment
 
     model = mmdet_config()
     model.roi_head.bbox_head = load_experiment(EXPERIMENTS / "repmet_r50_fpn_voc07.yaml").model.roi_head.bbox_head

@@ -25,17 +25,17 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from benchmarks import image_folders
-from benchmarks.cluster_refresh import refresh_cases
-from benchmarks.measure import Comparison, compare, environment, format_table, write_json
-from classification.dataset import ImageSet, as_gathered
-from classification.embedding import embed_split
-from classification.methods import ProtoNet
-from classification.metrics.episodes import Episodes, episode_accuracies, sample_episodes
-from classification.metrics.intervals import mean_interval
-from classification.samplers import EpisodeBatchSampler
-from experiments.allocator import keep_freed_memory
-from experiments.mixed_precision import Bfloat16OptimWrapper, cpu_multiplies_bfloat16
+from repmet.benchmarks import image_folders
+from repmet.benchmarks.cluster_refresh import refresh_cases
+from repmet.benchmarks.measure import Comparison, compare, environment, format_table, write_json
+from repmet.classification.inputs.dataset import ImageSet, as_gathered
+from repmet.classification.inputs.samplers import EpisodeBatchSampler
+from repmet.classification.methods import ProtoNet
+from repmet.classification.metrics.episodes import Episodes, episode_accuracies, sample_episodes
+from repmet.classification.metrics.intervals import mean_interval
+from repmet.classification.protocols.embedding import embed_split
+from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.experiments.running.mixed_precision import Bfloat16OptimWrapper, cpu_multiplies_bfloat16
 
 SIZE = 28  # pixels
 TRAIN, TEST = (60, 1, 5), (5, 1, 15)  # way, shot, query
@@ -89,7 +89,7 @@ class Trainer:
 
 
 def training_cases(folder: Path, threads: int, seconds: float) -> Iterator[Comparison]:
-    from benchmarks import easyfsl_peer as easyfsl
+    from repmet.benchmarks import easyfsl_peer as easyfsl
 
     images, theirs = images_of(folder), easyfsl.image_set(folder, SIZE)
     check_pixels(images, theirs)
@@ -121,7 +121,7 @@ def training_cases(folder: Path, threads: int, seconds: float) -> Iterator[Compa
 
 
 def evaluation_cases(folder: Path, method: ProtoNet, number: int, peer_number: int) -> Iterator[Comparison]:
-    from benchmarks import easyfsl_peer as easyfsl
+    from repmet.benchmarks import easyfsl_peer as easyfsl
 
     way, shot, query = TEST
     theirs = easyfsl.image_set(folder, SIZE)

@@ -25,19 +25,19 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
-import detection.modules  # noqa: F401  (registers the models, before anything of mmdet that looks kernels up)
-from benchmarks.measure import Comparison, environment, format_table, peak_memory, write_json
-from data.glyph_scenes import lay_out
-from data.voc import read_image_set
-from detection.embed import Embedder
-from detection.episodes import Episodes, sample_episodes
-from detection.evaluation import Pools, class_numbers, detections, evaluate_episodes, ground_truth
-from detection.experiment import prepare
-from detection.fewshot import FewShotRule, few_shot_rule
-from detection.metrics import EpisodicMetric
-from detection.scorers import play_episode
-from experiments.allocator import keep_freed_memory
-from experiments.config import load_experiment
+import repmet.detection.modules  # noqa: F401  (registers the models, before anything of mmdet that looks kernels up)
+from repmet.benchmarks.measure import Comparison, environment, format_table, peak_memory, write_json
+from repmet.data.generated.glyph_scenes import lay_out
+from repmet.data.sources.voc import read_image_set
+from repmet.detection.embedding.embedder import Embedder
+from repmet.detection.episodes.sampling import Episodes, sample_episodes
+from repmet.detection.experiment import prepare
+from repmet.detection.metrics import EpisodicMetric
+from repmet.detection.protocols.episodic import Pools, class_numbers, detections, evaluate_episodes, ground_truth
+from repmet.detection.scoring.fewshot import FewShotRule, few_shot_rule
+from repmet.detection.scoring.methods import play_episode
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.allocator import keep_freed_memory
 
 from mmdet.registry import MODELS  # isort: skip
 
@@ -80,7 +80,7 @@ def scenes_detector(folder: Path, images: int, seed: int = 0) -> tuple[nn.Module
     """The demo's detector with weights from a seed, its test pipeline and rule, and generated scenes of novel classes."""
     counts = {"train": 8, "val": 4, "novel_support": images, "novel_query": images}
     root = lay_out(folder / "scenes", base_classes=8, novel_classes=NOVEL, counts=counts)
-    cfg = load_experiment(DEMO, [f"data.root={root}", "data.glyph_scenes=null"])
+    cfg = load_experiment(DEMO, [f"data.root={root}", "data.generated.glyph_scenes=null"])
     prepare(cfg)
     torch.manual_seed(seed)
     with DefaultScope.overwrite_default_scope("mmdet"):

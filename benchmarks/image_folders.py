@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.glyph_characters import read as read_glyphs
+from repmet.data.generated.glyph_characters import read as read_glyphs
 
 SETS = {"train": "background", "test": "evaluation"}  # of Omniglot: Lake's two parts, 964 and 659 characters
 _MEMBER = re.compile(r"images_\w+/(?P<alphabet>[^/]+)/(?P<character>character\d+)/(?P<file>\d+_\d+\.png)")

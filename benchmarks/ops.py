@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.measure import Comparison, compare, environment, format_table, write_json
-from benchmarks.ops_cases import Case, cases, mmcv_ops
-from model_definitions import roi_layers
+from repmet.benchmarks.measure import Comparison, compare, environment, format_table, write_json
+from repmet.benchmarks.ops_cases import Case, cases, mmcv_ops
+from repmet.model_definitions import roi_layers
 
 
 def check(case: Case) -> None:

@@ -12,8 +12,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from detection.mmcv_kernels import install
-from model_definitions import roi_layers, roi_layers_torchvision
+from repmet.detection.mmcv_ops.table import owner
+from repmet.model_definitions import roi_layers, roi_layers_torchvision
 
 IMAGE = (400, 608)  # height, width in pixels; the feature map of stride 4 is 100 x 152
 STRIDES = (4, 8, 16, 32)
@@ -72,7 +72,7 @@ def deterministically(run: Run) -> Run:
 def mmcv_ops():
     """mmcv's operators where mmcv is installed with kernels of its own, else None."""
     try:
-        if install() != "mmcv":
+        if owner() != "mmcv":
             return None
     except ModuleNotFoundError:
         return None

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measure import Comparison, compare, environment, format_table, peak_memory, write_json
-from model_definitions.prototypes import LearntPrototypes
+from repmet.benchmarks.measure import Comparison, compare, environment, format_table, peak_memory, write_json
+from repmet.model_definitions.prototypes import LearntPrototypes
 
 BATCH, CLASSES, DIM = 256, 1000, 512
 CASE = f"prototypes, forward + backward, B = {BATCH}, K = {CLASSES}, d = {DIM}"

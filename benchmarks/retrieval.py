@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measure import Comparison, compare, environment, format_table, peak_memory, write_json
-from classification.metrics.retrieval import retrieve, similarities
-from experiments.allocator import keep_freed_memory
+from repmet.benchmarks.measure import Comparison, compare, environment, format_table, peak_memory, write_json
+from repmet.classification.metrics.retrieval import retrieve, similarities
+from repmet.experiments.running.allocator import keep_freed_memory
 
 TARGETS = {"the matrix product alone": 1 / 1.5, "pytorch-metric-learning, faiss": 1.0}
 MEMORY = 4.0  # GB, for 60,000 x 512

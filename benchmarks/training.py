@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from benchmarks.detectors import EXPERIMENTS, PAIRS, Pair, check_pair
-from benchmarks.measure import Comparison, compare, environment, peak_memory, write_json
-from model_definitions import roi_layers
+from repmet.benchmarks.detectors import EXPERIMENTS, PAIRS, Pair, check_pair
+from repmet.benchmarks.measure import Comparison, compare, environment, peak_memory, write_json
+from repmet.model_definitions import roi_layers
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def random_batch(step: Step | Pair) -> dict:
 
 def build(step: Step) -> tuple[torch.nn.Module, object]:
     """The experiment's model as it is initialised, and its optimiser at a rate that leaves the weights where they are."""
-    from experiments.config import load_experiment
+    from repmet.experiments.config.loading import load_experiment
 
     cfg = load_experiment(EXPERIMENTS / step.experiment)
     from mmdet.registry import MODELS
@@ -151,7 +151,7 @@ def step_memory(step: Step | Pair, which: int, threads: int) -> float:
 
 def own_step_memory(step: Step | Pair, which: int) -> float:
     """`step_memory`, in this process; the first step makes gradients and momentum, the second meets them."""
-    import detection.modules  # noqa: F401  (what both ways import is no part of it)
+    import repmet.detection.modules  # noqa: F401  (what both ways import is no part of it)
 
     before = peak_memory()
     (train,) = built(step, [which])

@@ -10,11 +10,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from classification.experiment import read_split, size_model
-from classification.methods.base import Method
-from experiments.checkpoints import check_weights, download, latest_checkpoint, load_checkpoint, sha256_of
-from experiments.config import load_experiment, parse_experiment
-from experiments.training_command import training_command
+from repmet.classification.experiment import read_split, size_model
+from repmet.classification.methods.base import Method
+from repmet.experiments.config.loading import load_experiment, parse_experiment
+from repmet.experiments.running.checkpoints import check_weights, download, latest_checkpoint, load_checkpoint, sha256_of
+from repmet.experiments.running.training_command import training_command
 
 BEST = "best.pth"
 

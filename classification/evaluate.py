@@ -19,12 +19,12 @@ from typing import Any
 
 from mmengine.config import Config
 
-from classification.checkpoint import load_own, load_trained, run_folder
-from classification.cost_report import cost_rows, cost_table
-from classification.evaluation import Evaluation, compare, evaluate
-from classification.report import comparison_table, table, write_metrics
-from experiments.allocator import keep_freed_memory
-from experiments.provenance import git_revision, machine, versions
+from repmet.classification.checkpoint import load_own, load_trained, run_folder
+from repmet.classification.protocols.cost_report import cost_rows, cost_table
+from repmet.classification.protocols.evaluation import Evaluation, compare, evaluate
+from repmet.classification.protocols.report import comparison_table, table, write_metrics
+from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.experiments.running.provenance import git_revision, machine, versions
 
 
 def run(
@@ -73,7 +73,7 @@ def run(
     written = write_metrics(metrics, out)
     print(f"\nwritten: {written}")
     if pictures:
-        from classification.page import write_page  # imports matplotlib
+        from repmet.classification.pictures.page import write_page  # imports matplotlib
 
         print(f"look at {write_page(result, out)}")
     return metrics

@@ -3,24 +3,16 @@
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-import classification.features
-import classification.hooks
-import classification.methods
-import classification.pml.sampling
-import classification.projector
-import classification.retrieval_hooks
-import classification.samplers
-import classification.validation  # (these register what a YAML names)
-from classification.costs import read_costs
-from classification.features import check_mirrored
-from classification.pml import parts
-from data.labelled_images import LabelledImages
-from data.sources import read
+from repmet.classification.inputs.features import check_mirrored
+from repmet.classification.pml import parts, sampling
+from repmet.classification.protocols.costs import read_costs
+from repmet.data.readers.labelled_images import LabelledImages
+from repmet.data.sources.registry import read
 
 # The sections that a classification experiment adds to mmengine's. None: any value.
 SECTIONS = {
     "data": {
-        "source": None,  # a module of `data`, see `data.sources.SOURCES`
+        "source": None,  # a module of `data`, see `data.sources.registry.SOURCES`
         "root": None,  # the folder of its images; `--data` replaces it
         "arguments": None,  # of the source's `read`; `seed: null` is the training's
         "size": None,  # pixels that images are brought to, where they lie in files of any shape
@@ -37,10 +29,10 @@ SECTIONS = {
         "seed": None,
         "one_shot_runs": None,  # true: Lake's 20 runs on Omniglot too, for a network that was trained on lake_train
     },
-    "costs": {"tree": None, "numbers": None},  # of mistakes, which `evaluate` measures; see `classification.costs`
+    "costs": {"tree": None, "numbers": None},  # of mistakes, which `evaluate` measures; see `classification.protocols.costs`
     # What tables of results call data set, method and encoder; the method's own title unless it is given here.
     "report": {"dataset": None, "method": None, "encoder": None},
-    "train_pipeline": None,  # batch transforms, see `classification.transforms`
+    "train_pipeline": None,  # batch transforms, see `classification.inputs.transforms`
     "test_pipeline": None,
 }
 MODEL_SECTIONS: dict = {}
@@ -114,7 +106,7 @@ def prepare(cfg: Config) -> None:
     loader = cfg.train_dataloader
     loader.dataset = image_set(cfg, "train", "train_pipeline")
     loader.collate_fn = {"type": "as_gathered"}
-    classification.pml.sampling.adapt(loader)
+    sampling.adapt(loader)
     loader.setdefault("sampler", {"type": "DefaultSampler", "shuffle": True})
     if loader.get("batch_sampler"):
         loader.setdefault("batch_size", 1)  # mmengine asks for it; the batch sampler decides

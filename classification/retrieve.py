@@ -22,24 +22,24 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from classification.checkpoint import load_own, load_trained, run_folder
-from classification.embedding import embed_split
-from classification.experiment import image_set
-from classification.metrics.intervals import Estimate
-from classification.metrics.result_rows import result_row
-from classification.metrics.retrieval import retrieve
-from classification.metrics.retrieval_figures import (
+from repmet.classification.checkpoint import load_own, load_trained, run_folder
+from repmet.classification.experiment import image_set
+from repmet.classification.metrics.intervals import Estimate
+from repmet.classification.metrics.result_rows import result_row
+from repmet.classification.metrics.retrieval import retrieve
+from repmet.classification.metrics.retrieval_figures import (
     DEFAULT_FIGURES,
     KNOWN,
     is_about_certainty,
     is_fraction,
     retrieval_figures,
 )
-from classification.metrics.uncertainty import risk_curves
-from classification.report import aligned, table
-from experiments.allocator import keep_freed_memory
-from experiments.atomic import write_text
-from experiments.provenance import git_revision, machine, versions
+from repmet.classification.metrics.uncertainty import risk_curves
+from repmet.classification.protocols.embedding import embed_split
+from repmet.classification.protocols.report import aligned, table
+from repmet.data.files.atomic import write_text
+from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.experiments.running.provenance import git_revision, machine, versions
 
 FIGURES = (*DEFAULT_FIGURES, "NMI", "F1", "AUROC by norm", "AUROC by cosine", "AUROC by log-PPK")
 
@@ -106,7 +106,7 @@ def run(
     write_text(path, json.dumps(content, indent=1) + "\n")
     print(f"\nwritten: {path}")
     if pictures:
-        from classification import certainty_pictures as draw
+        from repmet.classification.pictures import certainty as draw
 
         some = torch.linspace(0, len(images) - 1, min(64, len(images))).long().tolist()
         draw.certainty_plot(out / "certain.png", images, embeddings)

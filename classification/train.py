@@ -6,8 +6,8 @@ python -m classification.train experiments/classification/repmet_flowers_3_12_4.
 
 import sys
 
-from experiments.allocator import keep_freed_memory
-from experiments.launcher import train_command
+from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.experiments.running.launcher import train_command
 
 
 def main(argv: list[str] | None = None) -> int:

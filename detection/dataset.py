@@ -1,17 +1,13 @@
-"""Annotated images as an mmdet data set. `data.annotated_folder` reads them; this only hands its records on."""
+"""Annotated images as an mmdet data set. `data.readers.annotated_folder` reads them; this only hands its records on."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from detection.mmcv_kernels import install
+from mmdet.datasets.base_det_dataset import BaseDetDataset
+from mmdet.registry import DATASETS
 
-install()  # before mmdet: what it imports of mmcv looks its kernels up at import
-
-from mmdet.datasets.base_det_dataset import BaseDetDataset  # noqa: E402
-from mmdet.registry import DATASETS  # noqa: E402
-
-from data.annotated_folder import read_images  # noqa: E402
-from data.voc import ImageRecord  # noqa: E402
+from repmet.data.readers.annotated_folder import read_images
+from repmet.data.sources.voc import ImageRecord
 
 
 def batches_of_one_size(records: Sequence[ImageRecord], batch_size: int) -> Iterator[list[int]]:
@@ -51,7 +47,7 @@ class DevkitDataset(BaseDetDataset):
 
     Args:
         root: folder with JPEGImages, Annotations and ImageSets (or a VOCdevkit above it), or another annotated folder.
-        image_set: name of a list, as `data.annotated_folder.read_images` takes it.
+        image_set: name of a list, as `data.readers.annotated_folder.read_images` takes it.
         classes: the classes to detect, in label order.
         drop: images that hold an object of one of these classes are left out (base training never sees a novel object).
         pipeline, test_mode: as mmdet's data sets. Without `test_mode` images without a usable object are left out.

@@ -21,11 +21,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from detection.few_shot_detector import FewShotDetector, Found
-from detection.finetune import finetune_rule
-from detection.found_picture import found_picture
-from detection.support import images_to_look_at
-from experiments.atomic import write_text
+from repmet.data.files.atomic import write_text
+from repmet.detection.episodes.support_set import images_to_look_at
+from repmet.detection.few_shot_detector import FewShotDetector, Found
+from repmet.detection.pictures.found import found_picture
+from repmet.detection.scoring.finetune import finetune_rule
 
 
 def coco_results(found: Iterable[tuple[Path, Found]], classes: Sequence[str], sizes: dict[Path, tuple[int, int]]) -> tuple:

@@ -24,19 +24,17 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from data.annotated_folder import read_images
-from detection.base_classes import base_class_map
-from detection.detector import Detector, load_detector
-from detection.embed import caching_embedder
-from detection.embedded_image import METHODS
-from detection.episodes import Episodes, load_episodes, sample_episodes, save_episodes
-from detection.evaluation import Pools, evaluate_episodes, evaluate_finetuned
-from detection.fewshot import base_representatives, few_shot_rule
-from detection.finetune import check_trainable, finetune_rule
-from detection.kshot import k_shot
-from detection.processes import join, say
-from detection.published_episodes import read_published
-from detection.report import (
+from repmet.data.readers.annotated_folder import read_images
+from repmet.detection.checkpoint import Detector, load_detector
+from repmet.detection.embedding.embedded_image import METHODS
+from repmet.detection.embedding.embedder import caching_embedder
+from repmet.detection.embedding.views import with_views
+from repmet.detection.episodes.published import read_published
+from repmet.detection.episodes.sampling import Episodes, load_episodes, sample_episodes, save_episodes
+from repmet.detection.processes import join, say
+from repmet.detection.protocols.base_classes import base_class_map
+from repmet.detection.protocols.episodic import Pools, evaluate_episodes, evaluate_finetuned
+from repmet.detection.protocols.report import (
     difference_table,
     differences,
     result_rows,
@@ -45,11 +43,13 @@ from detection.report import (
     write_json,
     write_sheets,
 )
-from detection.scorers import check_methods, spaces_of
-from detection.support_views import with_views
-from experiments.checkpoints import latest_checkpoint
-from experiments.config import load_experiment
-from experiments.provenance import git_revision, machine, versions
+from repmet.detection.protocols.shot_lists import k_shot
+from repmet.detection.scoring.fewshot import base_representatives, few_shot_rule
+from repmet.detection.scoring.finetune import check_trainable, finetune_rule
+from repmet.detection.scoring.methods import check_methods, spaces_of
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.checkpoints import latest_checkpoint
+from repmet.experiments.running.provenance import git_revision, machine, versions
 
 
 def make_episodes(cfg: Config, pools: Pools, given: str | None) -> Episodes:

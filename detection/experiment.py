@@ -6,10 +6,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-import detection.dataset
-import detection.modules  # noqa: F401  (registers the modules that a YAML names)
-from data.annotated_folder import class_names, list_names, names_lists, read_images
-from data.voc import read_class_list
+import repmet.detection.dataset
+import repmet.detection.modules  # noqa: F401  (registers the modules that a YAML names)
+from repmet.data.readers.annotated_folder import class_names, list_names, names_lists, read_images
+from repmet.data.sources.voc import read_class_list
 
 _NMS = {"type": None, "iou_threshold": None, "max_num": None, "class_agnostic": None, "split_thr": None}
 _ASSIGN_AND_SAMPLE = {"assigner": None, "sampler": None, "pos_weight": None, "debug": None}
@@ -19,7 +19,7 @@ _PROPOSALS = {"nms_pre": None, "max_per_img": None, "nms": _NMS, "min_bbox_size"
 SECTIONS = {
     "data": {
         "root": None,  # a devkit (JPEGImages, Annotations, ImageSets) or any annotated folder; `--data` replaces it
-        "glyph_scenes": None,  # arguments of `data.glyph_scenes.lay_out`: makes the folder where it is missing
+        "glyph_scenes": None,  # arguments of `data.generated.glyph_scenes.lay_out`: makes the folder where it is missing
         "train": None,  # image list of the base training
         "base_test": None,  # image list for the mAP on base classes; null: none
         "support": None,  # image list that episodes draw their supports from
@@ -43,14 +43,14 @@ SECTIONS = {
         "dummy_columns": None,  # columns that match nothing in the softmax (the released code keeps its base classes so)
         "base_columns": None,  # true: the classes of the base training compete too, by their trained representatives
         "objectness": None,  # multiply scores by the proposals' objectness
-        "methods": None,  # names of `detection.scorers.SCORED` to compare on the same episodes; null: the first three
+        "methods": None,  # of `detection.scoring.methods.SCORED`, compared on the same episodes; null: the first three
         "negative_iou": None,  # [low, high]: overlap of np_repmet's negatives with their support box
         "negative_weight": None,  # how much nearness to a negative counts
         "calibration": None,  # share of the cosine in `calibrated`
         "cosine_scale": None,  # of tfa_cosine
         "classifier_decay": None,  # weight decay of baseline_ft and tfa_cosine
     },
-    "finetune": {  # per-episode fine-tuning (`--finetune`), see `detection.finetune.FinetuneRule`
+    "finetune": {  # per-episode fine-tuning (`--finetune`), see `detection.scoring.finetune.FinetuneRule`
         "train": None,  # embedding, head or all
         "epochs": None,
         "lr": None,
@@ -99,14 +99,14 @@ def prepare_data(cfg: Config, trained_on: Sequence[str] | None = None) -> None:
         own_folder(cfg.data, trained_on)
         return
     if cfg.data.get("glyph_scenes") is not None:
-        from data.glyph_scenes import MANIFEST, lay_out
+        from repmet.data.generated.glyph_scenes import MANIFEST, lay_out
 
         if not root.is_dir() or (root / MANIFEST).is_file():  # else `--data` names another set
             lay_out(root, **cfg.data.glyph_scenes)
     elif not root.is_dir():
         raise FileNotFoundError(
             f"data.root: {root} is not there. Name a folder of annotated images by `--data DIR` "
-            "(Pascal VOC itself: python -m data.voc --years 2007 --root data)"
+            "(Pascal VOC itself: python -m data.sources.voc --years 2007 --root data)"
         )
     for key in ("base_classes", "novel_classes"):
         cfg.data[key] = list(read_class_list(cfg.data.get(key) or [], root))
@@ -116,7 +116,7 @@ def prepare_data(cfg: Config, trained_on: Sequence[str] | None = None) -> None:
 
 
 def own_folder(data: dict, trained_on: Sequence[str] | None = None) -> None:
-    """Fills a `data` section for annotated images that name no lists (`data.annotated_folder`), in place.
+    """Fills a `data` section for annotated images that name no lists (`data.readers.annotated_folder`), in place.
 
     Novel are the classes that `data.held_out` names or counts, else those of a `classes_novel.txt` in the folder, else none;
     for a detector that was trained before, else all that it was not trained on. Base are the others of the training images.

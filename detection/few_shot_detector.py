@@ -20,14 +20,17 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from data.annotated_folder import class_names
-from data.voc import ImageRecord
-from detection.dataset import batches_of_one_size, to_data_info
-from detection.detector import open_detector
-from detection.drawing import support_crop
-from detection.embed import Embedder
-from detection.episode_list import plain_boxes
-from detection.fewshot import (
+from repmet.data.readers.annotated_folder import class_names
+from repmet.data.sources.voc import ImageRecord
+from repmet.detection.checkpoint import open_detector
+from repmet.detection.dataset import batches_of_one_size, to_data_info
+from repmet.detection.embedding.embedder import Embedder
+from repmet.detection.embedding.views import with_views
+from repmet.detection.episodes.episode import plain_boxes
+from repmet.detection.episodes.support_set import images_to_look_at, read_support
+from repmet.detection.pictures.drawing import support_crop
+from repmet.detection.saved_classes import Learnt, read_learnt, weights_digest, write_learnt
+from repmet.detection.scoring.fewshot import (
     FewShotRule,
     after_nms,
     base_representatives,
@@ -36,11 +39,8 @@ from detection.fewshot import (
     few_shot_rule,
     support_embeddings,
 )
-from detection.finetune import FinetuneRule, adapted, trained_parameters
-from detection.learnt import Learnt, read_learnt, weights_digest, write_learnt
-from detection.support import images_to_look_at, read_support
-from detection.support_views import with_views
-from model_definitions.representatives import squared_distances
+from repmet.detection.scoring.finetune import FinetuneRule, adapted, trained_parameters
+from repmet.model_definitions.representatives import squared_distances
 
 METHOD = "repmet"
 
@@ -103,7 +103,7 @@ class FewShotDetector:
         """Takes the classes of a support set in the place of those before; without `finetune` there is no training.
 
         Args:
-            support: annotated images or crops, see `detection.support.read_support`.
+            support: annotated images or crops, see `detection.episodes.support_set.read_support`.
             finetune: train the detector on the support images first, until the next call of `learn` or `load`.
 
         Raises:

@@ -8,7 +8,7 @@ import torch
 import torch.distributed
 from mmengine.dist import get_rank, get_world_size, is_distributed, is_main_process
 
-from experiments.runner import launched_by_torchrun
+from repmet.experiments.running.runner import launched_by_torchrun
 
 Piece = TypeVar("Piece")
 

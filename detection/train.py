@@ -7,8 +7,8 @@ python -m detection.train experiments/detection/repmet_r18_fod.yaml --data my_ph
 
 import sys
 
-from experiments.allocator import keep_freed_memory
-from experiments.launcher import train_command
+from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.experiments.running.launcher import train_command
 
 
 def main(argv: list[str] | None = None) -> int:

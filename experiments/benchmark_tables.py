@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.result_tables import NOTHING, Result, markdown, rows_have, table
+from repmet.experiments.result_tables import NOTHING, Result, markdown, rows_have, table
 
 _MEMORY = ("ours_mib", "peer_mib")
 

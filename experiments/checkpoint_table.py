@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from experiments.classification_tables import is_classification
-from experiments.result_tables import Result, is_detection, markdown, table
+from repmet.experiments.classification_tables import is_classification
+from repmet.experiments.result_tables import Result, is_detection, markdown, table
 
 
 def names_checkpoint(content: Mapping[str, Any]) -> bool:

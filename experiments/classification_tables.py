@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.result_tables import Result, count, duration, markdown, table
+from repmet.experiments.result_tables import Result, count, duration, markdown, table
 
 EPISODIC = re.compile(r"(\d+)-way (\d+)-shot accuracy")
 RULES = ("simple", "magnet", "repmet", "unsupervised")  # columns that come first, in this order
@@ -140,7 +140,9 @@ def all_figures(results: Sequence[Result], section: str = "results") -> dict[Key
             origin[key] = name
     if not rows:
         return {}
-    from classification.metrics.result_rows import over_seeds  # imports torch; only where there is something to sum up
+    from repmet.classification.metrics.result_rows import (
+        over_seeds,  # imports torch; only where there is something to sum up
+    )
 
     return {_key(row): row for row in over_seeds(row for _, row in rows)}
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.classification_tables import TRAINED, all_figures, interval, is_classification, seeds_of
-from experiments.result_tables import NOTHING, Result, markdown, table
+from repmet.experiments.classification_tables import TRAINED, all_figures, interval, is_classification, seeds_of
+from repmet.experiments.result_tables import NOTHING, Result, markdown, table
 
 FOLDER = "comparison/"
 DECIDES = ("classifier accuracy", "repmet accuracy")  # the first of them that there is

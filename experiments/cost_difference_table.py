@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.classification_tables import seeds_of
-from experiments.result_tables import NOTHING, Result, markdown, table
+from repmet.experiments.classification_tables import seeds_of
+from repmet.experiments.result_tables import NOTHING, Result, markdown, table
 
 INTERVALS = ("seeds", "images")
 
 
 def is_cost_difference(content: Mapping[str, Any]) -> bool:
-    """Whether `classification.cost_difference` wrote this."""
+    """Whether `classification.protocols.cost_difference` wrote this."""
     return bool(content.get("cost_differences"))
 
 

@@ -157,7 +157,7 @@ def check_ops() -> Iterator[Finding]:
     """Runs each compiled op once on a case whose result is known, and says how long it takes."""
     import torch
 
-    layers = _import("model_definitions.roi_layers", repair=REPAIR_OPS)
+    layers = _import("repmet.model_definitions.roi_layers", repair=REPAIR_OPS)
     if isinstance(layers, Finding):
         yield layers
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.result_tables import NOTHING, Result, markdown, table
+from repmet.experiments.result_tables import NOTHING, Result, markdown, table
 
 FIGURES = ("nAP50", "nAP50_voc07", "nAP", "bAP50", "bAP50_voc07", "bAP")
 

@@ -13,14 +13,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import experiments.benchmark_tables
-import experiments.checkpoint_table
-import experiments.classification_tables
-import experiments.comparison_table
-import experiments.cost_difference_table
-import experiments.kshot_table
-import experiments.retrieval_table  # noqa: F401  (these register their tables)
-from experiments.result_tables import TABLES, Result
+import repmet.experiments.benchmark_tables
+import repmet.experiments.checkpoint_table
+import repmet.experiments.classification_tables
+import repmet.experiments.comparison_table
+import repmet.experiments.cost_difference_table
+import repmet.experiments.kshot_table
+import repmet.experiments.retrieval_table  # noqa: F401  (these register their tables)
+from repmet.experiments.result_tables import TABLES, Result
 
 PAGES = ("README.md", "models/README.md")
 RESULTS = "models/results"

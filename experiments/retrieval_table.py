@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.classification_tables import Key, all_figures, interval, is_retrieval
-from experiments.comparison_table import by_method
-from experiments.result_tables import NOTHING, Result, table
+from repmet.experiments.classification_tables import Key, all_figures, interval, is_retrieval
+from repmet.experiments.comparison_table import by_method
+from repmet.experiments.result_tables import NOTHING, Result, table
 
 FOLDER = "retrieval/"
 FIGURES = ("recall@1", "MAP@R", "AUROC by norm", "AUROC by cosine", "AUROC by log-PPK")
@@ -41,7 +41,7 @@ def differences(results: Sequence[Result]) -> str:
         exact = by_seed.get((REFERENCE, column), {})
         seeds = sorted(values.keys() & exact.keys())
         if title.startswith(f"{REFERENCE}, ") and len(seeds) > 1:
-            from classification.metrics.intervals import seed_interval  # imports torch
+            from repmet.classification.metrics.intervals import seed_interval  # imports torch
 
             mean, ci95, _ = seed_interval([values[seed] - exact[seed] for seed in seeds])
             chosen[title, column] = {"mean": mean, "ci95": ci95, "seeds": seeds}

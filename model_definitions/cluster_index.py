@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_definitions.kmeans import kmeans
-from model_definitions.representatives import squared_distances
+from repmet.model_definitions.kmeans import kmeans
+from repmet.model_definitions.representatives import squared_distances
 
 
 class ClusterIndex(nn.Module):

@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.vmf import log_normaliser_ratio
-from model_definitions.vmf_normalisers import normaliser_at_zero, normaliser_ratio
-from model_definitions.vmf_sampling import sample_vmf
+from repmet.model_definitions.vmf import log_normaliser_ratio
+from repmet.model_definitions.vmf_normalisers import normaliser_at_zero, normaliser_ratio
+from repmet.model_definitions.vmf_sampling import sample_vmf
 
 DENSITIES = ("exact", "paper", "released")
 TEMPERING = ("inside", "outside")

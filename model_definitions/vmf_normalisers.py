@@ -10,7 +10,7 @@ is -1.36 where -0.73 is right, and the value 41 nats too low. They penalise who 
 
 from torch import Tensor
 
-from model_definitions.vmf import log_normaliser_at_zero, log_normaliser_ratio
+from repmet.model_definitions.vmf import log_normaliser_at_zero, log_normaliser_ratio
 
 NORMALISERS = ("exact", "released", "released_512")
 _FITS = {128: (127.0, 0.01909, 0.003355), 512: (868.0, 0.0002662, 0.0009685)}  # constant, and minus those of k and k^2

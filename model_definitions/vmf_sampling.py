@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.vmf import mean_resultant_length
+from repmet.model_definitions.vmf import mean_resultant_length
 
 GRADIENTS = ("implicit", "pathwise", "none")
 SAMPLERS = ("exact", "released")

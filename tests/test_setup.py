@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
 import importlib.metadata, json, torch
-from model_definitions import roi_layers
+from repmet.model_definitions import roi_layers
 box = torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]])
 print(json.dumps({
     "version": importlib.metadata.version("repmet"),
@@ -36,7 +36,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("setup.py", "pyproject.toml", "README.md"):
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, folder)
-    for package in ("csrc", "model_definitions"):
+    for package in ("csrc", "model_definitions", "repmet"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     return folder
 

@@ -2,16 +2,16 @@
 
 from mmengine.registry import MODELS
 
-from classification.methods.base import ClassRepresentatives, Method
-from classification.methods.cost_softmax import CostSoftmax, HierarchicalClassifier
-from classification.methods.magnet import Magnet
-from classification.methods.metric_learning import MetricLearning
-from classification.methods.nearest_class_mean import NearestClassMean
-from classification.methods.prototype_classifiers import Hyperspherical, PrototypeClassifier, RunningMeans
-from classification.methods.prototypical import ProtoNet
-from classification.methods.repmet import RepMet
-from classification.methods.softmax import Softmax
-from model_definitions.encoders import BNInception, Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder
+from repmet.classification.methods.base import ClassRepresentatives, Method
+from repmet.classification.methods.cost_softmax import CostSoftmax, HierarchicalClassifier
+from repmet.classification.methods.magnet import Magnet
+from repmet.classification.methods.metric_learning import MetricLearning
+from repmet.classification.methods.nearest_class_mean import NearestClassMean
+from repmet.classification.methods.prototype_classifiers import Hyperspherical, PrototypeClassifier, RunningMeans
+from repmet.classification.methods.prototypical import ProtoNet
+from repmet.classification.methods.repmet import RepMet
+from repmet.classification.methods.softmax import Softmax
+from repmet.model_definitions.encoders import BNInception, Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder
 
 for _module in (BNInception, Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder):
     MODELS.register_module(module=_module)

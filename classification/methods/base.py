@@ -7,7 +7,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from classification.metrics.accuracies import predictions
+from repmet.classification.metrics.accuracies import predictions
 
 SIGMA2 = 0.25  # of the posteriors on class means; with one mean a class no decision depends on it
 

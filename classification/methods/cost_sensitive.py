@@ -7,8 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from classification.costs import Costs, read_costs
-from classification.methods.base import Method
+from repmet.classification.methods.base import Method
+from repmet.classification.protocols.costs import Costs, read_costs
 
 
 class CostSensitive(Method):
@@ -17,7 +17,7 @@ class CostSensitive(Method):
     Args:
         encoder, head, kwargs: as `Method`.
         classes: names of the K classes; they follow from the training set.
-        costs: what the training knows of mistakes, see `classification.costs.read_costs`; None: nothing.
+        costs: what the training knows of mistakes, see `classification.protocols.costs.read_costs`; None: nothing.
     """
 
     def __init__(

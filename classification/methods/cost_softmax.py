@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from classification.methods.cost_sensitive import CostSensitive, called
-from model_definitions.losses.hierarchical import HierarchicalCrossEntropy
-from model_definitions.losses.soft_labels import SoftLabelLoss
-from model_definitions.losses.squared_emd import SquaredEMDLoss
-from model_definitions.prototypes import HierarchicalSoftmax
+from repmet.classification.methods.cost_sensitive import CostSensitive, called
+from repmet.model_definitions.losses.hierarchical import HierarchicalCrossEntropy
+from repmet.model_definitions.losses.soft_labels import SoftLabelLoss
+from repmet.model_definitions.losses.squared_emd import SquaredEMDLoss
+from repmet.model_definitions.prototypes import HierarchicalSoftmax
 
 
 @MODELS.register_module()

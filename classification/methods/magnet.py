@@ -6,10 +6,10 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from classification.methods.base import ClassRepresentatives, Method
-from classification.metrics.accuracies import batch_accuracy
-from model_definitions.cluster_index import ClusterIndex
-from model_definitions.losses.magnet import magnet_loss
+from repmet.classification.methods.base import ClassRepresentatives, Method
+from repmet.classification.metrics.accuracies import batch_accuracy
+from repmet.model_definitions.cluster_index import ClusterIndex
+from repmet.model_definitions.losses.magnet import magnet_loss
 
 
 @MODELS.register_module()

@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from classification.methods.base import Method
+from repmet.classification.methods.base import Method
 
 # Losses of the package that take no labels: of two views of each image, and of the batch as it is.
 _OF_VIEWS = ("SelfSupervisedLoss", "VICRegLoss")
@@ -50,7 +50,7 @@ class MetricLearning(Method):
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder, head, **kwargs)
-        from classification.pml.parts import PREFIX, build  # slow to import, and no other method needs it
+        from repmet.classification.pml.parts import PREFIX, build  # slow to import, and no other method needs it
 
         name = str(loss.get("type")).removeprefix(PREFIX)
         self.title = "Triplet" if name == "TripletMarginLoss" else name
@@ -65,7 +65,7 @@ class MetricLearning(Method):
         model["num_classes"] = len(classes)
 
     def loss(self, embeddings: Tensor, labels: Tensor, indices: Tensor) -> dict[str, Tensor]:
-        from classification.pml.parts import release_graph
+        from repmet.classification.pml.parts import release_graph
 
         release_graph(self.criterion)
         kind = type(self.criterion).__name__

@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from classification.methods.base import SIGMA2, ClassRepresentatives, Method
+from repmet.classification.methods.base import SIGMA2, ClassRepresentatives, Method
 
 
 @MODELS.register_module()

@@ -6,12 +6,12 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from classification.methods.base import ClassRepresentatives
-from classification.methods.cost_sensitive import CostSensitive, called
-from model_definitions.losses.distortion import DistortionLoss
-from model_definitions.losses.hyperspherical import HypersphericalLoss
-from model_definitions.losses.rank import RankLoss
-from model_definitions.prototypes import (
+from repmet.classification.methods.base import ClassRepresentatives
+from repmet.classification.methods.cost_sensitive import CostSensitive, called
+from repmet.model_definitions.losses.distortion import DistortionLoss
+from repmet.model_definitions.losses.hyperspherical import HypersphericalLoss
+from repmet.model_definitions.losses.rank import RankLoss
+from repmet.model_definitions.prototypes import (
     DeepNCM,
     HypersphericalPrototypes,
     LearntPrototypes,

@@ -6,8 +6,8 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from classification.methods.base import Method
-from model_definitions.losses.prototypical import prototypical_loss
+from repmet.classification.methods.base import Method
+from repmet.model_definitions.losses.prototypical import prototypical_loss
 
 
 @MODELS.register_module()

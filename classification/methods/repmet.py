@@ -8,10 +8,10 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from classification.methods.base import ClassRepresentatives, Method
-from model_definitions.kmeans import kmeans
-from model_definitions.losses.repmet import LOSSES, RepMetLoss
-from model_definitions.representatives import Representatives, soft_posterior
+from repmet.classification.methods.base import ClassRepresentatives, Method
+from repmet.model_definitions.kmeans import kmeans
+from repmet.model_definitions.losses.repmet import LOSSES, RepMetLoss
+from repmet.model_definitions.representatives import Representatives, soft_posterior
 
 INITIAL = ("random", "kmeans")
 TITLES = {

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from classification.methods.base import Method
+from repmet.classification.methods.base import Method
 
 
 @MODELS.register_module()

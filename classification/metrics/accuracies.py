@@ -17,9 +17,9 @@ import math
 import torch
 from torch import Tensor
 
-from classification.metrics.clustering import unsupervised_accuracy
-from model_definitions.losses.magnet import knc
-from model_definitions.representatives import soft_posterior, squared_distances
+from repmet.classification.metrics.clustering import unsupervised_accuracy
+from repmet.model_definitions.losses.magnet import knc
+from repmet.model_definitions.representatives import soft_posterior, squared_distances
 
 NEAREST = 128  # L of the Magnet paper's codes
 _BLOCK = 1 << 22  # distances at a time: 16 MB

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.kmeans import kmeans
+from repmet.model_definitions.kmeans import kmeans
 
 
 def contingency(labels: Tensor, clusters: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ import math
 import torch
 from torch import Tensor
 
-from classification.metrics.intervals import Estimate, mean_interval
-from model_definitions.hierarchy import Hierarchy
-from model_definitions.losses.distortion import scale_free_distortion
+from repmet.classification.metrics.intervals import Estimate, mean_interval
+from repmet.model_definitions.hierarchy import Hierarchy
+from repmet.model_definitions.losses.distortion import scale_free_distortion
 
 IGNORED = -100
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from classification.metrics.retrieval import check
+from repmet.classification.metrics.retrieval import check
 
 
 def class_distances(embeddings: Tensor, labels: Tensor, *, metric: str = "cosine") -> dict[str, float]:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.representatives import squared_distances
+from repmet.model_definitions.representatives import squared_distances
 
 PROTOTYPES = ("mean", "all")
 DISTANCES = ("squared_euclidean", "cosine")

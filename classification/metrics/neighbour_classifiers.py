@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from classification.metrics.retrieval import check, largest, similarities
+from repmet.classification.metrics.retrieval import check, largest, similarities
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from classification.metrics.retrieval import check, similarities
+from repmet.classification.metrics.retrieval import check, similarities
 
 TEMPERATURE = 0.1
 FLOOR = 1e-4  # of a probability whose logarithm is taken

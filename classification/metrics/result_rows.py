@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from classification.metrics.intervals import Estimate, seed_interval
+from repmet.classification.metrics.intervals import Estimate, seed_interval
 
 FIGURE = ("dataset", "split", "method", "metric")
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from classification.metrics.clusterings import cluster_figures
-from classification.metrics.embedding_statistics import class_distances, norm_quantile, spectrum_divergence
-from classification.metrics.neighbour_classifiers import halves_svm_accuracy, knn_accuracy
-from classification.metrics.neighbour_distribution import neighbour_distribution_figures
-from classification.metrics.retrieval import retrieve
-from classification.metrics.uncertainty import SCORES, uncertainty_figures
+from repmet.classification.metrics.clusterings import cluster_figures
+from repmet.classification.metrics.embedding_statistics import class_distances, norm_quantile, spectrum_divergence
+from repmet.classification.metrics.neighbour_classifiers import halves_svm_accuracy, knn_accuracy
+from repmet.classification.metrics.neighbour_distribution import neighbour_distribution_figures
+from repmet.classification.metrics.retrieval import retrieve
+from repmet.classification.metrics.uncertainty import SCORES, uncertainty_figures
 
 DEFAULT_FIGURES = ("recall@1", "recall@2", "recall@4", "recall@8", "R-precision", "MAP@R")
 _RETRIEVED = ("R-precision", "MAP@R", "mAP")

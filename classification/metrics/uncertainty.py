@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from classification.metrics.retrieval import Retrieval
-from model_definitions.vmf import log_probability_product_ratio
+from repmet.classification.metrics.retrieval import Retrieval
+from repmet.model_definitions.vmf import log_probability_product_ratio
 
 SCORES = ("norm", "cosine", "log-PPK")
 

@@ -10,12 +10,12 @@ from pytorch_metric_learning.losses import WeightRegularizerMixin
 from pytorch_metric_learning.utils import common_functions as c_f
 from torch import Tensor
 
-from classification.pml.base import BaseBatchLoss, BaseGroupedLoss, per_sample, sample_weights
-from classification.pml.probabilistic_proxy_loss import ProbabilisticProxyLoss
-from model_definitions.losses.magnet import magnet_loss
-from model_definitions.losses.prototypical import prototypical_log_probabilities
-from model_definitions.losses.repmet import RepMetLoss as RepMetCriterion
-from model_definitions.representatives import Representatives, soft_log_posterior
+from repmet.classification.pml.base import BaseBatchLoss, BaseGroupedLoss, per_sample, sample_weights
+from repmet.classification.pml.probabilistic_proxy_loss import ProbabilisticProxyLoss
+from repmet.model_definitions.losses.magnet import magnet_loss
+from repmet.model_definitions.losses.prototypical import prototypical_log_probabilities
+from repmet.model_definitions.losses.repmet import RepMetLoss as RepMetCriterion
+from repmet.model_definitions.representatives import Representatives, soft_log_posterior
 
 __all__ = ["MagnetLoss", "ProbabilisticProxyLoss", "PrototypicalLoss", "RepMetLoss"]
 

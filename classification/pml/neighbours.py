@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from classification.metrics.retrieval import largest, similarities
-from model_definitions.kmeans import kmeans
+from repmet.classification.metrics.retrieval import largest, similarities
+from repmet.model_definitions.kmeans import kmeans
 
 
 class Neighbours:

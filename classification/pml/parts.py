@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.signatures import accepted_arguments
-from experiments.strict import UnknownKey
+from repmet.experiments.config.signatures import accepted_arguments
+from repmet.experiments.config.strictness import UnknownKey
 
 PREFIX = "pml."
 # The kind of part that a key holds: a module of the package.
@@ -51,12 +51,12 @@ def parts(kind: str) -> dict[str, type]:
     """
     modules = [importlib.import_module(f"pytorch_metric_learning.{kind}")]
     if kind in OWN:
-        modules.append(importlib.import_module(f"classification.pml.{kind}"))
+        modules.append(importlib.import_module(f"repmet.classification.pml.{kind}"))
     found = {name: value for module in modules for name, value in vars(module).items() if inspect.isclass(value)}
     return {
         name: value
         for name, value in found.items()
-        if value.__module__.startswith(("pytorch_metric_learning", "classification.pml"))
+        if value.__module__.startswith(("pytorch_metric_learning", "repmet.classification.pml"))
         and not name.startswith(("Base", "_"))
         and not name.endswith(_NO_PARTS)
     }

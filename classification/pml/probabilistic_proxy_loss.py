@@ -8,8 +8,8 @@ from pytorch_metric_learning.losses import WeightRegularizerMixin
 from pytorch_metric_learning.utils import common_functions as c_f
 from torch import Tensor
 
-from classification.pml.base import BaseBatchLoss, per_sample, sample_weights, whole
-from model_definitions.losses.probabilistic_proxies import (
+from repmet.classification.pml.base import BaseBatchLoss, per_sample, sample_weights, whole
+from repmet.model_definitions.losses.probabilistic_proxies import (
     DEVIANCE_OVER,
     ProbabilisticProxies,
     binomial_deviance,

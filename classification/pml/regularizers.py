@@ -12,8 +12,8 @@ import torch
 from pytorch_metric_learning.regularizers import BaseRegularizer
 from torch import Tensor
 
-from model_definitions.losses.distortion import DistortionLoss
-from model_definitions.losses.rank import RankLoss
+from repmet.model_definitions.losses.distortion import DistortionLoss
+from repmet.model_definitions.losses.rank import RankLoss
 
 
 class _Guidance(BaseRegularizer):

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.registry import DATA_SAMPLERS
 from torch import Tensor
 
-from classification.pml.parts import PREFIX, build
+from repmet.classification.pml.parts import PREFIX, build
 
 
 def adapt(loader: dict[str, Any]) -> None:

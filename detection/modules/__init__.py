@@ -1,23 +1,19 @@
 """The mmdet modules of the detection tree, registered by importing this package.
 
-An mmdet config of any origin can name them: `custom_imports = dict(imports=['detection.modules'])`.
+An mmdet config of any origin can name them: `custom_imports = dict(imports=['repmet.detection.modules'])`.
 """
 
-from detection.mmcv_kernels import install
+from mmdet.registry import MODELS
 
-install()  # before anything imports mmcv.ops, which looks its kernels up at import
-
-from mmdet.registry import MODELS  # noqa: E402
-
-from detection.modules.coarse_rpn import CoarseRPNHead  # noqa: E402
-from detection.modules.gradient_decoupling import DecoupledRoIExtractor, DecoupledRPNHead  # noqa: E402
-from detection.modules.np_repmet_head import NPRepMetBBoxHead  # noqa: E402
-from detection.modules.ohem import RepMetOHEMSampler  # noqa: E402
-from detection.modules.paste_objects import PasteObjects  # noqa: E402
-from detection.modules.repmet_head import RepMetBBoxHead  # noqa: E402
-from detection.modules.roi_extractor import FusedRoIExtractor  # noqa: E402
-from detection.modules.selective_dcn import SelectiveDCNResNet  # noqa: E402
-from model_definitions.encoders import ConvPyramid  # noqa: E402
+from repmet.detection.modules.coarse_rpn import CoarseRPNHead
+from repmet.detection.modules.gradient_decoupling import DecoupledRoIExtractor, DecoupledRPNHead
+from repmet.detection.modules.np_repmet_head import NPRepMetBBoxHead
+from repmet.detection.modules.ohem import RepMetOHEMSampler
+from repmet.detection.modules.paste_objects import PasteObjects
+from repmet.detection.modules.repmet_head import RepMetBBoxHead
+from repmet.detection.modules.roi_extractor import FusedRoIExtractor
+from repmet.detection.modules.selective_dcn import SelectiveDCNResNet
+from repmet.model_definitions.encoders import ConvPyramid
 
 MODELS.register_module(module=ConvPyramid)  # a backbone as it is
 

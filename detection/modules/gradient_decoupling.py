@@ -9,7 +9,7 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from detection.modules.roi_extractor import FusedRoIExtractor
+from repmet.detection.modules.roi_extractor import FusedRoIExtractor
 
 
 class _ScaledGradient(torch.autograd.Function):

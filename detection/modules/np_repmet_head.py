@@ -10,9 +10,9 @@ from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor, nn
 
-from detection.modules.repmet_head import RepMetBBoxHead
-from model_definitions.losses.negative_representatives import negative_distances, negative_loss
-from model_definitions.representatives import Representatives, margin_loss
+from repmet.detection.modules.repmet_head import RepMetBBoxHead
+from repmet.model_definitions.losses.negative_representatives import negative_distances, negative_loss
+from repmet.model_definitions.representatives import Representatives, margin_loss
 
 
 @MODELS.register_module()

@@ -14,9 +14,9 @@ from mmdet.structures.bbox import scale_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from model_definitions.encoders import conv_block
-from model_definitions.losses.repmet_detection import detection_logits, detection_loss
-from model_definitions.representatives import Representatives, margin_loss
+from repmet.model_definitions.encoders import conv_block
+from repmet.model_definitions.losses.repmet_detection import detection_logits, detection_loss
+from repmet.model_definitions.representatives import Representatives, margin_loss
 
 
 @MODELS.register_module()

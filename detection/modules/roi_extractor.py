@@ -10,7 +10,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from model_definitions import roi_layers
+from repmet.model_definitions import roi_layers
 
 
 @MODELS.register_module()

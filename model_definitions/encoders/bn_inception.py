@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.encoders.encoder import Encoder
-from model_definitions.encoders.pretrained import load_weights
+from repmet.model_definitions.encoders.encoder import Encoder
+from repmet.model_definitions.encoders.pretrained import load_weights
 
 # Channels by block: 1x1; 3x3 reduced, 3x3; double 3x3 reduced, double 3x3; pooled. A block without 1x1 halves the sides, and
 # passes on the maxima of its input.

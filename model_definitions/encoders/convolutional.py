@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from model_definitions.encoders.encoder import Encoder
+from repmet.model_definitions.encoders.encoder import Encoder
 
 
 def conv_block(in_channels: int, out_channels: int, *, stride: int = 1, pool: bool = True) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from model_definitions.encoders.encoder import Encoder
+from repmet.model_definitions.encoders.encoder import Encoder
 
 _CLASSIFIERS = ("fc", "classifier", "heads", "head")
 _OWN_NORMALISATION = ("inception_v3", "googlenet")  # trained on other statistics; they also have auxiliary classifiers

@@ -12,8 +12,8 @@ Scale-free, each takes the s that makes it least. With `a_ij = d_ij / D_ij`: L i
 import torch
 from torch import Tensor, nn
 
-from model_definitions.costs import check_costs, counted_pairs
-from model_definitions.prototype_distances import between, check_distance
+from repmet.model_definitions.costs import check_costs, counted_pairs
+from repmet.model_definitions.prototype_distances import between, check_distance
 
 
 class DistortionLoss(nn.Module):

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.grouped import grouped_logsumexp
-from model_definitions.hierarchy import Hierarchy
-from model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
+from repmet.model_definitions.grouped import grouped_logsumexp
+from repmet.model_definitions.hierarchy import Hierarchy
+from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
 
 
 class HierarchicalCrossEntropy(nn.Module):

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.dense import as_given, as_rows
-from model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
-from model_definitions.prototype_distances import cosine_distances
+from repmet.model_definitions.dense import as_given, as_rows
+from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
+from repmet.model_definitions.prototype_distances import cosine_distances
 
 
 def separation_loss(prototypes: Tensor) -> Tensor:

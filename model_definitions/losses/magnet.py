@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.representatives import reduce, squared_distances
+from repmet.model_definitions.representatives import reduce, squared_distances
 
 
 def magnet_loss(

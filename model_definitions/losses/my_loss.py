@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.representatives import check_labels, reduce
+from repmet.model_definitions.representatives import check_labels, reduce
 
 MEASURES = ("squared", "euclidean")
 

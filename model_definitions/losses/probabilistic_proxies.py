@@ -12,17 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.nivmf import (
+from repmet.model_definitions.nivmf import (
     DENSITIES,
     TEMPERING,
     expected_likelihood,
     expected_likelihood_released,
     nivmf_log_density,
 )
-from model_definitions.representatives import squared_distances
-from model_definitions.vmf import kl_divergence, log_probability_product_ratio
-from model_definitions.vmf_normalisers import NORMALISERS, normaliser_ratio
-from model_definitions.vmf_sampling import GRADIENTS, SAMPLERS
+from repmet.model_definitions.representatives import squared_distances
+from repmet.model_definitions.vmf import kl_divergence, log_probability_product_ratio
+from repmet.model_definitions.vmf_normalisers import NORMALISERS, normaliser_ratio
+from repmet.model_definitions.vmf_sampling import GRADIENTS, SAMPLERS
 
 PER_DIMENSION = ("el_nivmf", "el_nivmf_closed", "nivmf")  # similarities whose proxies have a concentration a dimension
 SIMILARITIES = (*PER_DIMENSION, "el_vmf", "b_vmf", "kl_vmf", "kl_vmf_released", "l2", "cosine")

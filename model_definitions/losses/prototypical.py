@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.representatives import squared_distances
+from repmet.model_definitions.representatives import squared_distances
 
 DISTANCES = ("squared_euclidean", "cosine")
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.costs import check_costs
-from model_definitions.prototype_distances import between, check_distance
+from repmet.model_definitions.costs import check_costs
+from repmet.model_definitions.prototype_distances import between, check_distance
 
 
 class RankLoss(nn.Module):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.losses.my_loss import my_loss_code, my_loss_readme
-from model_definitions.representatives import check_labels, margin_loss, reduce, soft_log_posterior
+from repmet.model_definitions.losses.my_loss import my_loss_code, my_loss_readme
+from repmet.model_definitions.representatives import check_labels, margin_loss, reduce, soft_log_posterior
 
 
 def _own_and_other(d2: Tensor, labels: Tensor, sigma: float) -> tuple[Tensor, Tensor]:

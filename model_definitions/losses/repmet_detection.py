@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.representatives import background, posterior
+from repmet.model_definitions.representatives import background, posterior
 
 
 def detection_logits(d2: Tensor, sigma: float = 0.5, scale: float = 15.0) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.costs import check_costs
-from model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
+from repmet.model_definitions.costs import check_costs
+from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
 
 
 def soft_labels(D: Tensor, beta: float) -> Tensor:

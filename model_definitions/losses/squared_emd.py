@@ -6,8 +6,8 @@ Source: L. Hou, C.-P. Yu, D. Samaras, "Squared earth mover's distance-based loss
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.costs import check_costs
-from model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
+from repmet.model_definitions.costs import check_costs
+from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
 
 
 class SquaredEMDLoss(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from model_definitions.dense import rows_and_labels
+from repmet.model_definitions.dense import rows_and_labels
 
 IGNORED = -100  # torch's own default
 

@@ -9,9 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from model_definitions.dense import as_given, as_rows
-from model_definitions.losses.weighting import IGNORED
-from model_definitions.representatives import squared_distances
+from repmet.model_definitions.dense import as_given, as_rows
+from repmet.model_definitions.losses.weighting import IGNORED
+from repmet.model_definitions.representatives import squared_distances
 
 WEIGHTINGS = ("batch", "sample")
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_definitions.costs import check_costs
-from model_definitions.losses.distortion import DistortionLoss, distortion
-from model_definitions.losses.hyperspherical import separation_loss
-from model_definitions.losses.rank import RankLoss
+from repmet.model_definitions.costs import check_costs
+from repmet.model_definitions.losses.distortion import DistortionLoss, distortion
+from repmet.model_definitions.losses.hyperspherical import separation_loss
+from repmet.model_definitions.losses.rank import RankLoss
 
 LOSSES = ("distortion", "rank")
 STARTS = ("mds", "random")

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_definitions.dense import as_given, as_rows
-from model_definitions.grouped import grouped_logsumexp
-from model_definitions.hierarchy import Hierarchy
+from repmet.model_definitions.dense import as_given, as_rows
+from repmet.model_definitions.grouped import grouped_logsumexp
+from repmet.model_definitions.hierarchy import Hierarchy
 
 
 class HierarchicalSoftmax(nn.Module):

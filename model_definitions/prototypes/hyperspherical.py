@@ -5,8 +5,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.losses.hyperspherical import hyperspherical_scores
-from model_definitions.representatives import Representatives
+from repmet.model_definitions.losses.hyperspherical import hyperspherical_scores
+from repmet.model_definitions.representatives import Representatives
 
 
 class HypersphericalPrototypes(nn.Module):

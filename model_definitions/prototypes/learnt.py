@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_definitions.dense import as_given, as_rows
-from model_definitions.prototype_distances import check_distance, cosine_distances, euclidean, pseudo_huber
-from model_definitions.representatives import Representatives
+from repmet.model_definitions.dense import as_given, as_rows
+from repmet.model_definitions.prototype_distances import check_distance, cosine_distances, euclidean, pseudo_huber
+from repmet.model_definitions.representatives import Representatives
 
 
 class LearntPrototypes(nn.Module):

@@ -6,10 +6,10 @@ import json
 import pytest
 import torch
 
-from benchmarks import cluster_refresh, episodes, image_folders
-from benchmarks.measure import Comparison
-from experiments.mixed_precision import cpu_multiplies_bfloat16
-from experiments.results import read_results, render
+from repmet.benchmarks import cluster_refresh, episodes, image_folders
+from repmet.benchmarks.measure import Comparison
+from repmet.experiments.results import read_results, render
+from repmet.experiments.running.mixed_precision import cpu_multiplies_bfloat16
 
 needs_easyfsl = pytest.mark.skipif(
     importlib.util.find_spec("easyfsl") is None, reason="needs easyfsl, no dependency of ours"
@@ -97,7 +97,7 @@ def test_the_cases_against_easyfsl(few_images, tmp_path, monkeypatch, capsys):
 
 @needs_easyfsl
 def test_different_pixels_or_answers_are_noticed(tmp_path):
-    from benchmarks import easyfsl_peer
+    from repmet.benchmarks import easyfsl_peer
 
     image_folders.glyphs(tmp_path, characters=6, per_class=16, size=30)
     images, theirs = episodes.images_of(tmp_path / "test"), easyfsl_peer.image_set(tmp_path / "test", 28)

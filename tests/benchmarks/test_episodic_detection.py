@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import episodic_detection as benchmark
+from repmet.benchmarks import episodic_detection as benchmark
 
 
 @pytest.fixture

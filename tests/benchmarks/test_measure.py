@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from benchmarks import measure, ops
-from model_definitions import roi_layers
+from repmet.benchmarks import measure, ops
+from repmet.model_definitions import roi_layers
 
 
 def test_a_known_ratio_is_found() -> None:

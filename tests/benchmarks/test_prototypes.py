@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import prototypes
+from repmet.benchmarks import prototypes
 
 
 def test_both_ways_give_one_gradient():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import retrieval
+from repmet.benchmarks import retrieval
 
 
 def test_rows_and_file(tmp_path):

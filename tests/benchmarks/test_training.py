@@ -11,9 +11,9 @@ import torch
 
 pytest.importorskip("mmdet")
 
-from benchmarks import detectors, training
-from experiments.results import read_results, render
-from model_definitions import roi_layers
+from repmet.benchmarks import detectors, training
+from repmet.experiments.results import read_results, render
+from repmet.model_definitions import roi_layers
 
 pytestmark = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")
 
@@ -96,7 +96,7 @@ def test_memory_is_that_of_one_way() -> None:
     """In a process of its own: the greatest memory of this one may have been greater before."""
     code = """
 import torch
-from benchmarks import detectors, training
+from repmet.benchmarks import detectors, training
 def way(mib):
     return lambda batch: detectors.Training(torch.nn.Linear(1, 1), lambda: {"loss": torch.ones(mib * 2**18).sum()})
 pair = detectors.Pair("one", way(100), "the other", way(400), 1.0, images=1, size=(64, 96))

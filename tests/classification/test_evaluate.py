@@ -13,14 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from classification.checkpoint import load_trained
-from classification.evaluate import main, run
-from classification.evaluation import evaluate
-from classification.experiment import read_split
-from classification.page import confusion, decisions
-from classification.pictures import most_confused
-from experiments.checkpoints import experiment_of, load_checkpoint, sha256_of
-from experiments.config import load_experiment
+from repmet.classification.checkpoint import load_trained
+from repmet.classification.evaluate import main, run
+from repmet.classification.experiment import read_split
+from repmet.classification.pictures.page import confusion, decisions
+from repmet.classification.pictures.pictures import most_confused
+from repmet.classification.protocols.evaluation import evaluate
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.checkpoints import experiment_of, load_checkpoint, sha256_of
 from tests.classification.conftest import CLOSED, MAGNET, SOFTMAX, TRIPLET, write_experiment
 from tests.classification.test_train import train
 
@@ -175,7 +175,7 @@ def test_other_methods(experiment, tmp_path, over, more):
 
 def test_the_page(protonet, experiment, tmp_path, monkeypatch):
     path, folder = protonet
-    monkeypatch.setattr("classification.page.PAIRS", 2)  # every picture in a grid takes its time
+    monkeypatch.setattr("classification.pictures.page.PAIRS", 2)  # every picture in a grid takes its time
     assert command(path, folder, "--out", tmp_path / "a") == 0
     closed = experiment(CLOSED, name="closed.yaml")
     assert train(closed, "--work-dir", tmp_path / "closed", "--cfg-options", "train_cfg.max_epochs=1") == 0

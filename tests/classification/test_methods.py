@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from classification.embedding import embed_split
-from classification.features import FeatureSet
-from classification.methods import Magnet, MetricLearning, RepMet
-from classification.train import main
-from experiments.checkpoints import load_checkpoint
-from experiments.config import load_experiment
-from experiments.launcher import build_runner
+from repmet.classification.inputs.features import FeatureSet
+from repmet.classification.methods import Magnet, MetricLearning, RepMet
+from repmet.classification.protocols.embedding import embed_split
+from repmet.classification.train import main
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.checkpoints import load_checkpoint
+from repmet.experiments.running.launcher import build_runner
 from tests.classification.conftest import CLOSED, KMEANS_START, MAGNET, MEANS, SOFTMAX, TRIPLET
 from tests.classification.test_train import failure, train
 
@@ -141,7 +141,7 @@ train_pipeline: [{type: RandomHorizontalFlip}, {type: ToFloat}]
 
 
 def test_cached_features_are_those_of_the_images(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr("classification.features.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("classification.inputs.features.CACHE", tmp_path / "cache")
     path = experiment(CLOSED, over=FROZEN)
     runner = build_runner(load_experiment(path), work_dir=tmp_path / "run")
     images, method = runner.train_dataloader.dataset, runner.model

@@ -6,16 +6,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from classification.embedding import embed_split
-from classification.metrics.retrieval import retrieve
-from classification.metrics.retrieval_figures import retrieval_figures
-from classification.pml.losses import ProbabilisticProxyLoss
-from classification.retrieve import main
-from experiments.checkpoints import load_checkpoint
-from experiments.config import load_experiment
-from experiments.launcher import build_runner
+from repmet.classification.metrics.retrieval import retrieve
+from repmet.classification.metrics.retrieval_figures import retrieval_figures
+from repmet.classification.pml.losses import ProbabilisticProxyLoss
+from repmet.classification.protocols.embedding import embed_split
+from repmet.classification.retrieve import main
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.checkpoints import load_checkpoint
+from repmet.experiments.running.launcher import build_runner
 from tests.classification.test_train import failure, train
-from tests.experiments.test_launcher import events
+from tests.experiments.running.test_launcher import events
 
 GLYPHS = """
 _base_: {runtime}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from classification.train import main
-from experiments.checkpoints import load_checkpoint
+from repmet.classification.train import main
+from repmet.experiments.running.checkpoints import load_checkpoint
 from tests.classification.conftest import CLOSED, MAGNET
 
 

@@ -9,7 +9,7 @@ import random
 import pytest
 import torch
 
-from model_definitions import roi_layers
+from repmet.model_definitions import roi_layers
 from tests.csrc import reference
 
 pytestmark = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model_definitions import roi_layers
+from repmet.model_definitions import roi_layers
 from tests.csrc.reference import nms as reference
 
 pytestmark = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from model_definitions import roi_layers
+from repmet.model_definitions import roi_layers
 from tests.csrc.reference import roi_align as reference
 
 pytestmark = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")

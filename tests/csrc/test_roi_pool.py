@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from model_definitions import roi_layers
+from repmet.model_definitions import roi_layers
 from tests.csrc.reference import roi_pool as reference
 from tests.csrc.test_roi_align import random_boxes
 

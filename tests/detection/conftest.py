@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.voc import read_image_set
+from repmet.data.sources.voc import read_image_set
 
 
 @pytest.fixture(scope="session")
@@ -74,10 +74,10 @@ def glyph_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
-    from data.glyph_scenes import lay_out
-    from detection.experiment import prepare
-    from experiments.checkpoints import save_checkpoint
-    from experiments.config import experiment_text, load_experiment
+    from repmet.data.generated.glyph_scenes import lay_out
+    from repmet.detection.experiment import prepare
+    from repmet.experiments.config.loading import experiment_text, load_experiment
+    from repmet.experiments.running.checkpoints import save_checkpoint
 
     folder = tmp_path_factory.mktemp("glyph_run")
     counts = {"train": 8, "val": 4, "novel_support": 12, "novel_query": 12}
@@ -171,7 +171,7 @@ def photos(glyph_run: Path, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def taught(glyph_run: Path, support: Path):
-    from detection.few_shot_detector import FewShotDetector
+    from repmet.detection.few_shot_detector import FewShotDetector
 
     detector = FewShotDetector(glyph_run)
     detector.learn(support)

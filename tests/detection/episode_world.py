@@ -4,11 +4,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
-from data.voc import ImageRecord
-from detection.embedded_image import METHODS, EmbeddedImage
-from detection.episode_list import Episode
-from detection.fewshot import FewShotRule
+from repmet.data.sources.voc import ImageRecord
+from repmet.detection.embedding.embedded_image import METHODS, EmbeddedImage
+from repmet.detection.episodes.episode import Episode
+from repmet.detection.scoring.fewshot import FewShotRule
 
 E, WIDTH = 6, 9
 RULE = FewShotRule()

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
-from detection.few_shot_detector import FewShotDetector
+from repmet.detection.few_shot_detector import FewShotDetector
 
 
 def everything(detector: FewShotDetector, photos: Path) -> dict:

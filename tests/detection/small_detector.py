@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import nn
 
-import detection.modules  # noqa: F401  (registers the models, ours and mmdet's)
+import repmet.detection.modules  # noqa: F401  (registers the models, ours and mmdet's)
 
 FPN = 16  # channels
 HEAD = {

@@ -2,7 +2,7 @@
 
 import torch
 
-from detection.modules import RepMetBBoxHead
+from repmet.detection.modules import RepMetBBoxHead
 
 N, K, E = 3, 2, 8
 STDS = torch.tensor([0.1, 0.1, 0.2, 0.2])

@@ -13,9 +13,8 @@ import pytest
 import torch
 import yaml
 
-import detection.evaluate
-import detection.train
-from data.glyph_scenes import lay_out
+from repmet.data.generated.glyph_scenes import lay_out
+from repmet.detection import evaluate, train
 
 REPOSITORY = Path(__file__).parents[2]
 COUNTS = {"train": 16, "val": 6, "novel_support": 30, "novel_query": 30}
@@ -141,7 +140,7 @@ def refuse(capsys: pytest.CaptureFixture) -> Callable[..., str]:
     """Runs a command's main in this process (the imports take seconds) and returns the one message that it refuses with."""
 
     def refused(command: str, *arguments: str | Path) -> str:
-        main = {"detection.train": detection.train.main, "detection.evaluate": detection.evaluate.main}[command]
+        main = {"detection.train": train.main, "detection.evaluate": evaluate.main}[command]
         assert main([str(a) for a in arguments]) == 2
         said = capsys.readouterr().err
         assert "Traceback" not in said and sum(line.startswith("error: ") for line in said.splitlines()) == 1, said

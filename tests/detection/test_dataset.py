@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
-from data.glyph_scenes import lay_out
-from data.voc import read_image_set
-from detection.dataset import DevkitDataset, to_data_info
+from repmet.data.generated.glyph_scenes import lay_out
+from repmet.data.sources.voc import read_image_set
+from repmet.detection.dataset import DevkitDataset, to_data_info
 
 # image: objects as (class, box in VOC's pixels from 1, difficult)
 IMAGES = {

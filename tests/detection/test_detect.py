@@ -13,11 +13,10 @@ from found import everything, same
 from PIL import Image
 from pycocotools.coco import COCO
 
-import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
-from detection import detect
-from detection.few_shot_detector import FewShotDetector, weights_digest
-from detection.finetune import FinetuneRule
-from detection.support import images_to_look_at
+from repmet.detection import detect
+from repmet.detection.episodes.support_set import images_to_look_at
+from repmet.detection.few_shot_detector import FewShotDetector, weights_digest
+from repmet.detection.scoring.finetune import FinetuneRule
 
 README = Path(__file__).parents[2] / "README.md"
 

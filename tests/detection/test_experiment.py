@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from detection.dataset import DevkitDataset
-from detection.experiment import SECTIONS, prepare
-from detection.fewshot import FewShotRule
-from detection.finetune import FinetuneRule
-from experiments.config import load_experiment
+from repmet.detection.dataset import DevkitDataset
+from repmet.detection.experiment import SECTIONS, prepare
+from repmet.detection.scoring.fewshot import FewShotRule
+from repmet.detection.scoring.finetune import FinetuneRule
+from repmet.experiments.config.loading import load_experiment
 
 IMAGES = {
     "base": [("cat", (11, 21, 50, 60), 0)],

@@ -11,11 +11,10 @@ from found import everything, same
 from PIL import Image
 from torchvision.ops import nms
 
-import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
-from detection.few_shot_detector import FewShotDetector
-from detection.fewshot import FewShotRule, class_scores
-from detection.finetune import FinetuneRule
-from detection.support import images_to_look_at
+from repmet.detection.episodes.support_set import images_to_look_at
+from repmet.detection.few_shot_detector import FewShotDetector
+from repmet.detection.scoring.fewshot import FewShotRule, class_scores
+from repmet.detection.scoring.finetune import FinetuneRule
 
 
 def test_what_is_found_is_what_the_equations_give(taught: FewShotDetector, photos: Path, support_records) -> None:

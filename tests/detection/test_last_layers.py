@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from episode_world import RULE, WIDTH, iou, supports_of
 from sklearn.linear_model import LogisticRegression
 
-import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
-from detection import scorers
-from detection.scorers import (
+from repmet.detection.scoring import methods as scorers
+from repmet.detection.scoring.methods import (
     classifier_loss,
     fit_classifier,
     linear_logits,

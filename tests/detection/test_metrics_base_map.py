@@ -4,7 +4,7 @@ import naive_metrics as naive
 import numpy as np
 import pytest
 
-from detection.metrics import base_metrics
+from repmet.detection.metrics import base_metrics
 
 
 def random_detector(seed: int, *, images: int = 30, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:

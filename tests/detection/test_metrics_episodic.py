@@ -8,7 +8,7 @@ import naive_metrics as naive
 import numpy as np
 import pytest
 
-from detection.metrics import EpisodicMetric, bootstrap_interval, episodic_metrics
+from repmet.detection.metrics import EpisodicMetric, bootstrap_interval, episodic_metrics
 
 TRUTH = np.array([[0, 1, 1, 10, 10, 49, 49], [0, 1, 2, 100, 100, 139, 139], [0, 2, 1, 0, 0, 29, 29]], dtype=float)
 FOUND = np.array(

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from test_metrics_episodic import random_case
 
-from detection.metrics import EpisodicMetric, jackknife_interval, mean_interval
-from detection.metrics.jackknife import GROUPS, in_groups, leave_one_out
-from detection.metrics.scores import Pooled
+from repmet.detection.metrics import EpisodicMetric, jackknife_interval, mean_interval
+from repmet.detection.metrics.jackknife import GROUPS, in_groups, leave_one_out
+from repmet.detection.metrics.scores import Pooled
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import detection.modules  # noqa: F401  (before anything of mmdet that looks kernels up)
-from data.annotated_folder import class_names, read_images
-from data.voc import read_image_set
-from detection import evaluate, train
-from detection.experiment import own_folder
-from experiments.checkpoints import load_checkpoint
+from repmet.data.readers.annotated_folder import class_names, read_images
+from repmet.data.sources.voc import read_image_set
+from repmet.detection import evaluate, train
+from repmet.detection.experiment import own_folder
+from repmet.experiments.running.checkpoints import load_checkpoint
 
 
 def as_coco(records, file: Path) -> None:

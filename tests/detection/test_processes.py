@@ -16,10 +16,9 @@ import pytest
 import torch
 import yaml
 
-import detection.evaluate
-import detection.train
-from data import tensor_cache
-from detection.processes import my_share
+from repmet.data.files import tensor_cache
+from repmet.detection import evaluate, train
+from repmet.detection.processes import my_share
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -108,7 +107,7 @@ def exact(glyph_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_processes_train_as_one_of_the_same_total_batch(exact: Path, tmp_path: Path) -> None:
     """As a user types it, by torchrun."""
-    run(detection.train.main, exact, "--work-dir", tmp_path / "one", log=tmp_path / "log_one")
+    run(train.main, exact, "--work-dir", tmp_path / "one", log=tmp_path / "log_one")
     command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node", "2", "-m"]
     command += ["detection.train", str(exact), "--work-dir", str(tmp_path / "two")]
     command += ["--cfg-options", "train_dataloader.batch_size=2"]
@@ -137,7 +136,7 @@ def test_two_processes_train_as_one_of_the_same_total_batch(exact: Path, tmp_pat
 def test_two_processes_measure_what_one_does(glyph_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with a cache of its own, for what the one embedded the other would find."""
     options = ("--shot", "1", "--finetune", "--cfg-options", "finetune.epochs=1", "--out")
-    arguments = (detection.evaluate.main, glyph_run / "tiny.yaml", glyph_run / "epoch_1.pth", *options)
+    arguments = (evaluate.main, glyph_run / "tiny.yaml", glyph_run / "epoch_1.pth", *options)
     monkeypatch.setattr(tensor_cache, "CACHE", tmp_path / "cache_two")
     said = run(*arguments, tmp_path / "two", processes=2, log=tmp_path / "log_two")
     assert "written: " in said[0] and "written: " not in said[1]
@@ -152,8 +151,8 @@ def test_two_processes_measure_what_one_does(glyph_run: Path, tmp_path: Path, mo
 def test_the_shares_of_all_processes_are_all_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = []
     for rank in range(3):
-        monkeypatch.setattr("detection.processes.get_rank", lambda rank=rank: rank)
-        monkeypatch.setattr("detection.processes.get_world_size", lambda: 3)
+        monkeypatch.setattr("repmet.detection.processes.get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr("repmet.detection.processes.get_world_size", lambda: 3)
         shares.append(my_share(range(10)))
     assert (
         sorted(piece for share in shares for piece in share) == list(range(10))

@@ -1,7 +1,7 @@
 """The table of kept checkpoints."""
 
-from experiments.result_tables import Result
-from experiments.results import render
+from repmet.experiments.result_tables import Result
+from repmet.experiments.results import render
 
 ROWS = [{"dataset": "omniglot", "split": "test", "method": "m", "metric": "simple accuracy", "mean": 0.9, "ci95": 0.1}]
 

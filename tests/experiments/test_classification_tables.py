@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from experiments.classification_tables import seeds_of
-from experiments.result_tables import Result
-from experiments.results import read_results, render
+from repmet.experiments.classification_tables import seeds_of
+from repmet.experiments.result_tables import Result
+from repmet.experiments.results import read_results, render
 
 OMNIGLOT = ("omniglot", "test", "ProtoNet")
 FLOWERS = ("flowers17", "RepMet v2, ResNet-18")

@@ -1,8 +1,8 @@
 """The comparison of methods: which error it takes, where from, and how it lies."""
 
-import experiments.comparison_table  # noqa: F401  (registers the table)
-from experiments.result_tables import NOTHING, Result
-from experiments.results import render
+import repmet.experiments.comparison_table  # noqa: F401  (registers the table)
+from repmet.experiments.result_tables import NOTHING, Result
+from repmet.experiments.results import render
 
 
 def row(method, metric, mean, *, dataset="flowers17", split="test", seed=0) -> dict:

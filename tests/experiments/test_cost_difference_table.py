@@ -1,7 +1,7 @@
 """The table of paired cost differences: its figures, and that it reads nothing else."""
 
-from experiments.cost_difference_table import cost_differences, is_cost_difference
-from experiments.result_tables import NOTHING, TABLES, Result
+from repmet.experiments.cost_difference_table import cost_differences, is_cost_difference
+from repmet.experiments.result_tables import NOTHING, TABLES, Result
 
 ABOUT = {"dataset": "digits", "split": "test", "method": "guided", "against": "free", "mean": 0.1234, "seeds": [0, 1]}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from experiments import doctor
+from repmet.experiments import doctor
 
 
 def findings(check) -> dict:

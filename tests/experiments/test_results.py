@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.result_tables import TABLES
-from experiments.results import PAGES, fill, main, read_results, render
+from repmet.experiments.result_tables import TABLES
+from repmet.experiments.results import PAGES, fill, main, read_results, render
 
 
 def entry(shot: int, method: str = "repmet", finetune: bool = False, **figures) -> dict:

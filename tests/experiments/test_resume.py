@@ -7,9 +7,9 @@ import time
 import pytest
 import torch
 
-from experiments.checkpoints import load_checkpoint
-from experiments.config import load_experiment
-from experiments.launcher import build_runner, train_command
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.checkpoints import load_checkpoint
+from repmet.experiments.running.launcher import build_runner, train_command
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """The comparison by retrieval: its columns, its sums over seeds, and that other tables leave its figures out."""
 
-import experiments.classification_tables
-import experiments.retrieval_table  # noqa: F401  (these register tables)
-from experiments.result_tables import NOTHING, Result
-from experiments.results import render
+import repmet.experiments.classification_tables
+import repmet.experiments.retrieval_table  # noqa: F401  (these register tables)
+from repmet.experiments.result_tables import NOTHING, Result
+from repmet.experiments.results import render
 
 
 def result(name: str, method: str, seed: int = 0, dataset: str = "Omniglot", **figures: float) -> Result:

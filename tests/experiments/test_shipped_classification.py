@@ -19,13 +19,13 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from PIL import Image
 
-from classification.checkpoint import Trained
-from classification.evaluation import evaluate
-from classification.methods import NearestClassMean
-from experiments.config import experiment_text, load_experiment
-from experiments.launcher import build_runner
-from experiments.runner import ExperimentRunner
-from model_definitions.encoders import Encoder
+from repmet.classification.checkpoint import Trained
+from repmet.classification.methods import NearestClassMean
+from repmet.classification.protocols.evaluation import evaluate
+from repmet.experiments.config.loading import experiment_text, load_experiment
+from repmet.experiments.running.launcher import build_runner
+from repmet.experiments.running.runner import ExperimentRunner
+from repmet.model_definitions.encoders import Encoder
 
 ROOT = Path(__file__).parents[2]
 CLASSIFICATION = sorted(
@@ -143,7 +143,7 @@ def test_it_trains_and_is_evaluated(name, folder, passed, tmp_path, monkeypatch)
     text = experiment_text(Config({key: value for key, value in cfg.items() if key != "report"}))
     if text in passed:
         return
-    monkeypatch.setattr("classification.features.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("classification.inputs.features.CACHE", tmp_path / "cache")
     saved: list[str] = []
     monkeypatch.setattr(ExperimentRunner, "save_checkpoint", lambda self, out, file, **kwargs: saved.append(file))
     runner = build_runner(cfg, work_dir=tmp_path / "run")

@@ -17,11 +17,11 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 
-from data.annotated_folder import read_images
-from data.glyph_scenes import lay_out
-from data.voc import ImageRecord, read_class_list, read_image_set
-from experiments.config import load_experiment
-from experiments.launcher import build_runner
+from repmet.data.generated.glyph_scenes import lay_out
+from repmet.data.readers.annotated_folder import read_images
+from repmet.data.sources.voc import ImageRecord, read_class_list, read_image_set
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.launcher import build_runner
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(
@@ -71,7 +71,7 @@ def test_the_years_that_the_header_downloads_are_those_that_are_read(name: str) 
     data = load_experiment(ROOT / name).data
     lists = [data.get(key) or "" for key in ("train", "base_test", "support", "query")]
     read = {year for image_set in lists for year in re.findall(r"\b(20\d\d)_", image_set)}
-    fetched = [re.findall(r"\b20\d\d\b", line) for line in header(name) if line.startswith("python -m data.voc ")]
+    fetched = [re.findall(r"\b20\d\d\b", line) for line in header(name) if line.startswith("python -m data.sources.voc ")]
     assert {year for years in fetched for year in years} == read
 
 
@@ -143,7 +143,7 @@ def tiny_data(name: str, scenes: Path, home: Path) -> dict[str, Any]:
     """Lays out what the experiment reads below `home`, its REPMET_DATA; returns the options that lead there."""
     data = load_experiment(ROOT / name).data
     if data.get("glyph_scenes") is not None:
-        return {"data.root": str(scenes), "data.glyph_scenes": SCENES}
+        return {"data.root": str(scenes), "data.generated.glyph_scenes": SCENES}
     if data.base_classes == "classes_base.txt":  # lists that lie with the images
         base, novel = (read_class_list(f"classes_{kind}.txt", scenes) for kind in ("base", "novel"))
     else:

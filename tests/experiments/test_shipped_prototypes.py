@@ -13,14 +13,14 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from classification.checkpoint import Trained
-from classification.cost_report import cost_rows
-from classification.evaluation import evaluate
-from data.trees import read_tree
-from experiments.config import load_experiment
-from experiments.launcher import build_runner
-from experiments.runner import ExperimentRunner
-from model_definitions.hierarchy import Hierarchy
+from repmet.classification.checkpoint import Trained
+from repmet.classification.protocols.cost_report import cost_rows
+from repmet.classification.protocols.evaluation import evaluate
+from repmet.data.readers.trees import read_tree
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.launcher import build_runner
+from repmet.experiments.running.runner import ExperimentRunner
+from repmet.model_definitions.hierarchy import Hierarchy
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "experiments" / "classification" / "prototypes").glob("*.yaml"))
@@ -70,7 +70,7 @@ def test_the_figure_is_there() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_it_trains_and_its_mistakes_are_measured(path, folders, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("classification.features.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("classification.inputs.features.CACHE", tmp_path / "cache")
     monkeypatch.setattr(ExperimentRunner, "save_checkpoint", lambda *args, **kwargs: None)
     cfg = load_experiment(path, tiny(load_experiment(path), path.stem, folders))
     runner = build_runner(cfg, work_dir=tmp_path / "run")

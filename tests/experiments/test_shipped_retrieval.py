@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from classification.pml.losses import ProbabilisticProxyLoss
-from experiments.config import load_experiment
-from experiments.launcher import build_runner
+from repmet.classification.pml.losses import ProbabilisticProxyLoss
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.running.launcher import build_runner
 
 ROOT = Path(__file__).parents[2]
 RETRIEVAL = sorted(

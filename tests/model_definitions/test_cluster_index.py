@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from model_definitions.cluster_index import ClusterIndex
-from model_definitions.losses.magnet import knc
+from repmet.model_definitions.cluster_index import ClusterIndex
+from repmet.model_definitions.losses.magnet import knc
 
 
 def generator(seed=0):

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from model_definitions.costs import check_costs, counted_pairs
+from repmet.model_definitions.costs import check_costs, counted_pairs
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from model_definitions.episode import all_shots, class_means, kmeans_centres
-from model_definitions.representatives import posterior, squared_distances
+from repmet.model_definitions.episode import all_shots, class_means, kmeans_centres
+from repmet.model_definitions.representatives import posterior, squared_distances
 
 METHODS = {
     "class_means": class_means,

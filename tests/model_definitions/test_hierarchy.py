@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from model_definitions.hierarchy import Hierarchy
+from repmet.model_definitions.hierarchy import Hierarchy
 
 # the visual tree of the digits: three levels of edges
 DIGITS = {

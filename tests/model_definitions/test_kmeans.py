@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from model_definitions.kmeans import _lloyd, kmeans
+from repmet.model_definitions.kmeans import _lloyd, kmeans
 
 
 def generator(seed=0):

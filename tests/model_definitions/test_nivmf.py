@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.nivmf import DENSITIES, expected_likelihood, expected_likelihood_released, nivmf_log_density
-from model_definitions.vmf import log_density, log_normaliser, log_normaliser_at_zero, log_probability_product
-from model_definitions.vmf_sampling import sample_vmf
+from repmet.model_definitions.nivmf import DENSITIES, expected_likelihood, expected_likelihood_released, nivmf_log_density
+from repmet.model_definitions.vmf import log_density, log_normaliser, log_normaliser_at_zero, log_probability_product
+from repmet.model_definitions.vmf_sampling import sample_vmf
 
 
 def classes(number: int, dim: int, spread: float = 0.6, scale: float = 8.0) -> tuple[torch.Tensor, torch.Tensor]:

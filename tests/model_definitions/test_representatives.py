@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.representatives import (
+from repmet.model_definitions.representatives import (
     Representatives,
     background,
     margin_loss,

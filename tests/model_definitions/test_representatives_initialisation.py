@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.representatives import Representatives
+from repmet.model_definitions.representatives import Representatives
 
 
 def test_separable_initialisation():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from model_definitions import roi_layers
+from repmet.model_definitions import roi_layers
 
 compiled = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")
 gpu = pytest.mark.skipif(

@@ -11,7 +11,7 @@ import scipy.stats
 import torch
 import torch.nn.functional as F
 
-from model_definitions.vmf import (
+from repmet.model_definitions.vmf import (
     entropy,
     kl_divergence,
     log_density,
@@ -22,7 +22,7 @@ from model_definitions.vmf import (
     mean_resultant_length,
     variance_of_cosine,
 )
-from model_definitions.vmf_sampling import sample_vmf
+from repmet.model_definitions.vmf_sampling import sample_vmf
 
 mpmath.mp.dps = 40
 DIMS = (2, 3, 5, 8, 16, 32, 51, 64, 128, 512, 2048)

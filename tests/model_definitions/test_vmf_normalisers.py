@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from model_definitions.vmf import log_normaliser, mean_resultant_length
-from model_definitions.vmf_normalisers import NORMALISERS, normaliser_at_zero, normaliser_ratio
+from repmet.model_definitions.vmf import log_normaliser, mean_resultant_length
+from repmet.model_definitions.vmf_normalisers import NORMALISERS, normaliser_at_zero, normaliser_ratio
 
 
 @pytest.mark.parametrize(

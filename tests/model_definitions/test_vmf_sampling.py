@@ -9,8 +9,8 @@ import scipy.stats
 import torch
 import torch.nn.functional as F
 
-from model_definitions.vmf import mean_resultant_length, variance_of_cosine
-from model_definitions.vmf_sampling import acceptance_rate, sample_cosines, sample_vmf
+from repmet.model_definitions.vmf import mean_resultant_length, variance_of_cosine
+from repmet.model_definitions.vmf_sampling import acceptance_rate, sample_cosines, sample_vmf
 
 N = 8000
 

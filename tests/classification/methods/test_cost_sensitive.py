@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-import classification.methods  # noqa: F401
+import repmet.classification.methods  # noqa: F401
 
 CLASSES = [str(i) for i in range(10)]
 TREE = {"tree": "digits_visual"}

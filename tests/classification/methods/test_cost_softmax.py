@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.losses.soft_labels import SoftLabelLoss
+from repmet.model_definitions.losses.soft_labels import SoftLabelLoss
 from tests.classification.methods.test_cost_sensitive import METHODS, build
 
 Y = torch.arange(6)

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from classification.costs import read_costs
-from model_definitions.losses.distortion import DistortionLoss
-from model_definitions.prototypes import embed_costs
+from repmet.classification.protocols.costs import read_costs
+from repmet.model_definitions.losses.distortion import DistortionLoss
+from repmet.model_definitions.prototypes import embed_costs
 from tests.classification.methods.test_cost_sensitive import CLASSES, METHODS, TREE, build
 
 D = read_costs(TREE, CLASSES).D

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from classification.methods import ProtoNet
-from classification.methods.prototypical import episode_loss
+from repmet.classification.methods import ProtoNet
+from repmet.classification.methods.prototypical import episode_loss
 
 
 def method(way: int, shot: int, **kwargs) -> ProtoNet:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from sklearn.neighbors import NearestCentroid
 
-from classification.metrics import accuracies as module
-from classification.metrics.accuracies import all_accuracies, batch_accuracy, predictions
+from repmet.classification.metrics import accuracies as module
+from repmet.classification.metrics.accuracies import all_accuracies, batch_accuracy, predictions
 
 VECTOR = torch.tensor([[[1.0, 0]], [[2, 1]], [[1, 2.5]]])  # three clusters; classes 0, 1 and again 0
 

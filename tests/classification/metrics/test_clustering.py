@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from classification.metrics.clustering import assign_clusters, unsupervised_accuracy
+from repmet.classification.metrics.clustering import assign_clusters, unsupervised_accuracy
 
 
 def right(counts, given) -> int:

@@ -6,7 +6,12 @@ import pytest
 import torch
 from sklearn.metrics import normalized_mutual_info_score
 
-from classification.metrics.clusterings import cluster_figures, contingency, normalised_mutual_information, pairwise_f1
+from repmet.classification.metrics.clusterings import (
+    cluster_figures,
+    contingency,
+    normalised_mutual_information,
+    pairwise_f1,
+)
 
 
 @pytest.mark.parametrize(("classes", "clusters"), ((5, 5), (3, 8), (1, 4), (4, 1), (1, 1)))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from classification.metrics.costs import cost_figures, image_costs
-from model_definitions.hierarchy import Hierarchy
-from model_definitions.losses.distortion import scale_free_distortion
+from repmet.classification.metrics.costs import cost_figures, image_costs
+from repmet.model_definitions.hierarchy import Hierarchy
+from repmet.model_definitions.losses.distortion import scale_free_distortion
 from tests.model_definitions.test_hierarchy import DIGITS
 
 TREE = Hierarchy(DIGITS)

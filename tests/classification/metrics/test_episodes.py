@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from classification.metrics import episodes as module
-from classification.metrics.episodes import Episodes, episode_accuracies, episode_predictions, sample_episodes
+from repmet.classification.metrics import episodes as module
+from repmet.classification.metrics.episodes import Episodes, episode_accuracies, episode_predictions, sample_episodes
 
 DRAW = {"way": 3, "shot": 2, "query": 4, "episodes": 50, "seed": 7}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from classification.metrics.intervals import mean_interval, paired_difference, seed_interval
+from repmet.classification.metrics.intervals import mean_interval, paired_difference, seed_interval
 
 FUNCTIONS = [mean_interval, seed_interval, lambda v: paired_difference(v, v)]
 

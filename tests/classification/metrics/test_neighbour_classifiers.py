@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
-from classification.metrics.neighbour_classifiers import halves_svm_accuracy, knn_accuracy, linear_svm_accuracy
+from repmet.classification.metrics.neighbour_classifiers import halves_svm_accuracy, knn_accuracy, linear_svm_accuracy
 
 
 def clouds(n: int, seed: int, noise: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:

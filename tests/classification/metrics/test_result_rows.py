@@ -6,8 +6,8 @@ import math
 import pytest
 from scipy import stats
 
-from classification.metrics.intervals import Estimate, mean_interval
-from classification.metrics.result_rows import episode_metric, over_seeds, result_row
+from repmet.classification.metrics.intervals import Estimate, mean_interval
+from repmet.classification.metrics.result_rows import episode_metric, over_seeds, result_row
 
 NAME = {"dataset": "omniglot", "split": "test", "method": "ProtoNet", "metric": "5-way 1-shot accuracy"}
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from classification.metrics import retrieval
-from classification.metrics.retrieval import largest, retrieve
+from repmet.classification.metrics import retrieval
+from repmet.classification.metrics.retrieval import largest, retrieve
 
 
 def random_set(n=120, dim=6, classes=9, seed=0):

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from scipy.stats import entropy
 from sklearn.metrics import pairwise_distances
 
-from classification.metrics.embedding_statistics import class_distances, norm_quantile, spectrum_divergence
-from classification.metrics.neighbour_classifiers import knn_accuracy
-from classification.metrics.neighbour_distribution import neighbour_distribution_figures
-from classification.metrics.retrieval_figures import KNOWN, is_fraction, lower_is_better, retrieval_figures
+from repmet.classification.metrics.embedding_statistics import class_distances, norm_quantile, spectrum_divergence
+from repmet.classification.metrics.neighbour_classifiers import knn_accuracy
+from repmet.classification.metrics.neighbour_distribution import neighbour_distribution_figures
+from repmet.classification.metrics.retrieval_figures import KNOWN, is_fraction, lower_is_better, retrieval_figures
 
 
 def data(n: int = 40, e: int = 6) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
-from classification.metrics.retrieval import retrieve
-from classification.metrics.uncertainty import (
+from repmet.classification.metrics.retrieval import retrieve
+from repmet.classification.metrics.uncertainty import (
     area_under_risk,
     auroc,
     certainties,
@@ -16,7 +16,7 @@ from classification.metrics.uncertainty import (
     risk_curves,
     uncertainty_figures,
 )
-from model_definitions.vmf import log_normaliser_at_zero, log_probability_product
+from repmet.model_definitions.vmf import log_normaliser_at_zero, log_probability_product
 
 
 @pytest.mark.parametrize("levels", (3, 1000))

@@ -7,8 +7,8 @@ from pytorch_metric_learning.utils import common_functions as c_f
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.logging_presets import HookContainer
 
-from classification.pml.losses import RepMetLoss
-from classification.pml.neighbours import Neighbours, clusters
+from repmet.classification.pml.losses import RepMetLoss
+from repmet.classification.pml.neighbours import Neighbours, clusters
 from tests.classification.pml.test_package_tools import C, D, images, network, sgd
 
 

@@ -10,11 +10,11 @@ from pytorch_metric_learning import miners, reducers, regularizers, trainers
 from pytorch_metric_learning.utils.distributed import DistributedLossWrapper
 from torch import nn
 
-from classification.pml.losses import MagnetLoss, ProbabilisticProxyLoss, PrototypicalLoss, RepMetLoss
-from model_definitions.losses.magnet import magnet_loss
-from model_definitions.losses.probabilistic_proxies import binomial_deviance, proxy_anchor_loss
-from model_definitions.losses.prototypical import prototypical_loss
-from model_definitions.losses.repmet import repmet_cvpr
+from repmet.classification.pml.losses import MagnetLoss, ProbabilisticProxyLoss, PrototypicalLoss, RepMetLoss
+from repmet.model_definitions.losses.magnet import magnet_loss
+from repmet.model_definitions.losses.probabilistic_proxies import binomial_deviance, proxy_anchor_loss
+from repmet.model_definitions.losses.prototypical import prototypical_loss
+from repmet.model_definitions.losses.repmet import repmet_cvpr
 
 C, D, EACH = 4, 6, 4
 OURS = {

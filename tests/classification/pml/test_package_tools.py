@@ -11,11 +11,11 @@ from pytorch_metric_learning.utils.inference import CustomKNN, InferenceModel, M
 from sklearn.metrics import normalized_mutual_info_score
 from torch import nn
 
-from classification.methods import MetricLearning
-from classification.metrics.retrieval import retrieve
-from classification.pml.losses import ProbabilisticProxyLoss
-from classification.pml.neighbours import Neighbours, clusters
-from classification.pml.sampling import PmlBatchSampler, PmlSampler
+from repmet.classification.methods import MetricLearning
+from repmet.classification.metrics.retrieval import retrieve
+from repmet.classification.pml.losses import ProbabilisticProxyLoss
+from repmet.classification.pml.neighbours import Neighbours, clusters
+from repmet.classification.pml.sampling import PmlBatchSampler, PmlSampler
 
 C, D = 4, 6
 LABELS = torch.arange(C).repeat_interleave(5)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from classification.methods import MetricLearning
-from classification.pml.parts import KINDS, build, check, parts
-from experiments.strict import UnknownKey
+from repmet.classification.methods import MetricLearning
+from repmet.classification.pml.parts import KINDS, build, check, parts
+from repmet.experiments.config.strictness import UnknownKey
 
 CLASSES, DIM = 4, 8
 LABELS = torch.arange(CLASSES).repeat_interleave(4)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from pytorch_metric_learning import losses
 
-from classification.pml.parts import build
-from classification.pml.regularizers import DistortionRegularizer, RankRegularizer
-from model_definitions.losses.distortion import DistortionLoss
-from model_definitions.losses.rank import RankLoss
+from repmet.classification.pml.parts import build
+from repmet.classification.pml.regularizers import DistortionRegularizer, RankRegularizer
+from repmet.model_definitions.losses.distortion import DistortionLoss
+from repmet.model_definitions.losses.rank import RankLoss
 
 K, D, B = 5, 4, 12
 COSTS = (torch.arange(5.0)[:, None] - torch.arange(5.0)).abs()

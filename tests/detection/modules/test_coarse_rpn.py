@@ -2,7 +2,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from detection.modules import CoarseRPNHead  # before mmdet: fills mmcv's table of kernels
+from repmet.detection.modules import CoarseRPNHead
 
 from mmdet.models.dense_heads import RPNHead  # isort: skip
 

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
-from detection.modules.gradient_decoupling import DecoupledRoIExtractor, DecoupledRPNHead, GradientDecoupled
+from repmet.detection.modules.gradient_decoupling import DecoupledRoIExtractor, DecoupledRPNHead, GradientDecoupled
 
 OBJECTS = [[(0, (10, 10, 50, 60)), (2, (60, 20, 110, 80))], [(1, (20, 30, 70, 90))]]
 

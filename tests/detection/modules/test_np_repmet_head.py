@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 
-import detection.modules  # noqa: F401  (registers the head)
+import repmet.detection.modules  # noqa: F401  (registers the head)
 
 OBJECTS = [[(0, (10, 10, 50, 60)), (2, (60, 20, 110, 80))], [(1, (20, 30, 70, 90))]]
 HEAD = {

@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-import detection.modules  # noqa: F401  (before mmdet: fills mmcv's table of kernels)
-from detection.modules.paste_objects import PasteObjects
+from repmet.detection.modules.paste_objects import PasteObjects
 
 from mmdet.structures.bbox import HorizontalBoxes  # isort: skip
 

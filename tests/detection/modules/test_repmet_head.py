@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from small_heads import N, regions, small_head
 
-from detection.modules import RepMetBBoxHead
+from repmet.detection.modules import RepMetBBoxHead
 
 
 def test_the_defaults_are_the_published_ones():
@@ -114,7 +114,7 @@ def test_decoded_boxes_stay_inside_the_image():
 def test_it_is_registered_under_its_name():
     from mmdet.registry import MODELS, TASK_UTILS
 
-    import detection.modules as modules
+    import repmet.detection.modules as modules
 
     assert MODELS.get("RepMetBBoxHead") is modules.RepMetBBoxHead
     assert TASK_UTILS.get("RepMetOHEMSampler") is modules.RepMetOHEMSampler

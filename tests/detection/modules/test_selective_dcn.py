@@ -6,7 +6,7 @@ from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 from torchvision.ops import deform_conv2d
 
-from detection.modules.selective_dcn import SelectiveDCNResNet
+from repmet.detection.modules.selective_dcn import SelectiveDCNResNet
 
 ResNet = MODELS.get("mmdet.ResNet")  # importing mmdet.models here would come before mmcv's table of kernels is filled
 BLOCKS = {2: [3], 4: [0, 2]}

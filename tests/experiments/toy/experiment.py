@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
-from model_definitions.representatives import Representatives
+from repmet.model_definitions.representatives import Representatives
 
 SECTIONS = {"data": {"size": None, "classes": None}, "train_pipeline": None}
 MODEL_SECTIONS = {"train_cfg": {"head": {"noise": None}}, "test_cfg": {"head": {"score_thr": None}}}

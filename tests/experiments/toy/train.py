@@ -2,7 +2,7 @@
 
 import sys
 
-from experiments.launcher import train_command
+from repmet.experiments.running.launcher import train_command
 
 if __name__ == "__main__":
     sys.exit(train_command("toy", __doc__, {"--size": ("data.size", "points in the data set")}))

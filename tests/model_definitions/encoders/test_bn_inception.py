@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.encoders import BNInception
-from model_definitions.encoders.bn_inception import BLOCKS
+from repmet.model_definitions.encoders import BNInception
+from repmet.model_definitions.encoders.bn_inception import BLOCKS
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model_definitions.encoders import Conv4, ConvPyramid, LeNet, conv_block
+from repmet.model_definitions.encoders import Conv4, ConvPyramid, LeNet, conv_block
 
 
 def by_hand(x: torch.Tensor, block: nn.Sequential, *, stride: int, pool: bool, training: bool) -> torch.Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.encoders import EmbeddingHead
+from repmet.model_definitions.encoders import EmbeddingHead
 
 
 @pytest.mark.parametrize("normalize", [True, False])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from model_definitions.encoders import Conv4, Encoder, LeNet
+from repmet.model_definitions.encoders import Conv4, Encoder, LeNet
 
 
 class Dropping(Encoder):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision import models
 
-from model_definitions.encoders import Inception, TorchvisionEncoder, pretrained
+from repmet.model_definitions.encoders import Inception, TorchvisionEncoder, pretrained
 
 TRUNK = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
 

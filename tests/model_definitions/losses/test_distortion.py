@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from model_definitions.losses.distortion import DistortionLoss, distortion, scale_free_distortion
-from model_definitions.prototype_distances import between
+from repmet.model_definitions.losses.distortion import DistortionLoss, distortion, scale_free_distortion
+from repmet.model_definitions.prototype_distances import between
 
 PAIRS = 7
 

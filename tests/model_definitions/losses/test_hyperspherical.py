@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.losses.hyperspherical import HypersphericalLoss, hyperspherical_scores, separation_loss
+from repmet.model_definitions.losses.hyperspherical import HypersphericalLoss, hyperspherical_scores, separation_loss
 
 
 def made() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from model_definitions.losses.magnet import knc, magnet_loss
-from model_definitions.representatives import soft_posterior
+from repmet.model_definitions.losses.magnet import knc, magnet_loss
+from repmet.model_definitions.representatives import soft_posterior
 
 BATCH = torch.tensor([[[0, 0], [2, 0]], [[1, 1], [3, 1]], [[0, 2], [2, 3]]], dtype=torch.float64)  # (M, D, e)
 CLASSES = torch.tensor([0, 1, 0])

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from model_definitions.losses.my_loss import my_loss_code, my_loss_readme
-from model_definitions.representatives import squared_distances
+from repmet.model_definitions.losses.my_loss import my_loss_code, my_loss_readme
+from repmet.model_definitions.representatives import squared_distances
 
 POINTS = torch.tensor([[[0, 0], [0, 1]], [[2, 0], [2, 1]], [[0, 3], [1, 3]]], dtype=torch.float64)  # (N, K, e)
 EMBEDDINGS = torch.tensor([[0.5, 0.5], [1, 0.2], [0.5, 2]], dtype=torch.float64)  # (B, e)

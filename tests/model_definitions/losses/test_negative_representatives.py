@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model_definitions.losses.negative_representatives import negative_distances, negative_loss
+from repmet.model_definitions.losses.negative_representatives import negative_distances, negative_loss
 
 
 def test_distances_by_a_loop() -> None:

@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.losses.probabilistic_proxies import (
+from repmet.model_definitions.losses.probabilistic_proxies import (
     SIMILARITIES,
     ProbabilisticProxies,
     binomial_deviance,
     proxy_anchor_loss,
 )
-from model_definitions.nivmf import expected_likelihood, nivmf_log_density
-from model_definitions.vmf import kl_divergence, log_normaliser, log_probability_product
+from repmet.model_definitions.nivmf import expected_likelihood, nivmf_log_density
+from repmet.model_definitions.vmf import kl_divergence, log_normaliser, log_probability_product
 
 C, D, B = 5, 16, 12
 

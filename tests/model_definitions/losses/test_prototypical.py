@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from model_definitions.episode import class_means
-from model_definitions.losses.prototypical import prototypical_log_probabilities, prototypical_loss
+from repmet.model_definitions.episode import class_means
+from repmet.model_definitions.losses.prototypical import prototypical_log_probabilities, prototypical_loss
 
 SUPPORT = torch.tensor([[0, 0], [0, 2], [3, 0], [5, 0]], dtype=torch.float64)  # two classes of two shots
 QUERY = torch.tensor([[0, 1], [1, 1], [4, 0], [2, 0]], dtype=torch.float64)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.losses.rank import RankLoss, draw_triplets
+from repmet.model_definitions.losses.rank import RankLoss, draw_triplets
 
 K = 5
 

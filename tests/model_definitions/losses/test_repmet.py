@@ -5,8 +5,16 @@ import math
 import pytest
 import torch
 
-from model_definitions.losses.repmet import LOSSES, RepMetLoss, cross_entropy, repmet_cvpr, repmet_v1, repmet_v2, repmet_v3
-from model_definitions.representatives import margin_loss, squared_distances
+from repmet.model_definitions.losses.repmet import (
+    LOSSES,
+    RepMetLoss,
+    cross_entropy,
+    repmet_cvpr,
+    repmet_v1,
+    repmet_v2,
+    repmet_v3,
+)
+from repmet.model_definitions.representatives import margin_loss, squared_distances
 
 POINTS = torch.tensor([[[0, 0], [0, 1]], [[2, 0], [2, 1]], [[0, 3], [1, 3]]], dtype=torch.float64)  # (N, K, e)
 EMBEDDINGS = torch.tensor([[0.5, 0.5], [1, 0.2], [0.5, 2]], dtype=torch.float64)  # (B, e)

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.losses.soft_labels import SoftLabelLoss
-from model_definitions.losses.squared_emd import SquaredEMDLoss
+from repmet.model_definitions.losses.soft_labels import SoftLabelLoss
+from repmet.model_definitions.losses.squared_emd import SquaredEMDLoss
 
 K = 6
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model_definitions.prototypes import DeepNCM
+from repmet.model_definitions.prototypes import DeepNCM
 
 K, D = 4, 3
 

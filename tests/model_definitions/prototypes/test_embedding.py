@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from model_definitions.losses.hyperspherical import separation_loss
-from model_definitions.losses.rank import RankLoss, draw_triplets
-from model_definitions.prototypes import embed_costs, spread_on_sphere
-from model_definitions.prototypes.embedding import classical_mds
+from repmet.model_definitions.losses.hyperspherical import separation_loss
+from repmet.model_definitions.losses.rank import RankLoss, draw_triplets
+from repmet.model_definitions.prototypes import embed_costs, spread_on_sphere
+from repmet.model_definitions.prototypes.embedding import classical_mds
 
 LINE = (torch.arange(6.0)[:, None] - torch.arange(6.0)).abs()
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_definitions.hierarchy import Hierarchy
-from model_definitions.losses.hierarchical import HierarchicalCrossEntropy
-from model_definitions.prototypes import HierarchicalSoftmax
+from repmet.model_definitions.hierarchy import Hierarchy
+from repmet.model_definitions.losses.hierarchical import HierarchicalCrossEntropy
+from repmet.model_definitions.prototypes import HierarchicalSoftmax
 from tests.model_definitions.test_hierarchy import DIGITS, random_tree
 
 FLAT = dict.fromkeys("abcde", "root")

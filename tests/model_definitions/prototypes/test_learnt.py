@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model_definitions.losses.distortion import DistortionLoss
-from model_definitions.prototype_distances import pseudo_huber
-from model_definitions.prototypes import HypersphericalPrototypes, LearntPrototypes
-from model_definitions.representatives import Representatives
+from repmet.model_definitions.losses.distortion import DistortionLoss
+from repmet.model_definitions.prototype_distances import pseudo_huber
+from repmet.model_definitions.prototypes import HypersphericalPrototypes, LearntPrototypes
+from repmet.model_definitions.representatives import Representatives
 
 B, K, D = 6, 5, 4
 OPTIONS = ({}, {"squared": True}, {"pseudo_huber": 0.5}, {"distance": "cosine"}, {"normalize": True})

@@ -1,0 +1,1 @@
+"""What happens beside the training loop: starting from the training set, validation, retrieval, the projector."""

@@ -1,0 +1,1 @@
+"""What a classifier trains on: images in memory, batch transforms, episode samplers, kept features."""

@@ -1,0 +1,171 @@
+"""The figures of a trained method: accuracies over whole sets, and episodes over embeddings made once."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from mmengine.registry import DATASETS
+from torch import Tensor
+
+from repmet.classification.checkpoint import Trained
+from repmet.classification.experiment import arguments_of, image_set, read_split
+from repmet.classification.hooks.validation import other_predictions, set_figures
+from repmet.classification.inputs.dataset import ImageSet
+from repmet.classification.methods.base import ClassRepresentatives
+from repmet.classification.metrics.accuracies import predictions
+from repmet.classification.metrics.episodes import Episodes, episode_accuracies, sample_episodes
+from repmet.classification.metrics.intervals import Estimate, mean_interval, paired_difference
+from repmet.classification.metrics.result_rows import episode_metric, result_row
+from repmet.classification.protocols.embedding import embed_split, mean_representatives
+from repmet.classification.protocols.lake import check_unseen, one_shot_row
+
+
+@dataclass
+class Evaluation:
+    """What was measured, and what it was measured on.
+
+    images: the test set. embeddings: (n, e) of it. rows: results. episodes: by metric, the episodes. accuracies: by metric
+    (E,), their accuracies. representatives: of the test set's classes; the class means of the test set where it has others
+    than the training.
+    """
+
+    trained: Trained
+    images: ImageSet
+    embeddings: Tensor
+    closed: bool
+    representatives: ClassRepresentatives
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    episodes: dict[str, Episodes] = field(default_factory=dict)
+    accuracies: dict[str, Tensor] = field(default_factory=dict)
+
+
+def shots_of(protocol: dict[str, Any]) -> list[int]:
+    return [protocol["shot"]] if isinstance(protocol["shot"], int) else list(protocol["shot"])
+
+
+def evaluate(trained: Trained, part: str = "test", *, unsupervised: bool = True) -> Evaluation:
+    """Measures a method on the experiment's test set (or another part, "val").
+
+    A set of the training's classes: simple, magnet, repmet and unsupervised accuracy over all images of the training set
+    and of the test set. A section `episodes`: its episodes.
+
+    Raises:
+        ValueError: the classes are others than the training's and there is no section `episodes`; the episodes need more
+            classes or images than there are.
+    """
+    cfg = trained.cfg
+    images = DATASETS.build(image_set(cfg, part, "test_pipeline"))
+    closed = images.classes == read_split(cfg, "train").classes
+    protocol = cfg.get("episodes")
+    if protocol and protocol.get("one_shot_runs"):
+        check_unseen(trained)
+    if not closed and not protocol:
+        raise ValueError(
+            f"data.{part} has other classes than data.train, and there is no section `episodes`: nothing to evaluate"
+        )
+    drawn = draw_episodes(images.labels, dict(protocol)) if protocol else {}  # before the network runs: it may refuse
+    embeddings = embed_split(trained.method, images)
+    own = trained.method.class_representatives() if closed else None
+    train = DATASETS.build(image_set(cfg, "train", "test_pipeline")) if closed else images
+    learnt = embed_split(trained.method, train) if closed else embeddings
+    if own is None:
+        own = mean_representatives(learnt, train.labels, len(images.classes))
+    result = Evaluation(trained, images, embeddings, closed, own)
+    for metric, episodes in drawn.items():
+        accuracies = episode_accuracies(embeddings, episodes, distance=trained.method.distance)
+        result.episodes[metric], result.accuracies[metric] = episodes, accuracies
+        result.rows.append(_row(trained, part, metric, mean_interval(accuracies)))
+    if protocol and protocol.get("one_shot_runs"):
+        result.rows.append(one_shot_row(trained))
+    if closed:
+        assignment = "hungarian" if unsupervised else None
+        for name, given, labels in (("train", learnt, train.labels), (part, embeddings, images.labels)):
+            for rule, accuracy in set_figures(trained.method, given, labels, own, assignment).items():
+                result.rows.append(_row(trained, name, f"{rule} accuracy", _over_images(accuracy, len(labels))))
+    return result
+
+
+def draw_episodes(labels: Tensor, protocol: dict[str, Any]) -> dict[str, Episodes]:
+    """By metric the episodes of a section `episodes`, one entry a shot.
+
+    Raises:
+        ValueError: a number is missing, or there are too few classes or images.
+    """
+    missing = [key for key in ("way", "shot", "query", "episodes", "seed") if protocol.get(key) is None]
+    if missing:
+        raise ValueError(f"episodes.{missing[0]} is not given: an evaluation by episodes needs it")
+    return {
+        episode_metric(protocol["way"], shot): sample_episodes(
+            labels, protocol["way"], shot, protocol["query"], protocol["episodes"], protocol["seed"]
+        )
+        for shot in shots_of(protocol)
+    }
+
+
+def compare(first: Evaluation, other: Trained) -> list[dict[str, Any]]:
+    """Paired differences of a method's accuracies to another's: on the same episodes, and over the same whole set, image by
+    image, by every rule that decides single images.
+
+    Returns:
+        By metric {metric, against, mean, ci95, n, episodes}: mean of `first - other` as a fraction, with its interval over n
+        episodes or images; `episodes` is their hash, None where the metric is over images.
+
+    Raises:
+        ValueError: the two trainings drew their splits by different seeds.
+    """
+    seeds = [arguments_of(trained.cfg).get("seed") for trained in (first.trained, other)]
+    if seeds[0] != seeds[1]:
+        raise ValueError(
+            f"{first.trained.name} and {other.name} drew their splits by the seeds {seeds[0]} and {seeds[1]}: what one was "
+            "trained on, the other would be tested on"
+        )
+    embeddings = embed_split(other.method, first.images)
+    pairs: list[tuple[str, Tensor, Tensor, str | None]] = []
+    for metric, episodes in first.episodes.items():
+        theirs = episode_accuracies(embeddings, episodes, distance=other.method.distance)
+        pairs.append((metric, first.accuracies[metric], theirs, episodes.hash))
+    if first.closed:
+        mine = right_images(first.trained, first.embeddings, first.representatives, first.images.labels)
+        theirs = right_images(other, embeddings, trained_representatives(other), first.images.labels)
+        pairs += [(f"{rule} accuracy", right, theirs[rule], None) for rule, right in mine.items()]
+    rows = []
+    for metric, mine, theirs, drawn in pairs:
+        mean, ci95, n = paired_difference(mine, theirs)
+        rows.append({"metric": metric, "against": other.name, "mean": mean, "ci95": ci95, "n": n, "episodes": drawn})
+    return rows
+
+
+def trained_representatives(trained: Trained) -> ClassRepresentatives:
+    """What stands for the classes of the training set: the method's own, else the means of their embeddings."""
+    own = trained.method.class_representatives()
+    if own is not None:
+        return own
+    train = DATASETS.build(image_set(trained.cfg, "train", "test_pipeline"))
+    return mean_representatives(embed_split(trained.method, train), train.labels, len(train.classes))
+
+
+@torch.no_grad()
+def right_images(trained: Trained, embeddings: Tensor, own: ClassRepresentatives, labels: Tensor) -> dict[str, Tensor]:
+    """By rule (n,) whether an image's class is found: simple, magnet, repmet and the method's other rules."""
+    found = predictions(embeddings, own.points.cpu(), own.sigma2, present=own.present)
+    found |= other_predictions(trained.method, embeddings)
+    return {rule: predicted == labels for rule, predicted in found.items()}
+
+
+def _over_images(accuracy: float, n: int) -> Estimate:
+    """The interval of a fraction of right images."""
+    return mean_interval(torch.arange(n) < round(accuracy * n))
+
+
+def _row(trained: Trained, split: str, metric: str, estimate: Estimate) -> dict[str, Any]:
+    cfg = trained.cfg
+    names = cfg.get("report") or {}
+    method = [names.get("method") or trained.method.title, names.get("encoder")]
+    return result_row(
+        estimate,
+        dataset=names.get("dataset") or cfg.data.source,
+        split=str(cfg.data[split]),
+        method=", ".join(part for part in method if part),
+        metric=metric,
+        seeds=[trained.seed if trained.seed is not None else 0],
+    )

@@ -1,0 +1,1 @@
+"""Files: downloaded, unpacked, decoded, kept, and written whole or not at all."""

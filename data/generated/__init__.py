@@ -1,0 +1,1 @@
+"""Generated data: characters of pen strokes, and scenes of them."""

@@ -1,0 +1,145 @@
+"""The reader of folders in Pascal VOC's layout: JPEGImages, Annotations and ImageSets/Main, whoever made them.
+
+Training and episodes both read here, VOC itself, generated scenes and anybody's own data alike. Everything is checked on
+reading, before time is spent: all problems of an image set come in one error.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+CLASS_LISTS = Path(__file__).parents[1] / "classes"
+_PICTURES = (".jpg", ".jpeg", ".png")
+_SHOWN = 10
+
+
+def read_image_set(
+    root: str | Path, image_set: str, *, classes: Sequence[str] | None = None, decode: bool = False
+) -> list[ImageRecord]:
+    """All images of an image set, in the list's order, with their objects of every class, difficult ones too.
+
+    Args:
+        root: the folder that holds JPEGImages, Annotations and ImageSets/Main; or a VOCdevkit, or the folder above it,
+            with VOC2007, VOC2012 and so on below.
+        image_set: a list in ImageSets/Main (`train`), for years of a VOCdevkit with the year before it
+            (`2007_trainval`); several are joined by a plus (`2007_trainval+2012_trainval`).
+        classes: classes that must each have at least one object. Objects of other classes are kept all the same: who
+            trains must see that an image holds a class to be left out.
+        decode: decode every picture instead of looking at its header and end only (slow).
+
+    Raises:
+        FileNotFoundError: no such folder or image set; the message names those there are.
+        ValueError: a list that names an image twice or none, a missing or broken picture or annotation, a box outside
+            its image (by up to 2 pixels it is clipped) or without area, a class without objects. All in one message.
+    """
+    root = Path(root)
+    records: list[ImageRecord] = []
+    problems: list[str] = []
+    for part in image_set.split("+"):
+        folder, name = _resolve(root, part.strip())
+        pictures = {p.stem: p for p in (folder / "JPEGImages").glob("*.*") if p.suffix.lower() in _PICTURES}
+        for image_id in _image_ids(folder, name):
+            xml_path = folder / "Annotations" / f"{image_id}.xml"
+            picture = pictures.get(image_id)
+            if picture is None:
+                missing = folder / "JPEGImages" / f"{image_id}.jpg"
+                problems.append(f"{missing}: the image is missing; add it, or take {image_id} off the list {name}")
+                continue
+            record, found = read_annotation(xml_path, picture)
+            problems += found
+            if record is not None:
+                problem = check_image(record, decode=decode)
+                problems += [problem] if problem else []
+                records.append(record)
+    if not problems and classes is not None:
+        problems += absent_classes(classes, records)
+    raise_problems(f"{root}, image set {image_set}", problems)
+    return records
+
+
+def read_class_list(source: str | Path | Sequence[str], root: str | Path | None = None) -> tuple[str, ...]:
+    """Class names from a sequence, or from a text file with one a line.
+
+    A file is looked for as it is named, then under `root`, then among the lists of this package (`data/classes`, for
+    instance `voc_novel_1.txt`). Raises FileNotFoundError, and ValueError for a name that is there twice or is no name.
+    """
+    if isinstance(source, str | Path):
+        places = [Path(source), *([Path(root) / source] if root is not None else []), CLASS_LISTS / source]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise FileNotFoundError(f"no class list {source}; looked for {', '.join(map(str, places))}")
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        if not names:
+            raise ValueError(f"{path}: the class list is empty; write one class name a line")
+        source = path
+    else:
+        names = tuple(source)
+    if wrong := [name for name in names if not isinstance(name, str) or not name]:
+        raise ValueError(f"class list: {wrong[0]!r} is no class name (quote names that YAML takes for something else)")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"class list {source}: named twice: {', '.join(twice)}")
+    return names
+
+
+def _resolve(root: Path, image_set: str) -> tuple[Path, str]:
+    """The devkit folder and the list's name in it, for one part of an image set's name."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; it should hold JPEGImages, Annotations and ImageSets")
+    dated = re.fullmatch(r"((?:19|20)\d\d)_(\w+)", image_set)
+    if (root / "ImageSets" / "Main").is_dir():
+        folder, name = root, image_set
+        if dated and not _list_file(root, image_set).is_file() and root.name == f"VOC{dated[1]}":
+            name = dated[2]
+    else:
+        years = {path.name[3:]: path for path in sorted([*root.glob("VOC[12]*"), *root.glob("VOCdevkit/VOC[12]*")])}
+        if not years:
+            raise FileNotFoundError(f"{root}: holds neither ImageSets/Main nor a VOCdevkit (VOC2007, VOC2012); check it")
+        if dated is None or dated[1] not in years:
+            raise FileNotFoundError(
+                f"{root}: image set {image_set!r} should name the year and the list, as in {min(years)}_trainval; "
+                f"years there: {', '.join(years)}"
+            )
+        folder, name = years[dated[1]], dated[2]
+    if not _list_file(folder, name).is_file():
+        lists = sorted(path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt"))
+        # VOC's own lists of single classes (cat_train) are left out: they hold two columns and mean something else.
+        there = [n for n in lists if n.rpartition("_")[0] not in VOC_CLASSES]
+        raise FileNotFoundError(f"{folder}: no image set {name!r}; there are: {', '.join(there) or 'none'}")
+    return folder, name
+
+
+def _list_file(folder: Path, name: str) -> Path:
+    return folder / "ImageSets" / "Main" / f"{name}.txt"
+
+
+def _image_ids(folder: Path, name: str) -> list[str]:
+    path = _list_file(folder, name)
+    ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not ids:
+        raise ValueError(f"{path}: the list is empty; write one image id a line")
+    if columns := [line for line in ids if len(line.split()) > 1]:
+        raise ValueError(f"{path}: {columns[0]!r} is not one image id; lists of single classes are no image sets")
+    if len(set(ids)) < len(ids):
+        twice = sorted(image_id for image_id, count in Counter(ids).items() if count > 1)
+        raise ValueError(f"{path}: lists {len(twice)} image(s) more than once: {', '.join(twice[:_SHOWN])}")
+    return ids
+
+
+def absent_classes(classes: Sequence[str], records: Sequence[ImageRecord]) -> list[str]:
+    """One sentence for each class that no record holds, with the name that may have been meant."""
+    there = sorted({name for record in records for name in record.names})
+    problems = []
+    for name in classes:
+        if name not in there:
+            near = get_close_matches(name, there, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"classes there: {', '.join(there)}"
+            problems.append(f"class {name!r}: no annotation has it; {hint}")
+    return problems

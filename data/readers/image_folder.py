@@ -1,0 +1,108 @@
+"""Any folder of class folders, one image a file, split by seed: within each class, or class from class.
+
+root/daisy/001.jpg  root/daisy/b.png  root/tulip/001.jpg ...
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from repmet.data.readers.labelled_images import LabelledImages
+from repmet.data.readers.splits import check_split, seeded_order, split_each_class
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def read(
+    root: str | Path,
+    split: str = "all",
+    *,
+    images_per_class: Mapping[str, int] | None = None,
+    val_per_class: int = 0,
+    classes_per_split: Mapping[str, int | Sequence[str]] | None = None,
+    seed: int = 0,
+) -> LabelledImages:
+    """One split of a folder of class folders, as files. Without a way to split there is one split, `all`.
+
+    Args:
+        root: the folder. Files of other kinds and hidden ones are passed over.
+        split: `all`; or `train`, `val`, `test`, and `trainval`, which is `train` and `val` together.
+        images_per_class: {train: 10, test: 5} draws so many images of every class; the rest is in no split.
+        val_per_class: of the images that `images_per_class` gives to training, so many are `val` and not `train`.
+        classes_per_split: {train: 64, val: 16, test: 20} gives whole classes to a split, drawn or (a list) named.
+        seed: of all draws. The test images of a seed do not depend on the numbers of the others.
+
+    Raises:
+        FileNotFoundError: no such folder. ValueError: no class folder, one without an image, a class with too few images,
+            too few classes, a class that is not there or in two splits, an unknown split.
+    """
+    everything = _scan(Path(root))
+    if images_per_class is not None and classes_per_split is not None:
+        raise ValueError(f"{root}: a split is by images_per_class or by classes_per_split, not both")
+    if split == "all":
+        return everything
+    if images_per_class is not None:
+        parts = _by_image(everything, dict(images_per_class), val_per_class, seed, root)
+    elif classes_per_split is not None:
+        parts = _by_class(everything, dict(classes_per_split), seed, root)
+    else:
+        raise ValueError(f"{root}: split {split!r} needs images_per_class or classes_per_split; without them there is `all`")
+    wanted = ("train", "val") if split == "trainval" else (split,)
+    check_split(split, [*parts, *(["trainval"] if {"train", "val"} <= parts.keys() else []), "all"], str(root))
+    chosen = torch.cat([parts[part] for part in wanted]).sort().values
+    images = everything.subset(chosen)
+    return (
+        images if classes_per_split is None else images.of_classes([everything.classes[c] for c in images.labels.unique()])
+    )
+
+
+def _scan(root: Path) -> LabelledImages:
+    """Every image of every class folder, sorted by class and file name."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; it should hold one folder of images a class")
+    paths: list[Path] = []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        own = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
+        if not own:
+            raise ValueError(f"{folder}: the class folder holds no image ({', '.join(PICTURES)}); fill it or take it away")
+        paths += own
+    if not paths:
+        raise ValueError(f"{root}: holds no class folders; it should hold one folder of images a class")
+    return LabelledImages.of_names([path.parent.name for path in paths], paths=paths)
+
+
+def _by_image(
+    images: LabelledImages, numbers: dict[str, int], val: int, seed: int, root: str | Path
+) -> dict[str, torch.Tensor]:
+    if unknown := numbers.keys() - {"train", "test"}:
+        raise ValueError(f"{root}: images_per_class takes train and test, not {', '.join(sorted(unknown))}")
+    train = numbers.get("train", 0)
+    if not 0 <= val < max(train, 1):
+        raise ValueError(f"{root}: val_per_class={val} of {train} training images a class leaves none to train on")
+    # Test is drawn first, so that it stays the same whatever is held out for validation.
+    parts = {"test": numbers.get("test", 0), "val": val, "train": train - val}
+    parts = {part: number for part, number in parts.items() if number}
+    return split_each_class(images, parts, [f"{p.parent.name}/{p.name}" for p in images.paths], seed, root)
+
+
+def _by_class(
+    images: LabelledImages, numbers: dict[str, int | Sequence[str]], seed: int, root: str | Path
+) -> dict[str, torch.Tensor]:
+    if unknown := numbers.keys() - {"train", "val", "test"}:
+        raise ValueError(f"{root}: classes_per_split takes train, val and test, not {', '.join(sorted(unknown))}")
+    named = [name for part in numbers.values() if not isinstance(part, int) for name in part]
+    images.of_classes(named)  # raises for a class that is not there, or named twice
+    free = [images.classes[i] for i in seeded_order(images.classes, seed) if images.classes[i] not in named]
+    drawn = sum(part for part in numbers.values() if isinstance(part, int))
+    if drawn > len(free):
+        raise ValueError(f"{root}: has {len(free)} classes to draw from; classes_per_split wants {drawn}")
+    parts = {}
+    for part in ("test", "val", "train"):
+        if part not in numbers:
+            continue
+        number = numbers[part]
+        own, free = (free[:number], free[number:]) if isinstance(number, int) else (number, free)
+        ids = torch.tensor([images.classes.index(name) for name in own], dtype=torch.int64)
+        parts[part] = torch.nonzero(torch.isin(images.labels, ids)).flatten()
+    return parts

@@ -1,0 +1,1 @@
+"""One module per published set: fetch, verify, lay out; `registry.read` finds them by name."""

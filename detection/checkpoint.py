@@ -1,0 +1,99 @@
+"""From an experiment and a checkpoint to a detector that is ready to look at images."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from repmet.detection.experiment import prepare_data, size_model  # registers the models too, ours and mmdet's
+from repmet.experiments.config.loading import check_experiment
+from repmet.experiments.running.checkpoints import check_weights, experiment_of, latest_checkpoint, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained mmdet model in eval mode, the experiment with its class lists filled in, and what its training was.
+
+    Attributes:
+        training: `images`, `epochs`, `seconds` and `machine` of the training, as far as the checkpoint knows.
+    """
+
+    model: nn.Module
+    cfg: Config
+    training: dict[str, Any]
+
+
+def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
+    """Builds the model of an experiment and fills it from a checkpoint.
+
+    Raises:
+        FileNotFoundError: no such checkpoint, or the experiment's data are not there.
+        ValueError: the checkpoint was trained on other classes, or does not fit the model; the message says where.
+    """
+    cfg = copy.deepcopy(cfg)
+    loaded = load_checkpoint(checkpoint)
+    if "state_dict" not in loaded:
+        raise ValueError(f"{checkpoint}: holds no `state_dict`: these are not the weights of a trained detector")
+    trained_on = loaded.get("meta", {}).get("experiment", {}).get("base_classes")
+    prepare_data(cfg, trained_on)
+    if trained_on is not None and list(trained_on) != list(cfg.data.base_classes):
+        missing = sorted(set(cfg.data.base_classes) ^ set(trained_on))
+        difference = f", the first difference is {missing[0]!r}" if missing else ", in another order"
+        raise ValueError(
+            f"{checkpoint}: was trained on {len(trained_on)} base classes, the experiment names "
+            f"{len(cfg.data.base_classes)}{difference}; use the experiment and the data that it was trained with"
+        )
+    return _filled(cfg, loaded, checkpoint)
+
+
+def open_detector(checkpoint: str | Path) -> Detector:
+    """A detector with nothing but its checkpoint: the experiment and the base classes are those that it embeds.
+
+    The data that it was trained on need not be there; the image lists in `cfg.data` are not looked at.
+
+    Args:
+        checkpoint: a file, or a run folder for its last one.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: it embeds no experiment of detection.
+    """
+    path = latest_checkpoint(checkpoint) or Path(checkpoint)
+    if path.is_dir():
+        raise FileNotFoundError(f"{path}: no checkpoint in this folder")
+    loaded = load_checkpoint(path)
+    cfg = experiment_of(path)
+    facts = loaded["meta"]["experiment"]
+    if cfg.get("tree") != "detection" or "base_classes" not in facts or "state_dict" not in loaded:
+        raise ValueError(f"{path}: no detector, it was trained by an experiment of the {cfg.get('tree')} tree")
+    check_experiment(cfg.to_dict(), path)  # somebody else may have written it
+    cfg.data.base_classes = list(facts["base_classes"])
+    return _filled(cfg, loaded, path)
+
+
+def _filled(cfg: Config, loaded: dict, checkpoint: str | Path) -> Detector:
+    """The model of an experiment whose classes are known, with a checkpoint's weights."""
+    size_model(cfg)
+    model_cfg = cfg.model
+    _without_pretrained(model_cfg)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(model_cfg)
+    check_weights(model, loaded["state_dict"], checkpoint)
+    model.load_state_dict(loaded["state_dict"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Detector(model.to(device).eval(), cfg, dict(loaded.get("meta", {}).get("training", {})))
+
+
+def _without_pretrained(node: Any) -> None:
+    """Drops `init_cfg` of type Pretrained: the checkpoint brings every weight."""
+    if isinstance(node, dict):
+        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
+            node["init_cfg"] = None
+        for value in node.values():
+            _without_pretrained(value)

@@ -1,0 +1,85 @@
+"""What the network made of an image, kept as a file: another shot, way, seed or rule needs no network at all.
+
+A file lies under a digest of the detector (weights, settings, our code, the packages, kind of device) and one of the image
+(its bytes and annotated boxes), so that nothing stale is found. Each batch is written as it comes: an interrupted evaluation
+goes on where it was. The folder may be deleted at any time.
+"""
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from repmet.data.files import tensor_cache
+from repmet.data.sources.voc import ImageRecord
+from repmet.detection.checkpoint import Detector
+from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.experiments.running.provenance import versions
+
+_CODE = ("detection", "model_definitions", "csrc")
+
+
+class EmbeddingCache:
+    """The embedded images of one detector.
+
+    Args:
+        detector: whose embeddings these are.
+        methods: whose embeddings are kept.
+    """
+
+    def __init__(self, detector: Detector, methods: Sequence[str]) -> None:
+        cfg = detector.cfg
+        device = next(detector.model.parameters()).device.type
+        digest = sha256(repr((cfg.model, cfg.test_pipeline, tuple(methods), device, versions())).encode())
+        for file in _code():
+            digest.update(file.read_bytes())
+        for name, value in detector.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        self.folder = tensor_cache.CACHE / "embeddings" / digest.hexdigest()[:16]
+
+    def beside(self, name: str) -> "EmbeddingCache":
+        """A cache of its own for something else that the same detector makes of the same images."""
+        other = copy.copy(self)
+        other.folder = self.folder.with_name(f"{self.folder.name}_{name}")
+        return other
+
+    def _path(self, record: ImageRecord) -> Path:
+        digest = sha256(Path(record.path).read_bytes())
+        digest.update(record.boxes.tobytes())
+        return self.folder / f"{digest.hexdigest()[:24]}.pt"
+
+    def get(self, record: ImageRecord) -> EmbeddedImage | None:
+        """What is kept of an image, None where nothing is; of a damaged file too, with a warning."""
+        path = self._path(record)
+        if not path.is_file():
+            return None
+        try:
+            return EmbeddedImage(**torch.load(path, weights_only=True))
+        except Exception as error:  # whatever unpickling a damaged file raises
+            warnings.warn(f"{path}: cannot be read ({type(error).__name__}); {record.id} is embedded anew", stacklevel=2)
+            return None
+
+    def put(self, record: ImageRecord, image: EmbeddedImage) -> None:
+        """Keeps an embedded image; where the folder cannot be written to, warns and goes on without."""
+        try:
+            tensor_cache.save({name: _owned(value) for name, value in vars(image).items()}, self._path(record))
+        except OSError as error:
+            warnings.warn(f"{self.folder}: embeddings are not kept: {error}", stacklevel=2)
+
+
+def _code() -> list[Path]:
+    """The files that may change what the network gives."""
+    root = Path(__file__).parents[2]
+    return sorted(path for name in _CODE for path in (root / name).rglob("*.[pch]*") if path.suffix != ".pyc")
+
+
+def _owned(value: Tensor | Mapping[str, Tensor] | None) -> Tensor | dict[str, Tensor] | None:
+    """Tensors apart from the batch that they were cut from, whose whole memory a file would hold else."""
+    if isinstance(value, Mapping):
+        return {name: _owned(part) for name, part in value.items()}
+    return None if value is None else value.clone()

@@ -1,0 +1,73 @@
+"""What the network made of an image: all that the episodes need of it.
+
+Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# The embeddings that are kept, by the method that uses them.
+METHODS = ("repmet", "baseline_untrained", "baseline_roi")
+FEATURES = "baseline_roi"  # of these, the RoI features
+
+
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """What the episodes need of one image. All boxes are x1, y1, x2, y2 in pixels of the original image.
+
+    Attributes:
+        boxes: (P, 4), the boxes that the detector predicts (class-agnostic).
+        proposals: (P, 4), the regions that the embeddings were pooled from.
+        objectness: (P,), the proposal network's probability that there is an object of any class.
+        embeddings: by method, (P, e), unit length; of a head that has one also its `negative` embedding.
+        annotated: by method, (G, e), pooled from the annotated boxes themselves.
+        lengths, annotated_lengths: (P,) and (G,), how long the RoI features were before `baseline_roi` made them unit.
+        views: by method, (V - 1, G, e), the annotated boxes in turned and mirrored images (`detection.embedding.views`).
+    """
+
+    boxes: Tensor
+    proposals: Tensor
+    objectness: Tensor
+    embeddings: Mapping[str, Tensor]
+    annotated: Mapping[str, Tensor]
+    lengths: Tensor | None = None
+    annotated_lengths: Tensor | None = None
+    views: Mapping[str, Tensor] | None = None
+
+
+def raw_features(image: EmbeddedImage, *, annotated: bool = False) -> Tensor:
+    """RoI features with their own length, of the proposals (P, f) or of the annotated boxes (G, f)."""
+    if annotated:
+        return image.annotated[FEATURES] * image.annotated_lengths[:, None]
+    return image.embeddings[FEATURES] * image.lengths[:, None]
+
+
+def joined(images: Sequence[EmbeddedImage]) -> EmbeddedImage:
+    """The boxes of several images as those of one: what is computed row by row is computed once for all."""
+
+    def cat(name: str) -> Tensor | None:
+        parts = [getattr(image, name) for image in images]
+        return None if parts[0] is None else torch.cat(parts)
+
+    embeddings = _Joined([image.embeddings for image in images])
+    rows = {name: cat(name) for name in ("boxes", "proposals", "objectness", "lengths")}
+    return EmbeddedImage(**rows, embeddings=embeddings, annotated={})
+
+
+class _Joined(Mapping):
+    """Embeddings by method, put together when they are asked for: a method looks at one kind of them, and they are large."""
+
+    def __init__(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        self.parts = parts
+
+    def __getitem__(self, method: str) -> Tensor:
+        return torch.cat([part[method] for part in self.parts])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts[0])
+
+    def __len__(self) -> int:
+        return len(self.parts[0])

@@ -1,0 +1,169 @@
+"""Embed once: every distinct image goes through the detector a single time; its boxes and embeddings are kept.
+
+Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions, f features before the embedding.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from repmet.data.sources.voc import ImageRecord
+from repmet.detection.checkpoint import Detector
+from repmet.detection.dataset import batches_of_one_size, to_data_info
+from repmet.detection.embedding.cache import EmbeddingCache
+from repmet.detection.embedding.embedded_image import METHODS, EmbeddedImage
+from repmet.detection.processes import my_share, say
+
+from mmdet.structures.bbox import bbox2roi  # isort: skip
+
+UNTRAINED_SEED = 9001  # one untrained head whatever the seed of the episodes: they are arithmetic on the same embeddings
+
+
+class Embedder:
+    """Runs the trained network over images, for RepMet and for the two baselines at once.
+
+    repmet              E of the trained head
+    baseline_untrained  E of the same head as it was initialised, on the same trained backbone: what training the head gives
+    baseline_roi        the trained head's RoI features, from which E is computed, at unit length: what the embedding gives
+
+    Args:
+        model: a trained mmdet two-stage detector with a `RepMetBBoxHead`, in eval mode.
+        pipeline: mmdet's test pipeline.
+        seed: of the untrained head.
+        batch_size: images a forward pass.
+        methods: whose embeddings to keep; fewer take less memory.
+        share: let the processes of a distributed run share the images; without it each embeds what it asks for.
+        cache: where embedded images are kept and found again.
+
+    Raises:
+        ValueError: the head has no embedding, or predicts boxes by class.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pipeline: list,
+        *,
+        seed: int = UNTRAINED_SEED,
+        batch_size: int = 8,
+        methods: Sequence[str] = METHODS,
+        share: bool = True,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        head = model.roi_head.bbox_head
+        if not hasattr(head, "embed"):
+            raise ValueError(f"few-shot episodes need a RepMetBBoxHead; this detector's head is a {type(head).__name__}")
+        if not head.reg_class_agnostic:
+            raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
+        self.model, self.head, self.batch_size = model.eval(), head, batch_size
+        self.methods, self.share, self.cache = tuple(methods), share, cache
+        with DefaultScope.overwrite_default_scope("mmdet"):
+            self.pipeline = Compose(pipeline)
+        self.untrained = copy.deepcopy(head)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for module in self.untrained.modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+            level, logger = MMLogger.get_current_instance().level, MMLogger.get_current_instance()
+            logger.setLevel("ERROR")  # mmengine lists every parameter that it initialises
+            self.untrained._is_init = False
+            self.untrained.init_weights()
+            logger.setLevel(level)
+
+    def __call__(self, records: Iterable[ImageRecord]) -> dict[str, EmbeddedImage]:
+        """The embedded images by id. Each record is read once; several processes share the batches and get all of them."""
+        distinct = list({r.id: r for r in records}.values())
+        result = self._kept(distinct)
+        fresh = [r for r in distinct if r.id not in result]
+        batches = list(batches_of_one_size(fresh, self.batch_size))
+        for batch in my_share(batches) if self.share else batches:
+            chosen = [fresh[i] for i in batch]
+            for record, image in zip(chosen, self._batch(chosen), strict=True):
+                result[record.id] = image
+                if self.cache is not None:
+                    self.cache.put(record, image)
+        for part in all_gather_object(result) if self.share else ():
+            result |= part
+        return {r.id: result[r.id] for r in distinct}
+
+    def _kept(self, records: Sequence[ImageRecord]) -> dict[str, EmbeddedImage]:
+        """What the cache holds of these images. One process looks: what it misses is shared, as all must see it alike."""
+        if self.cache is None:
+            return {}
+        found: list[dict[str, EmbeddedImage]] = [{}]
+        if is_main_process() or not self.share:
+            found = [{r.id: image for r in records if (image := self.cache.get(r)) is not None}]
+        if self.share:
+            broadcast_object_list(found)
+        if found[0]:
+            say(f"{len(found[0])} of {len(records)} images were embedded before: {self.cache.folder}")
+        return found[0]
+
+    @torch.inference_mode()
+    def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
+        samples = [self.pipeline(to_data_info(r, ())) for r in records]
+        batch = self.model.data_preprocessor(pseudo_collate(samples), False)
+        levels = self.model.extract_feat(batch["inputs"])
+        found = self.model.rpn_head.predict(levels, batch["data_samples"], rescale=False)
+        metas = [s.metainfo for s in batch["data_samples"]]
+
+        # Proposals of every image, then its annotated boxes in the pixels that the network sees.
+        regions, counts = [], []
+        for proposals, meta, record in zip(found, metas, records, strict=True):
+            scale = torch.as_tensor(meta["scale_factor"], dtype=torch.float32).repeat(2)
+            annotated = (torch.as_tensor(record.boxes).float() * scale).to(proposals.bboxes)
+            regions.append(torch.cat([proposals.bboxes, annotated]))
+            counts.append((len(proposals.bboxes), len(annotated)))
+
+        rois = bbox2roi(regions)  # (sum of P + G, 5)
+        by_method, features, box_features = self.embeddings(levels, rois)
+        lengths = features.norm(dim=-1)
+        deltas = self.head.fc_reg(box_features)
+
+        images, start = [], 0
+        for region, proposals, meta, (p, g) in zip(regions, found, metas, counts, strict=True):
+            mid, end = start + p, start + p + g
+            scale = torch.as_tensor(meta["scale_factor"], dtype=torch.float32).repeat(2).to(region)
+            images.append(
+                EmbeddedImage(
+                    boxes=self.head.decode(rois[start:mid], deltas[start:mid], meta, rescale=True).cpu(),
+                    proposals=(region[:p] / scale).cpu(),
+                    objectness=proposals.scores.cpu(),
+                    embeddings={m: v[start:mid].cpu() for m, v in by_method.items()},
+                    annotated={m: v[mid:end].cpu() for m, v in by_method.items()},
+                    lengths=lengths[start:mid].cpu(),
+                    annotated_lengths=lengths[mid:end].cpu(),
+                )
+            )
+            start = end
+        return images
+
+    def embeddings(self, levels: Sequence[Tensor], rois: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Of RoIs (R, 5): their embeddings (R, e) by method, and what the embedding and the boxes are read from."""
+        extractor = self.model.roi_head.bbox_roi_extractor
+        pooled = extractor(levels[: extractor.num_inputs], rois)
+        if self.model.roi_head.with_shared_head:  # the last stage of the backbone, in C4 detectors
+            pooled = self.model.roi_head.shared_head(pooled)
+        features, box_features = self.head.roi_features(pooled)
+        embed = {
+            "repmet": lambda: self.head.embed(features),
+            "baseline_untrained": lambda: self.untrained.embed(self.untrained.roi_features(pooled)[0]),
+            "baseline_roi": lambda: F.normalize(features, dim=-1),
+        }
+        by_method = {method: embed[method]() for method in self.methods}
+        if hasattr(self.head, "embed_negative"):  # NP-RepMet tells negatives apart in an embedding of their own
+            by_method["negative"] = self.head.embed_negative(features)
+        return by_method, features, box_features
+
+
+def caching_embedder(detector: Detector, methods: Sequence[str] = METHODS) -> Embedder:
+    """An `Embedder` of a detector that keeps what it finds."""
+    return Embedder(detector.model, detector.cfg.test_pipeline, methods=methods, cache=EmbeddingCache(detector, methods))

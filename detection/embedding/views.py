@@ -1,0 +1,109 @@
+"""Supports seen in several views: the mirror image and quarter turns of a support image stand for its boxes too.
+
+One photograph shows an object one way up. Where no side is up (objects seen from above) all eight views are as likely, and
+the query need not lie as the support does. The released RepMet code augments its supports alike (`use_aug`). Only support
+images cost more; queries go through the network once.
+
+Shapes: V views, G annotated boxes of an image, e embedding dimensions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+
+from repmet.data.sources.voc import ImageRecord
+from repmet.detection.dataset import to_data_info
+from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.embedding.embedder import Embedder
+from repmet.detection.scoring.fewshot import FewShotRule
+
+from mmdet.structures.bbox import bbox2roi  # isort: skip
+
+VIEWS = (1, 2, 8)
+
+
+def view(image: np.ndarray, boxes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """View `number` in 0..7 of an image (H, W, 3) and its boxes (G, 4): `number // 2` quarter turns against the clock, and
+    mirrored where the number is odd. View 0 is the image as it is."""
+    for _ in range(number // 2):
+        width = image.shape[1]
+        image = np.rot90(image)
+        x1, y1, x2, y2 = boxes.T
+        boxes = np.stack([y1, width - x2, y2, width - x1], 1)
+    if number % 2:
+        width = image.shape[1]
+        image = image[:, ::-1]
+        x1, y1, x2, y2 = boxes.T
+        boxes = np.stack([width - x2, y1, width - x1, y2], 1)
+    return np.ascontiguousarray(image), boxes
+
+
+class ViewEmbedder(Embedder):
+    """Embeds the annotated boxes of images in all views but the first: `annotated` of what it gives is (V - 1, G, e).
+
+    Args:
+        views: V, one of `VIEWS`.
+        others: as `Embedder`.
+
+    Raises:
+        ValueError: another number of views.
+    """
+
+    def __init__(self, *arguments: object, views: int, **others: object) -> None:
+        if views not in VIEWS:
+            raise ValueError(f"episodes.support_views is one of {', '.join(map(str, VIEWS))}, not {views!r}")
+        super().__init__(*arguments, **others)
+        self.views = views
+
+    @torch.inference_mode()
+    def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
+        seen = [self._view(records, number) for number in range(1, self.views)]  # by view, by image, by method
+        none = torch.zeros(0, 4)
+        return [
+            EmbeddedImage(none, none, none[:, 0], {}, {m: torch.stack([v[k][m] for v in seen]) for m in seen[0][k]})
+            for k in range(len(records))
+        ]
+
+    def _view(self, records: list[ImageRecord], number: int) -> list[dict[str, torch.Tensor]]:
+        load, *rest = self.pipeline.transforms
+        samples, regions = [], []
+        for record in records:
+            results = load(to_data_info(record, ()))
+            results["img"], boxes = view(results["img"], record.boxes, number)
+            results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
+            for transform in rest:
+                results = transform(results)
+            samples.append(results)
+            scale = np.tile(results["data_samples"].scale_factor, 2)
+            regions.append(torch.as_tensor(boxes * scale, dtype=torch.float32))
+        batch = self.model.data_preprocessor(pseudo_collate(samples), False)
+        rois = bbox2roi(regions).to(batch["inputs"].device)
+        by_method = self.embeddings(self.model.extract_feat(batch["inputs"]), rois)[0]
+        parts = {m: values.cpu().split([len(r) for r in regions]) for m, values in by_method.items()}
+        return [{m: parts[m][k] for m in parts} for k in range(len(records))]
+
+
+def with_views(
+    embedded: Mapping[str, EmbeddedImage], supports: Sequence[ImageRecord], embedder: Embedder, rule: FewShotRule
+) -> dict[str, EmbeddedImage]:
+    """`embedded`, whose support images also have their boxes in all the views that the rule asks for.
+
+    Args:
+        embedded: by id, what `embedder` made of the images.
+        supports: the support images among them.
+    """
+    if rule.support_views == 1:
+        return dict(embedded)
+    looks = ViewEmbedder(
+        embedder.model,
+        embedder.pipeline.transforms,
+        views=rule.support_views,
+        batch_size=embedder.batch_size,
+        methods=embedder.methods,
+        share=embedder.share,
+        cache=embedder.cache and embedder.cache.beside(f"{rule.support_views}_views"),
+    )
+    return dict(embedded) | {i: replace(embedded[i], views=seen.annotated) for i, seen in looks(supports).items()}

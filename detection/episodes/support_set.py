@@ -1,0 +1,116 @@
+"""What a class is shown by: annotated images in any layout, or crops of objects sorted into folders named for the class."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from repmet.data.readers.annotated_folder import is_devkit, read_images
+from repmet.data.readers.coco import PICTURES, is_coco
+from repmet.data.readers.voc_annotation import ImageRecord, check_image, image_size, raise_problems
+from repmet.detection.pictures.drawing import upright
+
+SHARE = 3  # a crop fills a third of its canvas, about as an object fills a scene
+
+
+def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
+    """The support images with their boxes.
+
+    Args:
+        path: a folder or file as `data.readers.annotated_folder.read_images` takes (of a devkit its only list, or `train`),
+            or a folder of class folders of crops. A crop is put on a plain canvas of the colour of its border, `SHARE`
+            times as large: a detector that looks at scenes has never seen an object fill the view.
+        scratch: a folder to write such canvases to.
+
+    Raises:
+        FileNotFoundError: there is neither.
+        ValueError: what is wrong with images and boxes, or that no object is marked.
+    """
+    path = Path(path)
+    annotated = path.is_file() or is_devkit(path) or any(path.rglob("*.xml"))
+    annotated = annotated or any(is_coco(p) for p in [*path.glob("*.json"), *path.glob("annotations/*.json")])
+    if annotated:
+        records = read_images(path, _devkit_list(path) if is_devkit(path) else "all")
+    else:
+        records = _crops(path, Path(scratch))
+    if not any(not hard for r in records for hard in r.difficult):
+        raise ValueError(f"{path}: no object is marked (difficult ones do not count): there is nothing to learn from")
+    return records
+
+
+def images_to_look_at(paths: list[str | Path] | str | Path) -> list[ImageRecord]:
+    """Files, and the images of folders, as records without boxes whose id is the path; each once, in order.
+
+    Raises:
+        FileNotFoundError: a path is not there, or a folder holds no image.
+        ValueError: files that cannot be read as images, all in one message.
+    """
+    files: dict[Path, Path] = {}
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
+            if not inside:
+                raise FileNotFoundError(f"{path}: the folder holds no image ({', '.join(PICTURES)})")
+        elif path.is_file():
+            inside = [path]
+        else:
+            raise FileNotFoundError(f"{path}: no such image or folder")
+        for file in inside:
+            files.setdefault(file.resolve(), file)
+    if not files:
+        raise FileNotFoundError("no image to look at")
+    return _whole("the images", [(str(file), file) for file in files.values()])
+
+
+def _whole(where: object, files: list[tuple[str, Path]]) -> list[ImageRecord]:
+    """Records without boxes of (id, file), each file looked at."""
+    records, problems = [], []
+    for name, file in files:
+        try:
+            width, height = image_size(file)
+        except OSError as error:
+            problems.append(f"{file}: cannot be read as an image ({error})")
+            continue
+        record = ImageRecord(name, file, width, height, (), np.empty((0, 4), np.float32), np.empty(0, bool))
+        problem = check_image(record)
+        problems += [problem] if problem else []
+        records.append(record)
+    raise_problems(where, problems)
+    return records
+
+
+def _devkit_list(root: Path) -> str:
+    """The list that a devkit's supports are taken from."""
+    lists = sorted(p.stem for p in (root / "ImageSets" / "Main").glob("*.txt"))
+    if len(lists) == 1 or "train" in lists:
+        return lists[0] if len(lists) == 1 else "train"
+    raise ValueError(f"{root}: supports are taken from a devkit's only list or from `train`; it has {', '.join(lists)}")
+
+
+def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder or file of supports")
+    folders = sorted(p for p in root.iterdir() if p.is_dir())
+    files = [(folder.name, p) for folder in folders for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURES]
+    if empty := sorted({f.name for f in folders} - {name for name, _ in files}):
+        raise ValueError(f"{root}: no image in the class folder(s) {', '.join(empty)}")
+    if not files:
+        raise FileNotFoundError(
+            f"{root}: no supports are there. Put images with VOC XML files or a COCO JSON file into it, or crops of the "
+            "objects into a folder for each class"
+        )
+    records = []
+    scratch.mkdir(parents=True, exist_ok=True)
+    for number, whole in enumerate(_whole(root, [(str(p), p) for _, p in files])):
+        crop = upright(whole.path)
+        pixels = np.asarray(crop)
+        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])  # (b, 3)
+        side = SHARE * max(crop.size)
+        canvas = Image.new("RGB", (side, side), tuple(int(v) for v in np.median(border, 0)))
+        left, top = (side - crop.width) // 2, (side - crop.height) // 2
+        canvas.paste(crop, (left, top))
+        path = scratch / f"crop_{number:05d}.png"
+        canvas.save(path)
+        box = np.array([[left, top, left + crop.width, top + crop.height]], np.float32)
+        records.append(ImageRecord(whole.id, path, side, side, (files[number][0],), box, np.zeros(1, bool)))
+    return records

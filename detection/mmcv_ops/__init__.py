@@ -1,0 +1,1 @@
+"""mmcv's table of kernels, filled with csrc where mmcv is installed without its own."""

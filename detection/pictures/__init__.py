@@ -1,0 +1,1 @@
+"""Pictures of supports, detections and episodes."""

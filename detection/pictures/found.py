@@ -1,0 +1,79 @@
+"""The picture of what was found in one image: boxes with class and score, and the supports that they resemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from repmet.detection.pictures.drawing import CROP, TAG, Colour, fit, font, tag, upright
+
+if TYPE_CHECKING:
+    from repmet.detection.few_shot_detector import Found
+
+PALETTE: tuple[Colour, ...] = (
+    (230, 60, 60), (40, 120, 230), (30, 170, 80), (245, 150, 20), (150, 70, 200),
+    (0, 170, 180), (220, 80, 160), (130, 130, 20), (110, 80, 60), (90, 110, 140),
+)  # fmt: skip
+SIDE = 900  # pixels, the longest side of a picture
+MOST_CROPS = 12
+GAP = 6
+
+
+def found_picture(
+    path: Path, found: Found, classes: Sequence[str], crops: np.ndarray | None, *, min_score: float = 0.3
+) -> Image.Image:
+    """Draws what was found with at least `min_score`, the best on top; below, the nearest support of the best ones.
+
+    Args:
+        path: the image.
+        found: its detections, best first.
+        classes: names by class number.
+        crops: (S, h, w, 3) uint8, the pictures that `found.nearest` numbers; None where no support was shown.
+    """
+    image = upright(path)
+    scale = min(1.0, SIDE / max(image.size))
+    picture = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    shown = np.flatnonzero(found.scores >= min_score)
+    draw = ImageDraw.Draw(picture)
+    for k in shown[::-1]:
+        box = found.boxes[k] * scale
+        box[2:] = np.maximum(box[:2], box[2:])  # Pillow draws no box that ends before it begins
+        draw.rectangle(box.tolist(), outline=_colour(found.labels[k]), width=3)
+    taken: list[tuple[float, float, float]] = []
+    for k in shown:
+        x, y = found.boxes[k][:2] * scale
+        text = f"{fit(classes[found.labels[k]], 140, 12)} {found.scores[k]:.2f}"
+        taken.append(tag(draw, (x, y - TAG), text, _colour(found.labels[k]), picture.size, taken))
+    if crops is None or not len(shown):
+        return picture
+    return _with_supports(picture, found, shown[:MOST_CROPS], classes, crops)
+
+
+def _with_supports(
+    picture: Image.Image, found: Found, shown: np.ndarray, classes: Sequence[str], crops: np.ndarray
+) -> Image.Image:
+    """The picture with a band below it: for every box the crop of its nearest support, framed in the box's colour."""
+    cell = CROP + GAP
+    width = max(picture.width, cell + GAP)
+    across = (width - GAP) // cell
+    lines = -(-len(shown) // across)
+    sheet = Image.new("RGB", (width, picture.height + lines * (cell + 2 * TAG) + GAP), "white")
+    sheet.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for place, k in enumerate(shown):
+        x = GAP + place % across * cell
+        y = picture.height + GAP + place // across * (cell + 2 * TAG)
+        crop = Image.fromarray(np.asarray(crops[found.nearest[k]])).resize((CROP, CROP))
+        sheet.paste(crop, (x, y))
+        draw.rectangle((x, y, x + CROP - 1, y + CROP - 1), outline=_colour(found.labels[k]), width=3)
+        draw.text((x, y + CROP), fit(classes[found.labels[k]], CROP, 12), fill="black", font=font(12))
+        draw.text((x, y + CROP + TAG), f"{found.scores[k]:.2f}", fill=(90, 90, 90), font=font(12))
+    return sheet
+
+
+def _colour(label: int) -> Colour:
+    return PALETTE[int(label) % len(PALETTE)]

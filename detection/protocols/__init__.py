@@ -1,0 +1,1 @@
+"""Whole evaluations: episodes, lists of shots, base classes; and their reports."""

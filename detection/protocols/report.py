@@ -1,0 +1,178 @@
+"""What an evaluation leaves behind: a printed table, metrics.json, curves and pictures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.episodes.episode import Episodes
+from repmet.detection.metrics import EpisodicMetric, bootstrap_interval, jackknife_interval
+from repmet.detection.pictures.sheets import QueryPicture, episode_sheet, pick, precision_recall_plot
+from repmet.detection.protocols.episodic import Pools, Result
+from repmet.detection.scoring.fewshot import FewShotRule
+from repmet.detection.scoring.methods import play_episode
+
+FIGURES = ("repmet_pooled", "pooled_ap", "class_map", "episode_map", "recall")
+
+
+def result_rows(results: Sequence[Result], episodes: Episodes) -> list[dict]:
+    """One entry of `metrics.json` per method and shot, all figures fractions in [0, 1]."""
+    rows = []
+    for result in results:
+        protocol = {
+            "way": episodes.way,
+            "shot": result.shot,
+            "query": episodes.query,
+            "episodes": len(episodes.episodes),
+            "episode_hash": episodes.hash_for(result.shot),
+            "finetune": result.method.endswith("_finetuned"),
+        }
+        row = {"protocol": protocol, "method": result.method, **result.metric.compute()}
+        rows.append(row | ({"skipped_episodes": list(result.skipped)} if result.skipped else {}))
+    return rows
+
+
+def differences(results: Sequence[Result], *, reference: str = "repmet", seed: int = 0) -> list[dict]:
+    """Episode mAP and pooled AP of every method minus the reference's on the same episodes, with 95 % intervals.
+
+    Pairing takes out what makes an episode easy or hard for all methods. Episodes that one of the two skipped are left out
+    of the episode mAP; there is then no difference in pooled AP.
+
+    Returns:
+        {"method", "reference", "shot", "episodes", "difference", "ci95", "pooled_difference", "pooled_ci95"}, figures in
+        [-1, 1]. Episode mAP by the bootstrap, pooled AP by the jackknife over groups of episodes.
+    """
+    by_key = {(r.method, r.shot): r.metric for r in results}
+    rows = []
+    for (method, shot), metric in by_key.items():
+        other = by_key.get((reference, shot))
+        if method == reference or other is None:
+            continue
+        own_maps, other_maps = _maps(metric), _maps(other)
+        paired = np.array([own_maps[n] - other_maps[n] for n in sorted(own_maps.keys() & other_maps.keys())])
+        paired = paired[~np.isnan(paired)]
+        if not len(paired):
+            continue
+        row = {"method": method, "reference": reference, "shot": shot, "episodes": len(paired)}
+        row |= {"difference": float(paired.mean()), "ci95": _within(bootstrap_interval(paired, seed=seed))}
+        if own_maps.keys() == other_maps.keys():
+            own, others = (m.compute(intervals=False)["repmet_pooled"] for m in (metric, other))
+            difference = own - others
+            without = metric.pooled_without() - other.pooled_without()
+            row |= {"pooled_difference": difference, "pooled_ci95": _within(jackknife_interval(difference, without))}
+        rows.append(row)
+    return rows
+
+
+def _maps(metric: EpisodicMetric) -> dict[int, float]:
+    """mAP by the number of the episode."""
+    figures = metric.per_episode()
+    return dict(zip(figures["episode"].tolist(), figures["map"].tolist(), strict=True))
+
+
+def _within(interval: Sequence[float]) -> list[float]:
+    return np.clip(interval, -1.0, 1.0).tolist()
+
+
+def difference_table(rows: Sequence[Mapping]) -> str:
+    """`differences` as text, in points of a hundred; a star where the interval does not hold 0."""
+    columns = {"episode mAP": ("difference", "ci95"), "pooled AP": ("pooled_difference", "pooled_ci95")}
+    head = "".join(f"{name:>13}{'95 % interval':>18}  " for name in columns)
+    head = f"{'minus ' + rows[0]['reference']:<20}{'shot':>5}{head}".rstrip()
+    lines = [head, "-" * len(head)]
+    for row in rows:
+        line = f"{row['method']:<20}{row['shot']:>5}"
+        for figure, interval in columns.values():
+            if figure in row:
+                low, high = (100 * side for side in row[interval])
+                star = "*" if low > 0 or high < 0 else ""
+                line += f"{100 * row[figure]:>13.1f}{f'{low:.1f} to {high:.1f}':>18}{star:>2}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def write_json(metrics: Mapping, path: Path) -> None:
+    """Writes whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def table(rows: Sequence[Mapping]) -> str:
+    """The rows as text, percent with the episode mAP's 95 % interval."""
+    head = f"{'method':<20}{'shot':>5}" + "".join(f"{name:>15}" for name in FIGURES) + f"{'95 % interval':>17}"
+    lines = [head, "-" * len(head)]
+    for row in rows:
+        low, high = row["episode_map_ci95"]
+        figures = "".join(f"{100 * row[name]:>15.1f}" for name in FIGURES)
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        lines.append(f"{row['method']:<20}{row['protocol']['shot']:>5}{figures}{interval:>17}")
+    return "\n".join(lines)
+
+
+def write_curves(results: Sequence[Result], rows: Sequence[Mapping], folder: Path) -> None:
+    """Precision over recall of every method, a picture and a JSON file for each shot."""
+    for shot in sorted({r.shot for r in results}):
+        curves = {
+            row["method"]: result.metric.curves()["repmet_pooled"] | {"ap": row["repmet_pooled"]}
+            for result, row in zip(results, rows, strict=True)
+            if result.shot == shot
+        }
+        precision_recall_plot(folder / f"pr_{shot}shot.png", curves, title=f"{shot}-shot, pooled over all episodes")
+        write_json(curves, folder / f"pr_{shot}shot.json")
+
+
+def write_sheets(
+    result: Result,
+    episodes: Episodes,
+    pools: Pools,
+    embedded: Mapping[str, EmbeddedImage],
+    rule: FewShotRule,
+    folder: Path,
+    base: Tensor | None = None,
+) -> list[Path]:
+    """A sheet for the best, two middling and the worst episodes of one result: supports on top, queries below.
+
+    Args:
+        base: as it was given to `detection.protocols.episodic.evaluate_episodes`.
+    """
+    maps = result.metric.per_episode()["map"]
+    good, bad = pick(maps, good=2, bad=2)
+    order = np.argsort(maps, kind="stable")
+    middle = [int(order[len(order) // 2])] if len(order) > 4 else []
+    written = []
+    for kind, numbers in (("good", good), ("middle", middle), ("bad", bad)):
+        for number in numbers:
+            episode = episodes.episodes[number]
+            found = play_episode(episode, result.shot, embedded, pools.support, rule, result.method, base)
+            queries = []
+            for (name, image), detections in zip(episode.slots, found, strict=True):
+                r = pools.query[image]
+                keep = [k for k, n in enumerate(r.names) if n in episode.classes]
+                queries.append(
+                    QueryPicture(
+                        path=r.path,
+                        boxes=r.boxes[keep],
+                        labels=np.array([episode.classes.index(r.names[k]) for k in keep]),
+                        difficult=r.difficult[keep],
+                        detections=detections,
+                        listed_under=episode.classes.index(name),
+                    )
+                )
+            supports = [
+                [(pools.support[i].path, pools.support[i].boxes[b]) for i, b in episode.support[name][: result.shot]]
+                for name in episode.classes
+            ]
+            path = folder / f"{result.shot}shot_{kind}_episode{number:03d}.png"
+            title = (
+                f"{result.method}, {episodes.way}-way {result.shot}-shot, episode {number}: mAP {100 * maps[number]:.0f} %"
+            )
+            # Two queries a class keep a sheet small enough to be looked at.
+            per_class = len(queries) // len(episode.classes)
+            shown = [queries[c * per_class + k] for k in range(min(2, per_class)) for c in range(len(episode.classes))]
+            episode_sheet(path, title=title, class_names=episode.classes, supports=supports, queries=shown)
+            written.append(path)
+    return written

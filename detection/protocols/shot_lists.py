@@ -1,0 +1,156 @@
+"""Few-shot VOC and COCO: base classes and K-shot novel ones detected together, over many lists of shots.
+
+Shapes: N classes, K representatives a class, P boxes of an image, e embedding dimensions.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mmengine.dist import all_gather_object
+from torch import Tensor
+
+from repmet.data.readers.annotated_folder import read_images
+from repmet.data.sources.voc import ImageRecord
+from repmet.detection.checkpoint import Detector
+from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.embedding.embedder import caching_embedder
+from repmet.detection.embedding.views import with_views
+from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
+from repmet.detection.metrics import base_metrics, mean_interval
+from repmet.detection.processes import my_share, say
+from repmet.detection.scoring.fewshot import FewShotRule, detect, few_shot_rule, stacked, support_representatives
+
+METHOD = "repmet"
+MOST = 100  # detections of an image that count, COCO's limit
+FIGURES = ("nAP50", "nAP50_voc07", "nAP", "bAP50", "bAP50_voc07", "bAP")
+_OF = {"AP50": "voc", "AP50_voc07": "voc07", "AP": "coco"}
+
+
+def one_list(
+    shots: KShotList,
+    shot: int,
+    base: Tensor,
+    support: Mapping[str, ImageRecord],
+    queries: Sequence[ImageRecord],
+    embedded: Mapping[str, EmbeddedImage],
+    base_classes: Sequence[str],
+    rule: FewShotRule,
+) -> dict[str, float]:
+    """The figures of one K-shot list, fractions in [0, 1].
+
+    nAP50, bAP50: mean AP at IoU 0.5 over the novel and over the base classes that occur in the queries (`_voc07`: by VOC's
+    eleven points, as the published VOC figures are); nAP, bAP: COCO's. All classes compete in one softmax, as in TFA's
+    generalised protocol; where there is no base class, the novel ones alone.
+
+    Args:
+        shots: the list; its first `shot` boxes of each class are shown.
+        base: the trained representatives, (N_b, K, e).
+        support: the support images by id.
+        queries: every image of the test list.
+        embedded: all of them by id.
+    """
+    novel_classes = list(shots.support)
+    novel = support_representatives([shots.support[name][:shot] for name in novel_classes], embedded, support, rule, METHOD)
+    representatives = stacked(base, novel) if len(base) else novel
+    names = [*base_classes, *novel_classes]
+    label = {name: k for k, name in enumerate(names)}
+    found, truth = [], []
+    for number, record in enumerate(queries):
+        (rows,) = detect([embedded[record.id]], representatives, rule, METHOD)
+        rows = rows[np.argsort(-rows[:, 1], kind="stable")[:MOST]]
+        found.append(np.column_stack([np.full(len(rows), number), rows]))
+        truth += [
+            [number, label[name], *box, hard]
+            for name, box, hard in zip(record.names, record.boxes, record.difficult, strict=True)
+            if name in label
+        ]
+    per_class = base_metrics(np.concatenate(found), np.array(truth, dtype=float), len(names))["per_class"]
+    groups = {"n": range(len(base_classes), len(names)), "b": range(len(base_classes))}
+    figures = {}
+    for group, members in groups.items():
+        for figure, key in _OF.items():
+            values = [per_class[k][key] for k in members if k in per_class]
+            if values:
+                figures[group + figure] = float(np.mean(values))
+    return figures
+
+
+def over_lists(
+    lists: Mapping[int, Sequence[KShotList]],
+    base: Tensor,
+    support: Mapping[str, ImageRecord],
+    queries: Sequence[ImageRecord],
+    embedded: Mapping[str, EmbeddedImage],
+    base_classes: Sequence[str],
+    rule: FewShotRule,
+) -> list[dict]:
+    """A row for every number of shots: each figure's mean over the lists, its 95 % interval, and the figures of each list.
+
+    Several processes share the lists.
+
+    Args:
+        lists: by number of shots, the lists, one a seed.
+        base, support, queries, embedded, base_classes, rule: as `one_list`.
+    """
+    rows = []
+    for shot, each in sorted(lists.items()):
+        own = {
+            number: one_list(shots, shot, base, support, queries, embedded, base_classes, rule)
+            for number, shots in my_share(list(enumerate(each)))
+        }
+        figures: dict[int, dict[str, float]] = {}
+        for part in all_gather_object(own):
+            figures |= part
+        row: dict = {"shot": shot, "seeds": [s.seed for s in each], "method": METHOD}
+        for name in figures[0]:
+            values = np.array([figures[k][name] for k in range(len(each))])
+            mean, half = mean_interval(values)
+            row[name] = {"mean": mean, "ci95": half, "values": values.tolist()}
+        rows.append(row)
+    return rows
+
+
+def table(rows: Sequence[Mapping]) -> str:
+    """The rows as text: percent, mean ± half-width of the 95 % interval over the lists."""
+    shown = [name for name in FIGURES if name in rows[0]]
+    head = f"{'shot':>5}{'lists':>7}" + "".join(f"{name:>16}" for name in shown)
+    lines = [head, "-" * len(head)]
+    for row in rows:
+        cells = [
+            f"{100 * row[n]['mean']:.1f}" + (f" ± {100 * row[n]['ci95']:.1f}" if row[n]["ci95"] is not None else "")
+            for n in shown
+        ]
+        lines.append(f"{row['shot']:>5}{len(row['seeds']):>7}" + "".join(f"{cell:>16}" for cell in cells))
+    return "\n".join(lines)
+
+
+def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
+    """The protocol as an experiment names its data: the supports of `data.support`, every image of `data.query`.
+
+    Args:
+        detector: trained on the base classes.
+        seeds: how many lists are drawn, from `episodes.seed` on.
+        folder: published lists in their place.
+
+    Returns:
+        A row for each number of shots, as `over_lists`; the table is printed.
+    """
+    cfg, data = detector.cfg, detector.cfg.data
+    support = read_images(data.root, data.support, classes=data.novel_classes)
+    queries = read_images(data.root, data.query, classes=data.novel_classes)
+    shots = sorted({cfg.episodes.shot} if isinstance(cfg.episodes.shot, int) else set(cfg.episodes.shot))
+    if folder is not None:
+        lists = {shot: read_lists(folder, support, data.novel_classes, shot) for shot in shots}
+    else:
+        drawn = draw_lists(support, data.novel_classes, shots[-1], range(cfg.episodes.seed, cfg.episodes.seed + seeds))
+        lists = dict.fromkeys(shots, drawn)
+    by_id = {r.id: r for r in support}
+    shown = {i for each in lists.values() for one in each for boxes in one.support.values() for i, _ in boxes}
+    images = {i: by_id[i] for i in sorted(shown)} | {r.id: r for r in queries}
+    say(f"embedding {len(images)} distinct images ...")
+    embedder, rule = caching_embedder(detector, (METHOD,)), few_shot_rule(cfg)
+    embedded = with_views(embedder(images.values()), [by_id[i] for i in sorted(shown)], embedder, rule)
+    base = detector.model.roi_head.bbox_head.representatives.points.detach().cpu()
+    rows = over_lists(lists, base, by_id, queries, embedded, data.base_classes, rule)
+    say("\nfew-shot lists, %, ± half-width of the 95 % interval over the lists\n" + table(rows))
+    return rows

@@ -1,0 +1,1 @@
+"""From support embeddings to detections: representatives, scoring methods, fine-tuning."""

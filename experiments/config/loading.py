@@ -1,0 +1,233 @@
+"""An experiment's YAML file, with everything that it inherits, as one checked configuration."""
+
+import copy
+import importlib
+import importlib.util
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+import repmet.experiments.running.distributed_hook
+import repmet.experiments.running.hooks
+import repmet.experiments.running.mixed_precision
+import repmet.experiments.running.representatives_hook
+import repmet.experiments.running.tensorboard
+import repmet.experiments.running.training_record  # noqa: F401  (these six register what experiments name)
+from repmet.experiments.config.dialect import ExperimentDumper, ExperimentLoader
+from repmet.experiments.config.sections import RUNNER_KEYS
+from repmet.experiments.config.strictness import Source, UnknownKey, check_keys
+
+TREES = ("classification", "detection")
+_ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(.*?)\s*['\"]?\}\}")
+
+
+def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str] | None = None) -> Config:
+    """Reads an experiment with all that it inherits, and refuses what nobody would read.
+
+    The file is YAML. `_base_` names one or several files to inherit from, relative to it, or an installed package's own
+    (`mmdet::_base_/models/faster-rcnn_r50_fpn.py`); a mapping that holds `_delete_: true` replaces the inherited one.
+    `{{$NAME:default}}` is the environment variable NAME. The tree that `tree` names is imported, so that its modules are
+    known.
+
+    Args:
+        path: the YAML file.
+        options: changes, as {"model.backbone.depth": 18} or ["model.backbone.depth=18"] with values in YAML.
+
+    Returns:
+        The configuration, not yet prepared by its tree.
+
+    Raises:
+        FileNotFoundError: the file, or one that it inherits, is not there.
+        ValueError: malformed YAML, or a key or `type` that nothing knows (the message names file, key and nearest one).
+    """
+    path = Path(path)
+    sources: list[Source] = []
+    values = _read(path, sources, ())
+    for key, value in parse_options(options).items():
+        _set_option(values, key, value)
+        sources.insert(0, Source("--cfg-options", {}, key))
+    values = _without_marks(values)
+    check_experiment(values, path, sources)
+    return Config(values, filename=str(path), format_python_code=False)
+
+
+def check_experiment(values: Mapping[str, Any], path: Path, sources: list[Source] | None = None) -> None:
+    """Raises ValueError, naming `path` or the nearest of `sources`, where an experiment says what nothing would read."""
+    tree = import_tree(values.get("tree"), path)
+    try:
+        libraries = getattr(tree, "LIBRARIES", None)
+        check_keys(values, sections=tree.SECTIONS, model_sections=tree.MODEL_SECTIONS, libraries=libraries)
+    except UnknownKey as error:
+        raise ValueError(error.message(sources or [Source(str(path), values)])) from None
+
+
+def parse_experiment(text: str, name: str) -> Config:
+    """The configuration in a resolved YAML text (as a checkpoint embeds it); imports nothing, `build_runner` checks it."""
+    values = _parse(text, name)
+    return Config(values, cfg_text=text, filename=None, format_python_code=False)
+
+
+def experiment_text(cfg: Config) -> str:
+    """A configuration as YAML that `parse_experiment` reads back unchanged."""
+    return yaml.dump(_plain(cfg.to_dict()), Dumper=ExperimentDumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def parse_options(options: Mapping[str, Any] | Iterable[str] | None) -> dict[str, Any]:
+    """`["a.b=1e-3", "c=null"]` as {"a.b": 0.001, "c": None}; values are YAML."""
+    if options is None or isinstance(options, Mapping):
+        return dict(options or {})
+    parsed = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--cfg-options {option}: write KEY=VALUE, for instance train_cfg.max_epochs=12")
+        if value == "None":
+            raise ValueError(f"--cfg-options {option}: write {key}=null; values are YAML")
+        try:
+            parsed[key] = yaml.load(value, Loader=ExperimentLoader)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--cfg-options {option}: the value is no YAML ({_one_line(error)})") from None
+    return parsed
+
+
+def import_tree(tree: Any, path: Path) -> ModuleType:
+    """A tree's module `experiment`, whose import fills mmengine's registries. Other names are packages."""
+    if not isinstance(tree, str) or not all(part.isidentifier() for part in tree.split(".")):
+        raise ValueError(f"{path}: top-level key `tree` must name the tree to run, `detection` or `classification`")
+    module = f"repmet.{tree}.experiment" if tree in TREES else f"{tree}.experiment"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name in (module, module.rpartition(".")[0]):
+            raise ValueError(f"{path}: there is no tree {tree!r}; `tree` is `detection` or `classification`") from None
+        raise ValueError(
+            f"{path}: tree {tree!r} needs the package {error.name!r}; `python -m experiments.doctor` says what to install"
+        ) from error
+
+
+def _read(path: Path, sources: list[Source], chain: tuple[Path, ...]) -> dict:
+    """One YAML file merged over its bases; `sources` collects the files, nearest first."""
+    if not path.is_file():
+        wanted_by = f" (named as _base_ by {chain[-1]})" if chain else ""
+        raise FileNotFoundError(f"{path}: no such experiment file{wanted_by}")
+    if path.suffix not in (".yaml", ".yml"):
+        raise ValueError(f"{path}: an experiment is a .yaml file")
+    if path.resolve() in [p.resolve() for p in chain]:
+        raise ValueError(f"{path}: _base_ leads back to this file")
+    own = _parse(path.read_text(encoding="utf-8"), str(path))
+    sources.append(Source(str(path), own))
+    bases = own.pop("_base_", None) or []
+    merged: dict = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str):
+            raise ValueError(f"{path}: _base_ is a file name or a list of them, got {base!r}")
+        inherited = (
+            _read_package(base, path, sources) if "::" in base else _read(path.parent / base, sources, (*chain, path))
+        )
+        merged = _merge(inherited, merged)
+    return _merge(own, merged)
+
+
+def _read_package(base: str, path: Path, sources: list[Source]) -> dict:
+    """A configuration that an installed package brings, without the variables that only its own file reads."""
+    package, _, name = base.partition("::")
+    if ".." in name or not package.isidentifier():
+        raise ValueError(f"{path}: _base_ {base} may not leave its package")
+    if importlib.util.find_spec(package) is None:  # mmengine would go and install it
+        raise ValueError(
+            f"{path}: _base_ {base} needs the package {package}, which is not installed; "
+            "`python -m experiments.doctor` says what to install"
+        )
+    try:
+        values = get_config(base).to_dict()
+    except (ValueError, AssertionError) as error:
+        raise ValueError(f"{path}: _base_ {base} names no package that brings configurations: {_one_line(error)}") from None
+    except OSError as error:
+        raise FileNotFoundError(f"{path}: _base_ {base} is not there ({_one_line(error)})") from None
+    values = {key: value for key, value in values.items() if key in RUNNER_KEYS or key.endswith("_pipeline")}
+    sources.append(Source(base, values))
+    return values
+
+
+def _parse(text: str, name: str) -> dict:
+    def environment(match: re.Match) -> str:
+        value = os.environ.get(match[1], match[2])
+        if not value:
+            raise ValueError(f"{name}: set the environment variable {match[1]}; it has no default in the file")
+        return value
+
+    lines = [line if line.lstrip().startswith("#") else _ENVIRONMENT.sub(environment, line) for line in text.split("\n")]
+    try:
+        values = yaml.load("\n".join(lines), Loader=ExperimentLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{name}: malformed YAML: {_one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{name}: an experiment is a mapping of sections, got {type(values).__name__}")
+    return values
+
+
+def _merge(child: Mapping, base: Mapping) -> dict:
+    """`child` over `base`, mapping by mapping; lists and values are replaced."""
+    merged = dict(base)
+    for key, value in child.items():
+        inherited = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(inherited, Mapping) and not value.get("_delete_", False):
+            merged[key] = _merge(value, inherited)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def _without_marks(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _without_marks(value) for key, value in node.items() if key != "_delete_"}
+    if isinstance(node, list | tuple):
+        return type(node)(_without_marks(value) for value in node)
+    return node
+
+
+def _set_option(values: dict, key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    node: Any = values
+    for depth, part in enumerate(parents):
+        if isinstance(node, list | tuple):
+            node = node[_index(node, part, key)]
+            continue
+        if not isinstance(node.get(part), dict | list | tuple):
+            if node.get(part) is not None:
+                raise ValueError(f"--cfg-options {key}: {'.'.join(parents[: depth + 1])} is a value, not a section")
+            node[part] = {}
+        elif isinstance(node[part], tuple):
+            node[part] = list(node[part])
+        node = node[part]
+    if isinstance(node, list):
+        node[_index(node, last, key)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise ValueError(f"--cfg-options {key}: {'.'.join(parents)} is a value, not a section")
+
+
+def _index(node: list | tuple, part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise ValueError(f"--cfg-options {key}: {part!r} is no index of a list of {len(node)}")
+    return int(part)
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(_plain(value) for value in node)
+    return str(node) if isinstance(node, Path) else node
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

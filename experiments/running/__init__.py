@@ -1,0 +1,1 @@
+"""The launcher and mmengine's Runner, hooks, checkpoints, logs."""

@@ -1,0 +1,243 @@
+"""mmengine's Runner with its traps mended: exact resume, atomic and safely read checkpoints, torchrun on the CPU."""
+
+import copy
+import itertools
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+import torch.distributed
+from mmengine.dist import is_distributed, master_only
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
+
+from repmet.data.files.atomic import write_text
+from repmet.experiments.running import schedules
+from repmet.experiments.running.checkpoints import (
+    check_weights,
+    history,
+    latest_checkpoint,
+    load_checkpoint,
+    plain,
+    save_checkpoint,
+)
+from repmet.experiments.running.pretrained import check_pretrained
+
+_in_this_process = itertools.count()
+
+
+class ExperimentRunner(Runner):
+    """Runs one experiment of one tree.
+
+    Args:
+        experiment: what the checkpoints embed: `tree`, `name`, `yaml` (the resolved text) and what the tree adds.
+        resume_from: the checkpoint that `resume=True` goes on from; the run folder's last one, if there is one, by default.
+        kwargs: as mmengine's `Runner`.
+    """
+
+    def __init__(self, *, experiment: Mapping[str, Any], resume_from: str | None = None, **kwargs: Any) -> None:
+        self.experiment = plain(experiment, "experiment")
+        self._scheduler_cfg = copy.deepcopy(kwargs.get("param_scheduler"))
+        self._resumes_from = Path(resume_from) if resume_from else None
+        super().__init__(**kwargs)
+
+    # Set-up -----------------------------------------------------------------------------------------------------------
+
+    def setup_env(self, env_cfg: dict) -> None:
+        if self.distributed and not is_distributed() and not torch.cuda.is_available():
+            torch.distributed.init_process_group(backend="gloo")  # mmengine's own would select a GPU
+        super().setup_env(env_cfg)
+        nth = next(_in_this_process)
+        if nth:  # two runners within one second would share logger, visualizer and log folder
+            self._timestamp = f"{self._timestamp}_{nth}"
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:  # the console; the file keeps all
+                handler.addFilter(_tidy)
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        if self.distributed and not torch.cuda.is_available():
+            unused = self.cfg.get("find_unused_parameters", False)
+            model_wrapper_cfg = {"find_unused_parameters": unused, "broadcast_buffers": False} | (model_wrapper_cfg or {})
+            model_wrapper_cfg["device_ids"] = None
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    @master_only
+    def dump_config(self) -> None:
+        """Writes the resolved experiment into the run folder."""
+        write_text(Path(self.work_dir) / f"{self.experiment['name']}.yaml", self.experiment["yaml"])
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def train(self) -> nn.Module:
+        """Trains, from the beginning or from where `resume` says.
+
+        Raises:
+            FileNotFoundError: a pretrained weight or the checkpoint to resume from is missing.
+            ValueError: the checkpoint belongs to another experiment, or is no checkpoint of a training.
+        """
+        if self._resume and self._resumes_from is None:
+            self._resumes_from = latest_checkpoint(self.work_dir)
+        self._resume = self._resumes_from is not None
+        if self._resumes_from is None:
+            check_pretrained(self.cfg)
+        else:
+            self._take_over(load_checkpoint(self._resumes_from))
+            self._load_from = str(self._resumes_from)
+        return super().train()
+
+    def _take_over(self, checkpoint: dict) -> None:
+        """What has to be known before data and schedules are built: the seed and the earlier length."""
+        path = self._resumes_from
+        meta = checkpoint.get("meta")
+        if not isinstance(meta, Mapping) or "optimizer" not in checkpoint or "iter" not in meta:
+            raise ValueError(f"{path}: holds weights alone, no state of a training; start from it with load_from={path}")
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        check_weights(model, checkpoint["state_dict"], path)
+        if meta.get("seed") != self.seed:
+            self.logger.warning(f"{path} was trained with seed {meta['seed']}, not {self.seed}: it goes on with its own")
+            self._randomness_cfg = {**self._randomness_cfg, "seed": meta["seed"]}
+            self.set_randomness(**self._randomness_cfg)
+        for unit, by_epoch in (("max_epochs", True), ("max_iters", False)):
+            old, new = meta.get(unit), (self._train_loop or {}).get(unit)
+            if old and new and old != new:
+                self._scheduler_cfg = schedules.stretch(self._scheduler_cfg, old=old, new=new, by_epoch=by_epoch)
+                self.param_schedulers = copy.deepcopy(self._scheduler_cfg)
+
+    def _init_model_weights(self) -> None:
+        if self._resumes_from is None:  # otherwise the checkpoint holds all of them, pretrained files need not be there
+            super()._init_model_weights()
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
+        checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        hub = checkpoint.get("message_hub")
+        if hub is not None:
+            hub["log_scalars"] = OrderedDict((k, history(v)) for k, v in hub["log_scalars"].items())
+        self._loaded = checkpoint
+        return checkpoint
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """As mmengine's, but the schedules' parameters are the configuration's, not those of the checkpoint."""
+        kwargs["resume_param_scheduler"] = False
+        super().resume(filename, *args, **kwargs)
+        saved = self._loaded.pop("param_schedulers", None)
+        del self._loaded
+        if saved is None or self.param_schedulers is None:
+            return
+        wrappers = self.optim_wrapper if isinstance(self.optim_wrapper, OptimWrapperDict) else {"": self.optim_wrapper}
+        own = self.param_schedulers if isinstance(self.param_schedulers, dict) else {"": self.param_schedulers}
+        saved = saved if isinstance(saved, dict) else {"": saved}
+        for name, wrapper in wrappers.items():
+            own[name] = self._resume_schedule(name, wrapper, own[name], saved.get(name, []))
+        self.param_schedulers = own if isinstance(self.param_schedulers, dict) else own[""]
+
+    def _resume_schedule(self, name: str, wrapper: OptimWrapper, own: list, saved: list) -> list:
+        if len(own) == len(saved) and all(schedules.same_parameters(s, k) for s, k in zip(own, saved, strict=True)):
+            for scheduler, state in zip(own, saved, strict=True):
+                schedules.load_position(scheduler, state)
+            return own
+        self.logger.info("The schedule has changed since the checkpoint: it goes on as if it had always been this one")
+        cfg = self._scheduler_cfg[name] if name and "type" not in self._scheduler_cfg else self._scheduler_cfg
+        by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
+        return schedules.replay(
+            wrapper,
+            lambda: self._build_param_scheduler(copy.deepcopy(cfg), wrapper),
+            iters=self.iter,
+            iters_per_epoch=len(self.train_dataloader) if by_epoch else 0,
+        )
+
+    # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    @master_only
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Writes a checkpoint atomically, of plain values, with the experiment in `meta`."""
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        meta = dict(meta or {})
+        meta.setdefault("epoch", self.epoch + 1 if by_epoch else self.epoch)
+        meta.setdefault("iter", self.iter if by_epoch else self.iter + 1)
+        meta |= {
+            "experiment": self.experiment,
+            "seed": self.seed,
+            "max_epochs": self.max_epochs,
+            "max_iters": self.max_iters,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": {"torch": torch.__version__, "mmengine": mmengine.__version__},
+        }
+        if hasattr(self.train_dataloader.dataset, "metainfo"):
+            meta["dataset_meta"] = self.train_dataloader.dataset.metainfo
+        checkpoint = {
+            "meta": meta,
+            "state_dict": OrderedDict((k, v.detach().cpu()) for k, v in model.state_dict().items()),
+            "message_hub": _plain_hub(self.message_hub.state_dict()),
+        }
+        if save_optimizer:
+            checkpoint["optimizer"] = _to_cpu(self.optim_wrapper.state_dict())
+        if save_param_scheduler and self.param_schedulers is not None:
+            own = self.param_schedulers if isinstance(self.param_schedulers, dict) else {"": self.param_schedulers}
+            states = {name: [_state(scheduler) for scheduler in each] for name, each in own.items()}
+            checkpoint["param_schedulers"] = states if isinstance(self.param_schedulers, dict) else states[""]
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        Path(out_dir).mkdir(parents=True, exist_ok=True)
+        save_checkpoint(checkpoint, Path(out_dir) / filename)
+
+
+def _state(scheduler: Any) -> dict:
+    return {name: value for name, value in scheduler.state_dict().items() if not callable(value)}
+
+
+def _plain_hub(state: dict) -> dict:
+    """The message hub's state without what only this process can use."""
+    kept = OrderedDict()
+    for name, value in state["runtime_info"].items():
+        if name == "cfg":  # a text that `meta.experiment` has already
+            continue
+        try:
+            kept[name] = plain(value)
+        except TypeError:
+            continue
+    known = kept.keys() | state["log_scalars"].keys()
+    resumed = {name: value for name, value in state["resumed_keys"].items() if name in known}
+    return {"log_scalars": state["log_scalars"], "runtime_info": kept, "resumed_keys": resumed}
+
+
+def _to_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {k: _to_cpu(v) for k, v in value.items()}
+    return type(value)(_to_cpu(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+_CHATTER = ("Exp name", "Distributed training is not used", '"FileClient" will be', '"HardDiskBackend" is the', "Dataset ")
+
+
+def _tidy(record: logging.LogRecord) -> bool:
+    """Keeps from the console what fills pages (environment, configuration, the list of hooks) and tells a user nothing."""
+    message = record.getMessage()
+    return not message.startswith(_CHATTER) and (record.levelno > logging.INFO or message.count("\n") < 3)
+
+
+def launched_by_torchrun() -> bool:
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ and "LOCAL_RANK" in os.environ

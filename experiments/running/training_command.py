@@ -1,0 +1,56 @@
+"""The command that a checkpoint was trained by, from the experiment that it embeds."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from mmengine.config import Config
+
+from repmet.experiments.config.loading import parse_options
+
+_ELSEWHERE = ("data.root", "work_dir", "load_from", "resume")  # where a run found and put things, not what it was
+
+
+def training_command(given: Config, trained: Config, path: str, seed: int | None = None) -> str:
+    """`python -m TREE.train PATH` with the options that make the experiment the one that was trained.
+
+    Values that are files of one name in different folders count as equal: machines differ in that.
+
+    Args:
+        given: the experiment as its file has it.
+        trained: the experiment that a checkpoint embeds.
+        path: the file, as it is to stand in the command.
+        seed: of the training; the experiment's own if None.
+    """
+    options = dict(_differences(given.to_dict(), trained.to_dict()))
+    own = (given.get("randomness") or {}).get("seed")
+    seed = options.pop("randomness.seed", own) if seed is None else seed
+    words = ["python", "-m", f"{trained.tree}.train", path]
+    words += [] if seed is None or seed == own else ["--seed", str(seed)]
+    words += ["--cfg-options"] if options else []
+    return shlex.join([*words, *(f"{key}={_spelled(value)}" for key, value in options.items())])
+
+
+def _differences(given: Mapping, trained: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys a.b.c that differ, with what was trained with; null where it did not have the key."""
+    for key in dict.fromkeys([*given, *trained]):
+        name, before, after = f"{prefix}{key}", given.get(key), trained.get(key)
+        if name in _ELSEWHERE or before == after or _same_file(before, after):
+            continue
+        if isinstance(after, Mapping) and after and (before is None or isinstance(before, Mapping)):
+            yield from _differences(before or {}, after, f"{name}.")
+        else:
+            yield name, after
+
+
+def _same_file(a: Any, b: Any) -> bool:
+    return isinstance(a, str) and isinstance(b, str) and "/" in a + b and PurePath(a).name == PurePath(b).name
+
+
+def _spelled(value: Any) -> str:
+    """As YAML on one line; a text without quotes where it is still a text then."""
+    if isinstance(value, str) and parse_options([f"x={value}"]) == {"x": value}:
+        return value
+    return json.dumps(value)

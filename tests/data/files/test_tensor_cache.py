@@ -1,0 +1,49 @@
+"""The cache of decoded tensors: an atomic file that other data never meet."""
+
+import pytest
+import torch
+
+from repmet.data.files import tensor_cache
+from repmet.data.files.tensor_cache import cached
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensor_cache, "CACHE", tmp_path / "cache")
+    path = tmp_path / "root" / "archive.zip"
+    path.parent.mkdir()
+    path.write_bytes(b"abc")
+    return path
+
+
+def test_a_value_is_made_once(source):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"images": torch.arange(5), "names": ["a", "b"]}
+
+    for _ in range(3):
+        value = cached("set", [source], make)
+        assert value["images"].tolist() == list(range(5)) and value["names"] == ["a", "b"]
+    assert len(made) == 1
+    (file,) = source.parent.glob("*.pt")
+    assert file.stat().st_mode == source.stat().st_mode  # who may read the data may read the cache
+    cached("other", [source], make)
+    assert len(made) == 2
+    source.write_bytes(b"abcd")
+    cached("set", [source], make)
+    assert len(made) == 3
+
+
+def test_a_broken_write_leaves_nothing(source, monkeypatch):
+    def full(value, path):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tensor_cache.torch, "save", full)
+    with pytest.warns(UserWarning, match="set is decoded again each time"):
+        assert cached("set", [source], lambda: 7) == 7
+    assert [p.name for p in source.parent.iterdir()] == ["archive.zip"]
+    assert not list((source.parent.parent / "cache").iterdir())

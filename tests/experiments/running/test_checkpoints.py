@@ -1,0 +1,188 @@
+"""Checkpoints: safe to read, whole on disk, with their experiment; one message for each file that is no good."""
+
+import hashlib
+import http.server
+import pickle
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+
+from repmet.data.files import atomic
+from repmet.experiments.running.checkpoints import (
+    check_weights,
+    download,
+    experiment_of,
+    history,
+    latest_checkpoint,
+    load_checkpoint,
+    plain,
+    save_checkpoint,
+    sha256_of,
+)
+
+
+class Payload:
+    """What an attacker would put into a pickle."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("executed"),)
+
+
+def test_plain_values_survive_the_round_trip(tmp_path):
+    value = {
+        "state_dict": OrderedDict(w=torch.arange(3.0)),
+        "meta": {"score": np.float64(0.1), "classes": ("a", "b"), "path": Path("x"), "n": np.int64(3), "flag": True},
+        "array": np.eye(2),
+        "set": {3, 1},
+    }
+    save_checkpoint(value, tmp_path / "a.pth")
+    read = load_checkpoint(tmp_path / "a.pth")
+    assert torch.equal(read["state_dict"]["w"], torch.arange(3.0))
+    assert read["meta"] == {"score": 0.1, "classes": ("a", "b"), "path": "x", "n": 3, "flag": True}
+    assert read["array"] == [[1.0, 0.0], [0.0, 1.0]]
+    assert read["set"] == [1, 3]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_history_buffer_round_trip():
+    buffer = HistoryBuffer([0.1, 0.2, 0.7], [1, 2, 1])
+    again = history(plain({"b": buffer})["b"])
+    assert again.mean() == buffer.mean()
+    assert again.data[0].tolist() == [0.1, 0.2, 0.7]
+
+
+def test_plain_names_what_it_cannot_hold():
+    with pytest.raises(TypeError, match=r"checkpoint\.meta\.f is a function"):
+        plain({"meta": {"f": lambda: 0}})
+
+
+@pytest.mark.parametrize("loader", [load_checkpoint, lambda p: CheckpointLoader.load_checkpoint(str(p))])
+def test_never_unpickles_objects(tmp_path, monkeypatch, loader):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "meta": Payload()}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match=r"bad\.pth: holds .*unpickling objects can run code"):
+        loader(tmp_path / "bad.pth")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_schemes_that_read_without_safety_are_refused():
+    with pytest.raises(ValueError, match=r"s3://bucket/a\.pth: this scheme is not supported"):
+        CheckpointLoader.load_checkpoint("s3://bucket/a.pth")
+
+
+def test_damaged_and_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth: no such checkpoint"):
+        load_checkpoint(tmp_path / "none.pth")
+    save_checkpoint({"state_dict": {"w": torch.zeros(1000)}}, tmp_path / "a.pth")
+    whole = (tmp_path / "a.pth").read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 5):
+        (tmp_path / "cut.pth").write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=r"cut\.pth: "):
+            load_checkpoint(tmp_path / "cut.pth")
+    torch.save([1], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="it holds a list"):
+        load_checkpoint(tmp_path / "list.pth")
+    (tmp_path / "text.pth").write_text("<html>not found</html>")
+    with pytest.raises(ValueError, match=r"text\.pth: "):
+        load_checkpoint(tmp_path / "text.pth")
+    (tmp_path / "old.pth").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ValueError, match=r"old\.pth: "):
+        load_checkpoint(tmp_path / "old.pth")
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    save_checkpoint({"n": 1}, path)
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint({"n": 2}, path)
+    assert load_checkpoint(path) == {"n": 1}
+
+
+def test_latest_checkpoint(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    for name in ("epoch_9.pth", "epoch_10.pth", "best_x_epoch_11.pth"):
+        (tmp_path / name).touch()
+    assert latest_checkpoint(tmp_path) == tmp_path / "epoch_10.pth"
+    (tmp_path / "last_checkpoint").write_text("/elsewhere/before/it/moved/epoch_9.pth")
+    assert latest_checkpoint(tmp_path) == tmp_path / "epoch_9.pth"
+    (tmp_path / "last_checkpoint").write_text("epoch_12.pth")  # deleted by hand
+    assert latest_checkpoint(tmp_path) == tmp_path / "epoch_10.pth"
+
+
+def test_weights_of_another_model_are_named():
+    model = torch.nn.Linear(3, 2)
+    check_weights(model, model.state_dict(), "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth: weight has shape \(5, 3\), the model's has \(2, 3\)"):
+        check_weights(model, torch.nn.Linear(3, 5).state_dict(), "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth: lacks bias"):
+        check_weights(model, {"weight": model.weight}, "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth: has in addition x and 1 more"):
+        check_weights(model, {**model.state_dict(), "x": model.bias, "y": model.bias}, "a.pth")
+
+
+def test_a_file_without_experiment(tmp_path):
+    save_checkpoint({"state_dict": {}, "meta": {}}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth: embeds no experiment"):
+        experiment_of(tmp_path / "a.pth")
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch) -> Iterator[tuple[str, Path]]:
+    """The address of a server, the folder that it serves; torch's cache is a new one."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{found.server_port}", folder
+        found.shutdown()
+
+
+def test_files_of_one_name_from_two_addresses_are_kept_apart(server):
+    address, folder = server
+    for n in (1, 2):
+        (folder / f"run{n}").mkdir()
+        save_checkpoint({"n": n}, folder / f"run{n}" / "best.pth")
+    kept = {n: download(f"{address}/run{n}/best.pth") for n in (1, 2)}
+    assert {n: load_checkpoint(path)["n"] for n, path in kept.items()} == {1: 1, 2: 2}
+    (folder / "run1" / "best.pth").unlink()
+    assert download(f"{address}/run1/best.pth") == kept[1]  # from the cache
+    assert CheckpointLoader.load_checkpoint(f"{address}/run2/best.pth")["n"] == 2
+    with pytest.raises(ConnectionError, match=r"run3/best\.pth cannot be downloaded \(HTTP Error 404"):
+        download(f"{address}/run3/best.pth")
+
+
+def test_a_checksum_behind_the_address(server):
+    address, folder = server
+    save_checkpoint({"n": 1}, folder / "a.pth")
+    right, wrong = hashlib.sha256((folder / "a.pth").read_bytes()).hexdigest(), "0" * 64
+    assert sha256_of(folder / "a.pth") == right
+    with pytest.raises(ValueError, match=r"a\.pth: another file than was asked for \(invalid hash value"):
+        download(f"{address}/a.pth#sha256={wrong}")
+    path = download(f"{address}/a.pth#sha256={right.upper()}")
+    assert load_checkpoint(path) == {"n": 1}
+    path.write_bytes(b"damaged in the cache")
+    assert download(f"{address}/a.pth#sha256={right}") == path and load_checkpoint(path) == {"n": 1}
+    for no_checksum in ("sha256=12", "md5=" + "0" * 32, "top"):
+        with pytest.raises(ValueError, match=r"what follows `#` is the file's checksum"):
+            download(f"{address}/a.pth#{no_checksum}")
+
+
+def test_names_with_a_checksum_are_torchs_own_in_the_cache(server, tmp_path):
+    address, folder = server
+    save_checkpoint({"n": 1}, folder / "resnet18-f37072fd.pth")
+    assert download(f"{address}/resnet18-f37072fd.pth") == tmp_path / "cache/hub/checkpoints/resnet18-f37072fd.pth"

@@ -1,0 +1,83 @@
+"""What a measurement says about where it came from."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from repmet.experiments.running import provenance
+
+ROOT = Path(provenance.__file__).parents[1]
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout of its own, in which the module thinks that it lies."""
+    folder = tmp_path / "checkout"
+    (folder / "experiments").mkdir(parents=True)
+    file = folder / "experiments" / "provenance.py"
+    file.write_text("one\n")
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "First")
+    monkeypatch.setattr(provenance, "__file__", str(file))
+    return folder
+
+
+def test_the_revision_is_twelve_digits(checkout):
+    revision = provenance.git_revision()
+    assert re.fullmatch(r"[0-9a-f]{12}", revision)
+    assert git(checkout, "rev-parse", "HEAD").startswith(revision)
+
+
+def test_a_changed_file_makes_it_dirty_and_an_unknown_one_does_not(checkout):
+    clean = provenance.git_revision()
+    (checkout / "notes.txt").write_text("not tracked\n")
+    assert provenance.git_revision() == clean
+    (checkout / "experiments" / "provenance.py").write_text("two\n")
+    assert provenance.git_revision() == f"{clean}-dirty"
+
+
+def test_a_tag_does_not_take_the_place_of_the_revision(checkout):
+    git(checkout, "tag", "-a", "v1.0", "-m", "A release")
+    assert re.fullmatch(r"[0-9a-f]{12}", provenance.git_revision())
+
+
+def test_outside_a_checkout_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    assert provenance.git_revision() is None
+
+
+def test_without_git_there_is_none(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert provenance.git_revision() is None
+
+
+def test_versions():
+    found = provenance.versions()
+    assert torch.__version__.startswith(found["torch"].partition("+")[0])
+    assert re.fullmatch(r"3\.\d+\.\d+\S*", found["python"])
+    assert {"numpy", "torchvision", "onedl-mmengine"} <= found.keys()
+    assert all(isinstance(version, str) and version for version in found.values())
+
+
+def test_versions_leave_out_what_is_not_installed(monkeypatch):
+    monkeypatch.setattr(provenance, "_PACKAGES", ("torch", "no-such-package-anywhere"))
+    assert set(provenance.versions()) == {"python", "torch"}
+
+
+def test_the_machine_is_named():
+    if torch.cuda.is_available():
+        assert provenance.machine() == torch.cuda.get_device_name()
+    else:
+        assert re.fullmatch(r".+, [1-9]\d* cores", provenance.machine())
