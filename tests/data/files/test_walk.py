@@ -1,0 +1,27 @@
+"""Folders are walked in order, hidden names passed over, links followed once."""
+
+from pathlib import Path
+
+from repmet.data.files.walk import files_below
+
+
+def put(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_in_order_without_hidden_ones(tmp_path) -> None:
+    wanted = [put(tmp_path / "b.jpg"), put(tmp_path / "a" / "z.jpg"), put(tmp_path / "c" / "d" / "y.jpg")]
+    for hidden in ("._b.jpg", ".git/x.jpg", "__MACOSX/x.jpg", "a/.DS_Store"):
+        put(tmp_path / hidden)
+    assert list(files_below(tmp_path)) == wanted
+
+
+def test_a_linked_folder_is_followed_once(tmp_path) -> None:
+    put(tmp_path / "other" / "a.jpg")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "images").symlink_to(tmp_path / "other")
+    (tmp_path / "set" / "again").symlink_to(tmp_path / "other")
+    (tmp_path / "other" / "round").symlink_to(tmp_path / "set")
+    assert list(files_below(tmp_path / "set")) == [tmp_path / "set" / "again" / "a.jpg"]
