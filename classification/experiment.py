@@ -3,6 +3,9 @@
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from repmet.classification import methods  # noqa: F401  (these register what a YAML names)
+from repmet.classification.hooks import projector, retrieval, training_set, validation  # noqa: F401
+from repmet.classification.inputs import samplers  # noqa: F401
 from repmet.classification.inputs.features import check_mirrored
 from repmet.classification.pml import parts, sampling
 from repmet.classification.protocols.costs import read_costs

@@ -2,7 +2,7 @@
 
     python -m data.generated.glyph_scenes --root data/glyph_scenes
 
-A scene (`data.generated.scene_composition` says how it is painted) holds 3 to 5 characters of at least three classes, so that each
+A scene (`scene_composition` says how it is painted) holds 3 to 5 characters of at least three classes, so that each
 of them has at least two distractors of other classes beside it. Every character is annotated, clutter is not.
 
 Image sets: `train` and `val` hold base classes only, `novel_support` and `novel_query` novel classes only, no image is in

@@ -11,9 +11,17 @@ from functools import cache
 import cv2
 import numpy as np
 
-from repmet.data.generated.glyphs import Drawing, StrokeProgramme, execute, polyline, random_stroke, rasterise, stroke_programme
+from repmet.data.generated.glyphs import (
+    Drawing,
+    StrokeProgramme,
+    execute,
+    polyline,
+    random_stroke,
+    rasterise,
+    stroke_programme,
+)
 
-# The recipe. Results are comparable only while it stands: whoever changes it raises FORMAT in data/generated/glyph_scenes.py.
+# The recipe. Results are comparable only while it stands: whoever changes it raises FORMAT in glyph_scenes.py.
 CHARACTER_SIDE = (20, 64)
 ROTATION = 30.0
 MAX_COVERED = 0.4

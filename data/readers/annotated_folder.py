@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repmet.data.readers.coco import PICTURES, coco_lists, is_coco, read_coco, read_coco_tree
+from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
 from repmet.data.sources.imagenet_loc import imagenet_root, read_imagenet_loc
 from repmet.data.sources.voc import absent_classes, read_image_set
-from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
 
 TEST_SHARE = 0.25  # of a folder that names no lists
 
@@ -28,10 +28,10 @@ def names_lists(root: str | Path, image_set: str | None = None) -> bool:
 
 
 def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[str] | None = None) -> list[ImageRecord]:
-    """The images of a list: as `data.sources.voc.read_image_set` where the folder is a devkit, else of a folder without lists.
+    """The images of a list: as `read_image_set` where the folder is a devkit, else of a folder without lists.
 
     Args:
-        root: a devkit, the tree of ImageNet-LOC (`data.sources.imagenet_loc`) or of COCO (`data.readers.coco.coco_lists`), a folder that
+        root: a devkit, the tree of ImageNet-LOC (`sources.imagenet_loc`) or of COCO (`coco_lists`), a folder that
             holds images and XML files (beside each other or in folders of their own), a folder with images and COCO files,
             or such a file.
         image_set: a list of the devkit or tree; else `all`, the name of one of several COCO files or a part of it (`train`

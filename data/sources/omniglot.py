@@ -21,9 +21,9 @@ from torch import Tensor
 from torchvision.datasets import Omniglot
 
 from repmet.data.files.download import fetch
+from repmet.data.files.tensor_cache import cached
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split
-from repmet.data.files.tensor_cache import cached
 
 CHARACTERS = {"background": 964, "evaluation": 659}
 DRAWINGS = 20

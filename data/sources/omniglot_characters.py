@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from repmet.data.sources import omniglot
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split, seeded_order, split_each_class
+from repmet.data.sources import omniglot
 
 SPLITS = ("train", "val", "trainval", "test")
 

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from repmet.data.sources import omniglot
 from repmet.data.readers.splits import seeded_order
+from repmet.data.sources import omniglot
 
 RUNS, WAY, ALPHABETS = 20, 20, 10
 PLACES = ("all_runs.zip", "omniglot_all_runs.zip", "omniglot-py/all_runs.zip")

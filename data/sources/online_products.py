@@ -6,9 +6,9 @@ H. Oh Song, Y. Xiang, S. Jegelka, S. Savarese, CVPR 2016. It is not downloaded: 
 
 from pathlib import Path
 
-from repmet.data.sources.class_halves import SPLITS, carve
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_files, check_split
+from repmet.data.sources.class_halves import SPLITS, carve
 
 FOLDER = "online_products"
 _LISTS = {"trainval": "Ebay_train.txt", "test": "Ebay_test.txt"}

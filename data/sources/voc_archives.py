@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repmet.data.readers.devkit import read_image_set
 from repmet.data.files.download import fetch
 from repmet.data.files.extraction import extract
+from repmet.data.readers.devkit import read_image_set
 
 MIRRORS = ("http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}", "https://pjreddie.com/media/files/{name}")
 

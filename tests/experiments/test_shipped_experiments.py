@@ -143,7 +143,7 @@ def tiny_data(name: str, scenes: Path, home: Path) -> dict[str, Any]:
     """Lays out what the experiment reads below `home`, its REPMET_DATA; returns the options that lead there."""
     data = load_experiment(ROOT / name).data
     if data.get("glyph_scenes") is not None:
-        return {"data.root": str(scenes), "data.generated.glyph_scenes": SCENES}
+        return {"data.root": str(scenes), "data.glyph_scenes": SCENES}
     if data.base_classes == "classes_base.txt":  # lists that lie with the images
         base, novel = (read_class_list(f"classes_{kind}.txt", scenes) for kind in ("base", "novel"))
     else:

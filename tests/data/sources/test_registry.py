@@ -15,12 +15,9 @@ def test_only_the_source_that_is_asked_for_is_imported(monkeypatch):
     monkeypatch.setattr(registry.importlib, "import_module", lambda name: imported.append(name) or real(name))
     assert len(read("digits", None, "val")) == 200
     assert [name for name in imported if name.startswith("repmet.")] == ["repmet.data.sources.digits"]
-    own = [
-        line
-        for line in Path(registry.__file__).read_text().splitlines()
-        if line.startswith(("from repmet", "import repmet"))
-    ]
-    assert own == ["from data.readers.labelled_images import LabelledImages"]
+    lines = Path(registry.__file__).read_text().splitlines()
+    ours = [line for line in lines if line.startswith(("from repmet", "import repmet"))]
+    assert ours == ["from repmet.data.readers.labelled_images import LabelledImages"]
 
 
 def test_every_source_can_be_read():

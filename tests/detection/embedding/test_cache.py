@@ -106,7 +106,7 @@ def test_another_detector_finds_nothing(detector, tmp_path, monkeypatch, change)
         edited = tmp_path / "edited.py"
         edited.write_text("# another line")
         own = embedding_cache._code()
-        assert {p.name for p in own} >= {"embed.py", "representatives.py", "roi_align.cpp"}
+        assert {p.name for p in own} >= {"embedder.py", "representatives.py", "roi_align.cpp"}
         monkeypatch.setattr(embedding_cache, "_code", lambda: [*own, edited])
     assert EmbeddingCache(detector, methods).folder != before
 
