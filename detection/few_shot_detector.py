@@ -29,7 +29,7 @@ from repmet.detection.embedding.views import with_views
 from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.support_set import images_to_look_at, read_support
 from repmet.detection.pictures.drawing import support_crop
-from repmet.detection.saved_classes import Learnt, read_learnt, weights_digest, write_learnt
+from repmet.detection.saved_classes import Learnt, read_learnt, write_learnt
 from repmet.detection.scoring.fewshot import (
     FewShotRule,
     after_nms,
@@ -41,6 +41,7 @@ from repmet.detection.scoring.fewshot import (
 )
 from repmet.detection.scoring.finetune import FinetuneRule, adapted, trained_parameters
 from repmet.model_definitions.representatives import squared_distances
+from repmet.model_definitions.weights_digest import weights_digest
 
 METHOD = "repmet"
 

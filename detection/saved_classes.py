@@ -3,12 +3,10 @@
 Shapes: N classes, K representatives a class, S support embeddings, e embedding dimensions.
 """
 
-import hashlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from repmet.detection.scoring.fewshot import FewShotRule
 from repmet.experiments.running.checkpoints import load_checkpoint, save_checkpoint
@@ -66,12 +64,3 @@ def read_learnt(path: str | Path, digest: str, checkpoint: str | Path) -> Learnt
         )
     values = {f.name: kept[f.name] for f in fields(Learnt)}
     return Learnt(**values | {"classes": tuple(values["classes"]), "rule": FewShotRule(**values["rule"])})
-
-
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 of a model's weights and buffers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

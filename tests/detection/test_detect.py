@@ -15,8 +15,9 @@ from pycocotools.coco import COCO
 
 from repmet.detection import detect
 from repmet.detection.episodes.support_set import images_to_look_at
-from repmet.detection.few_shot_detector import FewShotDetector, weights_digest
+from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.scoring.finetune import FinetuneRule
+from repmet.model_definitions.weights_digest import weights_digest
 
 README = Path(__file__).parents[2] / "README.md"
 
