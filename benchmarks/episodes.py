@@ -32,8 +32,8 @@ from repmet.classification.inputs.dataset import ImageSet, as_gathered
 from repmet.classification.inputs.samplers import EpisodeBatchSampler
 from repmet.classification.methods import ProtoNet
 from repmet.classification.metrics.episodes import Episodes, episode_accuracies, sample_episodes
-from repmet.classification.metrics.intervals import mean_interval
 from repmet.classification.protocols.embedding import embed_split
+from repmet.experiments.reporting.intervals import mean_interval
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.experiments.running.mixed_precision import Bfloat16OptimWrapper, cpu_multiplies_bfloat16
 

@@ -1,12 +1,9 @@
 """Side-by-side timing: two functions, in turn, in one process, so that both meet the same machine in the same state."""
 
-import importlib.metadata
 import json
 import os
-import platform
 import re
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("torch", "torchvision", "numpy", "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine")
+from repmet.data.files.atomic import write_text
+from repmet.experiments.running.provenance import git_revision, invocation, processor, versions
 
 
 @dataclass(frozen=True)
@@ -85,36 +83,12 @@ def compare(
     return Comparison(case, mine, peer, other, other / mine, high - low)
 
 
-def git_revision() -> str:
-    """Short revision of the checkout, with '-dirty' where it has changes; 'unknown' outside of git."""
-    root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def environment(device: str = "cpu") -> dict:
     """What the figures depend on: versions, processor or GPU, threads, git revision."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
-        "versions": versions,
+        "versions": versions(),
         "git": git_revision(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),
@@ -136,10 +110,8 @@ def format_table(results: Sequence[Comparison]) -> str:
 
 
 def write_json(path: str | Path, env: dict, results: Sequence[Comparison]) -> None:
-    """Writes {"env": ..., "results": [...]}, whole or not at all."""
+    """Writes {"command": ..., "env": ..., "results": [...]}, whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"env": env, "results": [asdict(result) for result in results]}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    content = {"command": invocation(), "env": env, "results": [asdict(result) for result in results]}
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """A training step on 1000 prototypes, against the released formulation, which lays out every difference to every prototype.
 
-python -m benchmarks.prototypes [--out models/results/prototypes.json] [--threads N] [--seconds S]
+python -m benchmarks.prototypes [--out FILE.json] [--threads N] [--seconds S]
 
 Times are medians measured alternately in one process; memory is what a process of its own needs for the step beyond its
 inputs. The peer is our own writing of the formula `-|x - p|` by broadcast: a (B, K, d) tensor.

@@ -24,7 +24,7 @@ from repmet.classification.protocols.cost_report import cost_rows, cost_table
 from repmet.classification.protocols.evaluation import Evaluation, compare, evaluate
 from repmet.classification.protocols.report import comparison_table, table, write_metrics
 from repmet.experiments.running.allocator import keep_freed_memory
-from repmet.experiments.running.provenance import git_revision, machine, versions
+from repmet.experiments.running.provenance import origin
 
 
 def run(
@@ -55,9 +55,7 @@ def run(
         "sha256": trained.sha256,
         "command": trained.command,
         "seed": trained.seed,
-        "git": git_revision(),
-        "versions": versions(),
-        "machine": machine(),
+        **origin(),
         "seconds": round(time.monotonic() - start, 1),
         "training": trained.training,
         "results": result.rows,

@@ -24,8 +24,6 @@ from mmengine.registry import DATASETS
 
 from repmet.classification.checkpoint import load_own, load_trained, run_folder
 from repmet.classification.experiment import image_set
-from repmet.classification.metrics.intervals import Estimate
-from repmet.classification.metrics.result_rows import result_row
 from repmet.classification.metrics.retrieval import retrieve
 from repmet.classification.metrics.retrieval_figures import (
     DEFAULT_FIGURES,
@@ -37,9 +35,11 @@ from repmet.classification.metrics.retrieval_figures import (
 from repmet.classification.metrics.uncertainty import risk_curves
 from repmet.classification.protocols.embedding import embed_split
 from repmet.classification.protocols.report import aligned, table
+from repmet.classification.protocols.rows import row_of
 from repmet.data.files.atomic import write_text
+from repmet.experiments.reporting.intervals import Estimate
 from repmet.experiments.running.allocator import keep_freed_memory
-from repmet.experiments.running.provenance import git_revision, machine, versions
+from repmet.experiments.running.provenance import origin
 
 FIGURES = (*DEFAULT_FIGURES, "NMI", "F1", "AUROC by norm", "AUROC by cosine", "AUROC by log-PPK")
 
@@ -72,27 +72,18 @@ def run(
     curves = {}
     if any(is_about_certainty(name) for name in metrics):
         curves = risk_curves(retrieve(embeddings, images.labels, recall_at=[1]), embeddings)
-    names = trained.cfg.get("report") or {}
-    method = [names.get("method") or trained.method.title, names.get("encoder")]
     rows = [
-        result_row(
-            Estimate(value, math.nan, len(images)),
-            dataset=names.get("dataset") or trained.cfg.data.source,
-            split=str(trained.cfg.data[part]),
-            method=", ".join(name for name in method if name),
-            metric=metric,
-            seeds=[trained.seed if trained.seed is not None else 0],
-        )
+        row_of(trained, part, metric, Estimate(value, math.nan, len(images)))
         for metric, value in figures.items()
         if not math.isnan(value)
     ]
     content = {
         "experiment": Path(cfg.filename).stem,
         "checkpoint": trained.name,
+        "sha256": trained.sha256,
+        "command": trained.command,
         "seed": trained.seed,
-        "git": git_revision(),
-        "versions": versions(),
-        "machine": machine(),
+        **origin(),
         "seconds": round(time.monotonic() - start, 1),
         "training": trained.training,
         "results": rows,

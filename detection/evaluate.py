@@ -49,7 +49,7 @@ from repmet.detection.scoring.finetune import check_trainable, finetune_rule
 from repmet.detection.scoring.methods import check_methods, spaces_of
 from repmet.experiments.config.loading import load_experiment
 from repmet.experiments.running.checkpoints import latest_checkpoint
-from repmet.experiments.running.provenance import git_revision, machine, versions
+from repmet.experiments.running.provenance import origin
 
 
 def make_episodes(cfg: Config, pools: Pools, given: str | None) -> Episodes:
@@ -114,9 +114,7 @@ def evaluate(
     metrics = {
         "experiment": Path(cfg.filename).stem,
         "seed": cfg.episodes.seed if rows or kshot else None,
-        "git": git_revision(),
-        "versions": versions(),
-        "machine": machine(),
+        **origin(),
         "seconds": round(time.monotonic() - start, 1),
         "training": detector.training,
         "rule": asdict(few_shot_rule(detector.cfg)) if rows or kshot else None,

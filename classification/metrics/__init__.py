@@ -1,1 +1,1 @@
-"""Figures of classification from embeddings computed once: accuracies, episodes, intervals, rows of results."""
+"""Figures of classification from embeddings computed once: accuracies, episodes, retrieval, costs."""

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from repmet.classification.metrics.intervals import Estimate, mean_interval
+from repmet.experiments.reporting.intervals import Estimate, mean_interval
 from repmet.model_definitions.hierarchy import Hierarchy
 from repmet.model_definitions.losses.distortion import scale_free_distortion
 

@@ -21,13 +21,15 @@ from torch import Tensor
 from repmet.classification.checkpoint import BEST, load_trained
 from repmet.classification.experiment import image_set
 from repmet.classification.metrics.costs import image_costs
-from repmet.classification.metrics.intervals import paired_difference, seed_interval
 from repmet.classification.protocols.cost_report import figure
 from repmet.classification.protocols.costs import read_costs
 from repmet.classification.protocols.embedding import embed_split
 from repmet.classification.protocols.report import aligned
+from repmet.classification.protocols.rows import names_of
 from repmet.data.files.atomic import write_text
+from repmet.experiments.reporting.intervals import mean_interval, paired_difference
 from repmet.experiments.running.checkpoints import experiment_of, latest_checkpoint
+from repmet.experiments.running.provenance import origin
 
 
 class Mistakes(NamedTuple):
@@ -64,10 +66,9 @@ def mistakes(checkpoint: str | Path) -> Mistakes:
     device = next(trained.method.parameters()).device
     predicted = trained.method.predict(embed_split(trained.method, images).to(device)).cpu()
     costs = image_costs(predicted, images.labels, read_costs(cfg.costs, images.classes).D)
-    names = cfg.get("report") or {}
-    dataset, method = names.get("dataset") or cfg.data.source, names.get("method") or trained.method.title
-    method = ", ".join(part for part in (method, names.get("encoder")) if part)
-    return Mistakes(dataset, str(cfg.data.test), method, trained.seed or 0, costs.double(), images.images, images.labels)
+    names = names_of(trained, "test")
+    about = [names["dataset"], names["split"], names["method"], names["seeds"][0]]
+    return Mistakes(*about, costs.double(), images.images, images.labels)
 
 
 def differences(first: Sequence[Mistakes], others: Sequence[Mistakes]) -> list[dict[str, Any]]:
@@ -94,14 +95,11 @@ def differences(first: Sequence[Mistakes], others: Sequence[Mistakes]) -> list[d
             raise ValueError(f"seed {seed}: {a.method} and {b.method} were not tested on the same images")
     pairs = [(theirs[seed].costs, ours[seed].costs) for seed in seeds]
     over = {
-        "seeds": seed_interval([(b.mean() - a.mean()).item() for b, a in pairs]),
+        "seeds": mean_interval([(b.mean() - a.mean()).item() for b, a in pairs]),
         "images": paired_difference(torch.cat([b for b, _ in pairs]), torch.cat([a for _, a in pairs])),
     }
     about = {"dataset": first[0].dataset, "split": first[0].split, "method": first[0].method, "against": others[0].method}
-    return [
-        about | {"over": name, "mean": e.mean, "ci95": e.ci95 if e.ci95 < torch.inf else None, "n": e.n, "seeds": seeds}
-        for name, e in over.items()
-    ]
+    return [about | {"over": name, **estimate.as_json(), "seeds": seeds} for name, estimate in over.items()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(aligned([("over", "average cost", "n"), *cells]))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(args.out, json.dumps({"cost_differences": rows}, indent=1) + "\n")
+        write_text(args.out, json.dumps({**origin(), "cost_differences": rows}, indent=1) + "\n")
         print(f"\nwritten: {args.out}")
     return 0
 

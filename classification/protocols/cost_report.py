@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from repmet.classification.metrics.costs import cost_figures
-from repmet.classification.metrics.result_rows import result_row
 from repmet.classification.protocols.costs import read_costs
 from repmet.classification.protocols.evaluation import Evaluation
 from repmet.classification.protocols.report import aligned
+from repmet.classification.protocols.rows import row_of
 
 
 @torch.no_grad()
@@ -34,19 +34,8 @@ def cost_rows(result: Evaluation, part: str = "test") -> list[dict[str, Any]]:
     points = own.points.cpu()
     present = torch.ones(points.shape[:2]) if own.present is None else own.present.cpu().float()
     points = (points * present[..., None]).sum(1) / present.sum(1).clamp_min(1)[:, None]  # (K, e)
-    names = cfg.get("report") or {}
-    parts = [names.get("method") or method.title, names.get("encoder")]
-    return [
-        result_row(
-            estimate,
-            dataset=names.get("dataset") or cfg.data.source,
-            split=str(cfg.data[part]),
-            method=", ".join(part for part in parts if part),
-            metric=metric,
-            seeds=[result.trained.seed or 0],
-        )
-        for metric, estimate in cost_figures(predicted, result.images.labels, D, hierarchy, points).items()
-    ]
+    figures = cost_figures(predicted, result.images.labels, D, hierarchy, points)
+    return [row_of(result.trained, part, metric, estimate) for metric, estimate in figures.items()]
 
 
 def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -14,10 +14,11 @@ from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.methods.base import ClassRepresentatives
 from repmet.classification.metrics.accuracies import predictions
 from repmet.classification.metrics.episodes import Episodes, episode_accuracies, sample_episodes
-from repmet.classification.metrics.intervals import Estimate, mean_interval, paired_difference
-from repmet.classification.metrics.result_rows import episode_metric, result_row
 from repmet.classification.protocols.embedding import embed_split, mean_representatives
 from repmet.classification.protocols.lake import check_unseen, one_shot_row
+from repmet.classification.protocols.rows import row_of
+from repmet.experiments.reporting.intervals import Estimate, mean_interval, paired_difference
+from repmet.experiments.reporting.rows import episode_metric
 
 
 @dataclass
@@ -74,14 +75,14 @@ def evaluate(trained: Trained, part: str = "test", *, unsupervised: bool = True)
     for metric, episodes in drawn.items():
         accuracies = episode_accuracies(embeddings, episodes, distance=trained.method.distance)
         result.episodes[metric], result.accuracies[metric] = episodes, accuracies
-        result.rows.append(_row(trained, part, metric, mean_interval(accuracies)))
+        result.rows.append(row_of(trained, part, metric, mean_interval(accuracies)))
     if protocol and protocol.get("one_shot_runs"):
         result.rows.append(one_shot_row(trained))
     if closed:
         assignment = "hungarian" if unsupervised else None
         for name, given, labels in (("train", learnt, train.labels), (part, embeddings, images.labels)):
             for rule, accuracy in set_figures(trained.method, given, labels, own, assignment).items():
-                result.rows.append(_row(trained, name, f"{rule} accuracy", _over_images(accuracy, len(labels))))
+                result.rows.append(row_of(trained, name, f"{rule} accuracy", _over_images(accuracy, len(labels))))
     return result
 
 
@@ -130,8 +131,8 @@ def compare(first: Evaluation, other: Trained) -> list[dict[str, Any]]:
         pairs += [(f"{rule} accuracy", right, theirs[rule], None) for rule, right in mine.items()]
     rows = []
     for metric, mine, theirs, drawn in pairs:
-        mean, ci95, n = paired_difference(mine, theirs)
-        rows.append({"metric": metric, "against": other.name, "mean": mean, "ci95": ci95, "n": n, "episodes": drawn})
+        difference = paired_difference(mine, theirs).as_json()
+        rows.append({"metric": metric, "against": other.name, **difference, "episodes": drawn})
     return rows
 
 
@@ -155,17 +156,3 @@ def right_images(trained: Trained, embeddings: Tensor, own: ClassRepresentatives
 def _over_images(accuracy: float, n: int) -> Estimate:
     """The interval of a fraction of right images."""
     return mean_interval(torch.arange(n) < round(accuracy * n))
-
-
-def _row(trained: Trained, split: str, metric: str, estimate: Estimate) -> dict[str, Any]:
-    cfg = trained.cfg
-    names = cfg.get("report") or {}
-    method = [names.get("method") or trained.method.title, names.get("encoder")]
-    return result_row(
-        estimate,
-        dataset=names.get("dataset") or cfg.data.source,
-        split=str(cfg.data[split]),
-        method=", ".join(part for part in method if part),
-        metric=metric,
-        seeds=[trained.seed if trained.seed is not None else 0],
-    )

@@ -7,11 +7,12 @@ import torch
 from repmet.classification.checkpoint import Trained
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.metrics.episodes import Episodes, episode_predictions
-from repmet.classification.metrics.intervals import mean_interval
-from repmet.classification.metrics.result_rows import episode_metric, result_row
 from repmet.classification.protocols.embedding import embed_split
+from repmet.classification.protocols.rows import names_of
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.sources.omniglot_runs import OneShotRuns, one_shot_runs
+from repmet.experiments.reporting.intervals import mean_interval
+from repmet.experiments.reporting.rows import episode_metric, result_row
 
 UNSEEN = ("lake_train", "background")  # splits to train on that hold nothing of the evaluation alphabets
 
@@ -36,15 +37,11 @@ def one_shot_row(trained: Trained) -> dict[str, Any]:
     size = (cfg.data.get("arguments") or {}).get("size", 28)
     runs = one_shot_runs(cfg.data.root, size=size, seed=cfg.episodes.get("seed") or 0)
     accuracies = run_accuracies(trained, runs)
-    names = cfg.get("report") or {}
-    return result_row(
-        mean_interval(accuracies),
-        dataset="Omniglot, " + ("generated runs of the form of Lake's" if runs.generated else "Lake's runs"),
-        split="evaluation",
-        method=names.get("method") or trained.method.title,
-        metric=episode_metric(runs.support.shape[1], 1),
-        seeds=[trained.seed if trained.seed is not None else 0],
-    )
+    names = names_of(trained, "test") | {
+        "dataset": "Omniglot, " + ("generated runs of the form of Lake's" if runs.generated else "Lake's runs"),
+        "split": "evaluation",
+    }
+    return result_row(mean_interval(accuracies), metric=episode_metric(runs.support.shape[1], 1), **names)
 
 
 def run_accuracies(trained: Trained, runs: OneShotRuns) -> torch.Tensor:

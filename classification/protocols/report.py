@@ -21,8 +21,9 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     """Paired differences as text: by how many percentage points the first checkpoint is better, and whether that is sure."""
     cells = []
     for row in rows:
-        sure = "yes" if abs(row["mean"]) > row["ci95"] else "no"
-        cells.append((row["metric"], f"{100 * row['mean']:+.2f} ± {100 * row['ci95']:.2f}", f"{row['n']:,}", sure))
+        sure = "yes" if row["ci95"] is not None and abs(row["mean"]) > row["ci95"] else "no"
+        sign = "+" if row["mean"] >= 0 else ""
+        cells.append((row["metric"], sign + percent(row["mean"], row["ci95"]), f"{row['n']:,}", sure))
     head = f"{name}\n  against {rows[0]['against']}, difference on the same episodes or images in percentage points\n"
     return head + aligned([("metric", "difference", "n", "beyond chance (95 %)"), *cells])
 

@@ -2,7 +2,7 @@
 
 from .base_map import base_metrics
 from .episodic import EpisodicMetric, episodic_metrics
-from .intervals import bootstrap_interval, mean_interval
+from .intervals import bootstrap_interval
 from .jackknife import jackknife_interval
 from .matching import Outcome
 
@@ -13,5 +13,4 @@ __all__ = [
     "bootstrap_interval",
     "episodic_metrics",
     "jackknife_interval",
-    "mean_interval",
 ]

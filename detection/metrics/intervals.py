@@ -1,4 +1,4 @@
-"""How far a mean over episodes, or over lists of shots, can be trusted."""
+"""How far a mean over episodes can be trusted, by the bootstrap."""
 
 from __future__ import annotations
 
@@ -30,27 +30,3 @@ def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> list[float]:
     means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)]
     low, high = np.percentile(means, (2.5, 97.5))
     return [float(low), float(high)]
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float | None]:
-    """The mean and the half-width of its 95 % interval by Student's t, `t_{0.975, n-1} s / sqrt(n)`.
-
-    For few values (seeds, lists of shots), where a bootstrap is too narrow.
-
-    Args:
-        values: (n,), in any unit.
-
-    Returns:
-        Mean and half-width; None for a single value, which says nothing about the spread.
-
-    Raises:
-        ValueError: there is no value, or one is not finite.
-    """
-    from scipy.stats import t
-
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"an interval needs finite figures, got shape {values.shape}: {values}")
-    n = len(values)
-    half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-    return float(values.mean()), half

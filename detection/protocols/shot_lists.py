@@ -16,9 +16,10 @@ from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.embedding.embedder import caching_embedder
 from repmet.detection.embedding.views import with_views
 from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
-from repmet.detection.metrics import base_metrics, mean_interval
+from repmet.detection.metrics import base_metrics
 from repmet.detection.processes import my_share, say
 from repmet.detection.scoring.fewshot import FewShotRule, detect, few_shot_rule, stacked, support_representatives
+from repmet.experiments.reporting.intervals import mean_interval
 
 METHOD = "repmet"
 MOST = 100  # detections of an image that count, COCO's limit
@@ -104,8 +105,7 @@ def over_lists(
         row: dict = {"shot": shot, "seeds": [s.seed for s in each], "method": METHOD}
         for name in figures[0]:
             values = np.array([figures[k][name] for k in range(len(each))])
-            mean, half = mean_interval(values)
-            row[name] = {"mean": mean, "ci95": half, "values": values.tolist()}
+            row[name] = mean_interval(values).as_json() | {"values": values.tolist()}
         rows.append(row)
     return rows
 

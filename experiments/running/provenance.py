@@ -2,22 +2,47 @@
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
 _PACKAGES = ("torch", "torchvision", "numpy", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection")
 
 
+DIRTY = "-dirty"
+
+
+def origin() -> dict[str, Any]:
+    """What every file of figures says: the revision, the versions, the machine, and the command."""
+    return {"git": git_revision(), "versions": versions(), "machine": machine(), "evaluated_by": invocation()}
+
+
 def git_revision() -> str | None:
     """The checkout's revision, with `-dirty` where tracked files differ from it; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    revision = git(Path(__file__).parent, "describe", "--always", f"--dirty={DIRTY}", "--abbrev=12", "--exclude=*")
+    return revision and revision.strip()
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git prints in a folder; None where it fails, as outside a checkout."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def invocation() -> str | None:
+    """The command line of this process as it is typed in the checkout; None where python runs something else."""
+    words = list(sys.orig_argv)
+    if "-m" in words[1:]:
+        return shlex.join(["python", *words[words.index("-m") :]])
+    program = Path(sys.argv[0])
+    return shlex.join([program.name, *sys.argv[1:]]) if program.name == "repmet" else None
 
 
 def versions() -> dict[str, str]:
@@ -36,9 +61,12 @@ def machine() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    model = platform.processor() or platform.machine()
+    return f"{processor()}, {cores} cores"
+
+
+def processor() -> str:
+    """The processor's name, as far as the system says it."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else model
-    return f"{model}, {cores} cores"
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

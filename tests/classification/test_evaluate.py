@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 
 from repmet.classification.checkpoint import load_trained
 from repmet.classification.evaluate import main, run
@@ -79,7 +80,7 @@ def test_episodes(protonet, tmp_path, capsys):
     for row, (metric, episodes) in zip(found["results"], result.episodes.items(), strict=True):
         mine = [accuracy(result.embeddings, s, q) for s, q in zip(episodes.support, episodes.query, strict=True)]
         assert row["mean"] == pytest.approx(np.mean(mine))
-        assert row["ci95"] == pytest.approx(1.96 * np.std(mine, ddof=1) / np.sqrt(50))
+        assert row["ci95"] == pytest.approx(stats.t.ppf(0.975, 49) * np.std(mine, ddof=1) / np.sqrt(50))
         assert {"hash": episodes.hash, "metric": metric}.items() <= next(
             e for e in found["episodes"] if e["metric"] == metric
         ).items()
@@ -111,7 +112,7 @@ def test_comparison_on_the_same_episodes(protonet, tmp_path, capsys):
     for row in found["paired"]:
         difference = (first.accuracies[row["metric"]] - second.accuracies[row["metric"]]).numpy()
         assert row["mean"] == pytest.approx(difference.mean())
-        assert row["ci95"] == pytest.approx(1.96 * difference.std(ddof=1) / np.sqrt(50))
+        assert row["ci95"] == pytest.approx(stats.t.ppf(0.975, 49) * difference.std(ddof=1) / np.sqrt(50))
         assert row["episodes"] == first.episodes[row["metric"]].hash and row["against"].endswith("epoch_1.pth")
         assert f"{100 * row['mean']:+.2f} ± " in printed
 
@@ -149,7 +150,7 @@ def test_whole_sets_by_every_rule_on_the_splits_of_the_training(experiment, tmp_
     assert all(row["seeds"] == [3] and row["method"] == "RepMet, CVPR" for row in rows.values())
     row = rows["test", "simple accuracy"]
     p = row["mean"]
-    assert 0.2 < p < 1 and row["ci95"] == pytest.approx(1.96 * np.sqrt(p * (1 - p) / 59))
+    assert 0.2 < p < 1 and row["ci95"] == pytest.approx(stats.t.ppf(0.975, 59) * np.sqrt(p * (1 - p) / 59))
 
     trained = load_trained(load_experiment(path), tmp_path / "run")
     result = evaluate(trained)

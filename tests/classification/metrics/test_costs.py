@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from repmet.classification.metrics.costs import cost_figures, image_costs
 from repmet.model_definitions.hierarchy import Hierarchy
@@ -24,7 +25,7 @@ def test_average_cost_is_a_loop(decided):
     costs = np.array([D[y, p].item() for p, y in zip(predicted, labels, strict=True)])
     found = cost_figures(predicted, labels, D, TREE)
     assert found["average cost"].mean == pytest.approx(costs.mean()) and found["average cost"].n == 200
-    assert found["average cost"].ci95 == pytest.approx(1.96 * costs.std(ddof=1) / 200**0.5)
+    assert found["average cost"].ci95 == pytest.approx(stats.t.ppf(0.975, 199) * costs.std(ddof=1) / 200**0.5)
     wrong = costs > 0
     assert found["error rate"].mean == pytest.approx(wrong.mean())
     distance = found["hierarchical distance of mistakes"]

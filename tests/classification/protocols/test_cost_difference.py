@@ -30,7 +30,7 @@ def test_both_intervals_are_those_of_paired_differences():
     assert seeds["mean"] + seeds["ci95"] == pytest.approx(wanted.high)
     d = (b - a).flatten()
     assert images["mean"] == pytest.approx(seeds["mean"]) == pytest.approx(d.mean().item())
-    assert images["ci95"] == pytest.approx(1.96 * d.std().item() / 200**0.5)
+    assert images["ci95"] == pytest.approx(stats.t.ppf(0.975, 199) * d.std().item() / 200**0.5)
     assert (seeds["n"], images["n"], seeds["seeds"]) == (4, 200, [0, 1, 2, 3])
     assert (seeds["method"], seeds["against"], seeds["over"], images["over"]) == ("a", "b", "seeds", "images")
 

@@ -13,7 +13,6 @@ from repmet.data.sources.voc import ImageRecord
 from repmet.detection import evaluate
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
-from repmet.detection.metrics import mean_interval
 from repmet.detection.protocols.shot_lists import one_list, over_lists
 from repmet.detection.scoring.fewshot import FewShotRule, class_scores, stacked
 
@@ -184,12 +183,6 @@ def test_the_mean_and_interval_over_lists(records) -> None:
     low, high = stats.t.interval(0.95, 3, loc=np.mean(alone), scale=stats.sem(alone))
     assert rows[0]["nAP50"]["mean"] == pytest.approx((low + high) / 2)
     assert rows[0]["nAP50"]["ci95"] == pytest.approx((high - low) / 2)
-
-
-def test_one_value_has_no_interval() -> None:
-    assert mean_interval(np.array([0.4])) == (0.4, None)
-    with pytest.raises(ValueError, match="finite"):
-        mean_interval(np.array([0.4, np.nan]))
 
 
 def test_the_command_gives_them_in_the_place_of_episodes(glyph_run, tmp_path, capsys) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from repmet.classification.metrics.intervals import Estimate, seed_interval
+from repmet.experiments.reporting.intervals import Estimate, mean_interval
 
 FIGURE = ("dataset", "split", "method", "metric")
 
@@ -32,7 +32,7 @@ def result_row(
     Raises:
         ValueError: an accuracy that is no fraction, a negative figure, or no seed.
     """
-    mean, ci95, n = estimate
+    mean = estimate.mean
     if not 0 <= mean <= (1 if metric.endswith("accuracy") else math.inf):
         raise ValueError(f"{metric} of {method} on {dataset} {split} is {mean}, not a fraction")
     if not seeds:
@@ -42,15 +42,13 @@ def result_row(
         "split": split,
         "method": method,
         "metric": metric,
-        "mean": float(mean),
-        "ci95": float(ci95) if math.isfinite(ci95) else None,
-        "n": int(n),
+        **estimate.as_json(),
         "seeds": sorted(int(seed) for seed in seeds),
     }
 
 
 def over_seeds(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of trainings that differ in their seed alone, one row a figure: the mean over seeds, with `seed_interval`.
+    """Rows of trainings that differ in their seed alone, one row a figure: the mean over seeds, with `mean_interval`.
 
     A figure of one training stays as it is, with its interval over episodes or images.
 
@@ -72,5 +70,5 @@ def _joined(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise ValueError(f"{name}: rows of one seed each can be summed up, not those of the seeds {seeds}")
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"{name} is there twice for one seed: {sorted(seeds)}")
-    estimate = seed_interval([row["mean"] for row in rows])
+    estimate = mean_interval([row["mean"] for row in rows])
     return result_row(estimate, seeds=seeds, **{key: rows[0][key] for key in FIGURE})

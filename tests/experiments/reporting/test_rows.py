@@ -6,8 +6,8 @@ import math
 import pytest
 from scipy import stats
 
-from repmet.classification.metrics.intervals import Estimate, mean_interval
-from repmet.classification.metrics.result_rows import episode_metric, over_seeds, result_row
+from repmet.experiments.reporting.intervals import Estimate, mean_interval
+from repmet.experiments.reporting.rows import episode_metric, over_seeds, result_row
 
 NAME = {"dataset": "omniglot", "split": "test", "method": "ProtoNet", "metric": "5-way 1-shot accuracy"}
 
@@ -21,7 +21,7 @@ def test_a_row_has_these_keys_and_is_json():
     assert list(made) == ["dataset", "split", "method", "metric", "mean", "ci95", "n", "seeds"]
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     assert (made["mean"], made["n"], made["seeds"]) == (0.75, 3, [7])
-    assert made["ci95"] == pytest.approx(1.96 * 0.25 / math.sqrt(3))
+    assert made["ci95"] == pytest.approx(4.302653 * 0.25 / math.sqrt(3))
 
 
 def test_metrics_are_spelled_alike():
