@@ -1,7 +1,7 @@
 # make demo     train a few-shot detector on generated scenes, evaluate it on unseen classes, draw what it found
 # make test     lint, all tests, the generated tables up to date
-# make bench    side-by-side measurements, JSON to models/results
-# make results  tables of README.md and models/README.md from models/results
+# make bench    side-by-side measurements, kept in models/results where the checkout is committed
+# make results  the tables of the pages from models/results
 # make portable, make sanitize: csrc's tests under another torch and Python, and under sanitizers
 #
 # Each sets up what it needs first: a virtual environment, the locked packages, the compiled RoI layers.
@@ -42,17 +42,17 @@ demo: setup
 test: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m experiments.results --check
+	$(RUN) -m benchmarks.tables --check
 	$(RUN) -m pytest
 
 bench: setup build/peers/.installed
-	$(RUN) -m benchmarks.ops --out models/results/ops.json
-	$(RUN) -m benchmarks.training --out models/results/training.json
-	$(RUN) -m benchmarks.prototypes --out models/results/prototypes.json
-	$(RUN) -m benchmarks.episodic_detection --out models/results/episodic_detection.json
-	PYTHONPATH=build/peers $(RUN) -m benchmarks.episodes --out models/results/episodes.json
-	PYTHONPATH=build/peers $(RUN) -m benchmarks.retrieval --out models/results/retrieval.json
-	$(RUN) -m experiments.results
+	$(RUN) -m benchmarks.ops --out build/bench/ops.json
+	$(RUN) -m benchmarks.training --out build/bench/training.json
+	$(RUN) -m benchmarks.prototypes --out build/bench/prototypes.json
+	$(RUN) -m benchmarks.episodic_detection --out build/bench/episodic_detection.json
+	PYTHONPATH=build/peers $(RUN) -m benchmarks.episodes --out build/bench/episodes.json
+	PYTHONPATH=build/peers $(RUN) -m benchmarks.retrieval --out build/bench/retrieval.json
+	$(RUN) -m benchmarks.tables --keep benchmarks build/bench/*.json
 
 # What we measure ourselves against and do not depend on lies in a folder of its own.
 build/peers/.installed: $(VENV)/.packages
@@ -60,7 +60,7 @@ build/peers/.installed: $(VENV)/.packages
 	@touch $@
 
 results: setup
-	$(RUN) -m experiments.results
+	$(RUN) -m benchmarks.tables
 
 # The operators' tests under the address and undefined-behaviour sanitizers (minutes; not part of `make test`).
 sanitize: setup

@@ -1,0 +1,52 @@
+"""Keeps results, and writes the tables of kept ones into the pages: python -m benchmarks.tables [--check]
+
+    python -m benchmarks.tables --keep comparison work_dirs/flowers17_frozen_softmax_{0,1,2}/metrics.json
+
+Results are kept in models/results, a JSON-lines file a family: only what a committed revision of this history measured, and
+nothing typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from repmet.benchmarks.tables.keeping import RESULTS, check_new, keep
+from repmet.benchmarks.tables.pages import fill_pages
+from repmet.benchmarks.tables.runs import read_runs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 1 with `--check` where a page is not up to date, 2 for what is wrong with the files."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a table is out of date")
+    parser.add_argument("--keep", nargs="+", metavar=("FAMILY", "FILE"), help="add what commands wrote as JSON to a family")
+    parser.add_argument("--command", action="append", default=[], help="that made it, where the file does not say")
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2], help="the project's folder")
+    options = parser.parse_args(arguments)
+    try:
+        if options.keep:
+            family, *files = options.keep
+            if not files or options.check:
+                parser.error("--keep takes FAMILY and FILE..., and no --check")
+            for run in keep(family, [Path(file) for file in files], options.root, options.command):
+                print(f"kept: {run}")
+        runs = read_runs(options.root / RESULTS)
+        check_new(runs, options.root)
+        stale = fill_pages(options.root, runs, write=not options.check)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.check and stale:
+        print(f"out of date: {', '.join(stale)}; run `make results`", file=sys.stderr)
+        return 1
+    print(f"{len(runs)} kept runs; " + (f"wrote {', '.join(stale)}" if stale else "all tables are up to date"))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,107 @@
+"""What the commands write (metrics.json, retrieval.json, a benchmark's JSON) as a run with rows of the one schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from repmet.benchmarks.tables.runs import Run
+
+Content = Mapping[str, Any]
+Row = dict[str, Any]
+
+_COMMON = ("experiment", "seed", "sha256", "machine", "versions", "seconds", "training", "rule")
+
+
+def run_of(content: Content, *, family: str, name: str, revision: str, commands: Sequence[str] = ()) -> Run:
+    """The run that a file tells of.
+
+    Args:
+        content: of the file. family, name: where it is to be kept. revision: of the code.
+        commands: that make it again; those that the file itself names if there are none.
+
+    Raises:
+        ValueError: the file is none of ours.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"{name}: the JSON of a result is a mapping, not {type(content).__name__}")
+    about = {key: content[key] for key in _COMMON if content.get(key) is not None}
+    if content.get("checkpoint"):
+        about["checkpoint"] = "/".join(PurePath(content["checkpoint"]).parts[-2:])
+    commands = list(commands) or [content[key] for key in ("command", "evaluated_by") if content.get(key)]
+    try:
+        about |= _about(content)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{name}: does not fit what our commands write: {reason}") from error
+    return Run(family=family, name=name, revision=revision, commands=commands, **about)
+
+
+def _about(content: Content) -> dict[str, Any]:
+    rows = content.get("results")
+    if "cost_differences" in content:
+        return {"rows": {"cost_differences": [{"metric": "average cost", **row} for row in content["cost_differences"]]}}
+    if "env" in content and isinstance(rows, list):
+        env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
+        timings = [row for one in rows for row in _timing_rows(one)]
+        return {"rows": {"timings": timings}, "environment": env, "versions": content["env"].get("versions") or {}}
+    if "experiment" in content and isinstance(rows, list):
+        if "risk_coverage" in content:
+            return {"rows": {"retrieval": rows}, "curves": {"risk_coverage": content["risk_coverage"]}}
+        if rows and all("dataset" in row and "metric" in row for row in rows):
+            kinds = {"accuracies": rows, "costs": content.get("costs"), "paired": content.get("paired")}
+            return {"rows": {kind: of for kind, of in kinds.items() if of}, "episodes": content.get("episodes") or ()}
+        return _detection(content)
+    raise ValueError("neither a metrics.json (experiment, results) nor a benchmark (env, results) nor cost differences")
+
+
+def _detection(content: Content) -> dict[str, Any]:
+    """Episodes, lists of shots and base classes; the episodes' protocols apart from the figures, one a number of shots."""
+    protocols = {row["protocol"]["shot"]: row["protocol"] for row in content["results"]}
+    kinds = {
+        "few_shot": [r for row in content["results"] for r in _few_shot_rows(row)],
+        "few_shot_differences": [r for row in content.get("differences") or () for r in _difference_rows(row)],
+        "shot_lists": [r for row in content.get("k_shot") or () for r in _shot_list_rows(row)],
+        "base_classes": [{"metric": metric, "mean": mean} for metric, mean in (content.get("base") or {}).items()],
+    }
+    episodes = [{key: value for key, value in p.items() if key != "finetune"} for p in protocols.values()]
+    return {"rows": {kind: rows for kind, rows in kinds.items() if rows}, "episodes": episodes}
+
+
+def _few_shot_rows(row: Content) -> Iterator[Row]:
+    of = {"method": row["method"], "shot": row["protocol"]["shot"], "finetune": row["protocol"].get("finetune", False)}
+    if row.get("skipped_episodes"):
+        of["skipped_episodes"] = row["skipped_episodes"]
+    figures = {key: value for key, value in row.items() if key not in ("protocol", "method", "skipped_episodes", "counts")}
+    for metric, mean in (figures | (row.get("counts") or {})).items():
+        if not metric.endswith("_ci95"):
+            yield of | {"metric": metric, "mean": mean} | _interval(row.get(f"{metric}_ci95"))
+
+
+def _difference_rows(row: Content) -> Iterator[Row]:
+    of = {"method": row["method"], "shot": row["shot"], "against": row["reference"]}
+    yield of | {"metric": "difference", "mean": row["difference"], "ci95": row["ci95"], "n": row["episodes"]}
+    if "pooled_difference" in row:
+        yield of | {"metric": "pooled_difference", "mean": row["pooled_difference"], "ci95": row["pooled_ci95"]}
+
+
+def _shot_list_rows(row: Content) -> Iterator[Row]:
+    of = {"method": row["method"], "shot": row["shot"], "seeds": row["seeds"]}
+    for metric, figure in row.items():
+        if metric not in of:
+            yield of | {"metric": metric, **figure}
+
+
+def _timing_rows(row: Content) -> Iterator[Row]:
+    of = {"case": row["case"], "against": row["peer"]}
+    yield of | {"metric": "ratio", "mean": row["ratio"]} | ({} if row.get("iqr") is None else {"spread": row["iqr"]})
+    for metric, mean in row.items():
+        if metric not in ("case", "peer", "ratio", "iqr"):
+            yield of | {"metric": metric, "mean": mean}
+
+
+def _interval(ci95: Any) -> Row:
+    return {} if ci95 is None else {"ci95": ci95}

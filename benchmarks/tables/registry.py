@@ -1,0 +1,46 @@
+"""The tables of kept results by name: functions from runs to markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from repmet.benchmarks.tables.runs import Run
+
+Render = Callable[[Sequence[Run]], str]
+
+TABLES: dict[str, Render] = {}
+
+
+def table(name: str) -> Callable[[Render], Render]:
+    """Registers a function as the table of a marker's name."""
+
+    def register(render: Render) -> Render:
+        TABLES[name] = render
+        return render
+
+    return register
+
+
+def with_rows(runs: Sequence[Run], *kinds: str) -> list[Run]:
+    """The runs that have rows of one of these kinds."""
+    return [run for run in runs if any(run.rows.get(kind) for kind in kinds)]
+
+
+def render(name: str, runs: Sequence[Run]) -> str:
+    """The markdown of one table.
+
+    Raises:
+        ValueError: there is no such table, or a run lacks something that it needs.
+    """
+    if name not in TABLES:
+        raise ValueError(f"there is no table {name!r}; those there are: {', '.join(sorted(TABLES))}")
+    try:
+        return TABLES[name](runs)
+    except (KeyError, TypeError, AttributeError) as error:
+        for run in runs:  # which one is it?
+            try:
+                TABLES[name]([run])
+            except (KeyError, TypeError, AttributeError) as cause:
+                reason = f"it lacks {cause}" if isinstance(cause, KeyError) else cause
+                raise ValueError(f"{run} does not fit the table {name!r}: {reason}") from error
+        raise

@@ -1,0 +1,38 @@
+"""Who may know whom: no tree imports one that stands above or beside it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_KNOW = {
+    "csrc": set(),
+    "model_definitions": {"csrc"},
+    "data": set(),
+    "experiments": {"data", "model_definitions"},
+    "classification": {"data", "experiments", "model_definitions"},
+    "detection": {"data", "experiments", "model_definitions"},
+    "benchmarks": {"classification", "csrc", "data", "detection", "experiments", "model_definitions"},
+}
+
+
+def imported_trees(path: Path) -> set[str]:
+    """The trees that a file imports, at its top or in a function."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "repmet" else {str(node.module)}
+    parts = [name.split(".") for name in names]
+    return {p[1] for p in parts if p[0] == "repmet" and len(p) > 1} & MAY_KNOW.keys() | {p[0] for p in parts} & MAY_KNOW.keys()
+
+
+@pytest.mark.parametrize("tree", MAY_KNOW)
+def test_no_tree_looks_up_or_aside(tree):
+    files = list((ROOT / tree).rglob("*.py"))
+    assert files
+    for path in files:
+        strangers = imported_trees(path) - MAY_KNOW[tree] - {tree}
+        assert not strangers, f"{path.relative_to(ROOT)} imports {', '.join(sorted(strangers))}"
