@@ -34,6 +34,14 @@ class ClusterIndex(nn.Module):
         ValueError: a size below 1, a momentum outside 0..1.
     """
 
+    centres: Tensor
+    counts: Tensor
+    assignment: Tensor
+    losses: Tensor
+    seen: Tensor
+    sigma2: Tensor
+    batches: Tensor
+
     def __init__(self, num_clusters: int = 3, *, iterations: int = 20, momentum: float = 0.99) -> None:
         super().__init__()
         if min(num_clusters, iterations) < 1 or not 0 <= momentum < 1:

@@ -3,6 +3,8 @@
 RoIAlign is linear in the features, so its gradient needs their size only; RoIPool keeps the index of each maximum.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,23 +27,41 @@ def _features(like: Tensor, *size: int, channels_last: bool) -> Tensor:
     )
 
 
-def _roi_align_fake(input, boxes, pooled_height, pooled_width, spatial_scale, sampling_ratio, aligned):
+def _roi_align_fake(
+    input: Tensor,
+    boxes: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
     return input.new_empty((boxes.shape[0], input.shape[1], pooled_height, pooled_width))
 
 
 def _roi_align_backward_fake(
-    grad, boxes, batch, channels, height, width, spatial_scale, sampling_ratio, aligned, channels_last, deterministic
-):
+    grad: Tensor,
+    boxes: Tensor,
+    batch: int,
+    channels: int,
+    height: int,
+    width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    channels_last: bool,
+    deterministic: bool,
+) -> Tensor:
     return _features(grad, batch, channels, height, width, channels_last=channels_last)
 
 
-def _roi_align_setup(ctx, inputs, output) -> None:
+def _roi_align_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     input, boxes, _, _, ctx.scale, ctx.sampling_ratio, ctx.aligned = inputs
     ctx.save_for_backward(boxes)
     ctx.size, ctx.channels_last = input.shape, _is_channels_last(input)
 
 
-def _roi_align_gradient(ctx, grad):
+def _roi_align_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (boxes,) = ctx.saved_tensors
     result = torch.ops.repmet.roi_align_backward(
         grad, boxes, *ctx.size, ctx.scale, ctx.sampling_ratio, ctx.aligned, ctx.channels_last, _deterministic()
@@ -49,31 +69,40 @@ def _roi_align_gradient(ctx, grad):
     return result, None, None, None, None, None, None
 
 
-def _pyramid_fake(inputs, boxes, pooled_height, pooled_width, spatial_scales, sampling_ratio, aligned, finest_scale):
+def _pyramid_fake(
+    inputs: list[Tensor],
+    boxes: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scales: list[float],
+    sampling_ratio: int,
+    aligned: bool,
+    finest_scale: int,
+) -> Tensor:
     return inputs[0].new_empty((boxes.shape[0], inputs[0].shape[1], pooled_height, pooled_width))
 
 
 def _pyramid_backward_fake(
-    grad,
-    boxes,
-    batch,
-    channels,
-    heights,
-    widths,
-    spatial_scales,
-    sampling_ratio,
-    aligned,
-    finest_scale,
-    channels_last,
-    deterministic,
-):
+    grad: Tensor,
+    boxes: Tensor,
+    batch: int,
+    channels: int,
+    heights: list[int],
+    widths: list[int],
+    spatial_scales: list[float],
+    sampling_ratio: int,
+    aligned: bool,
+    finest_scale: int,
+    channels_last: bool,
+    deterministic: bool,
+) -> list[Tensor]:
     return [
         _features(grad, batch, channels, height, width, channels_last=channels_last)
         for height, width in zip(heights, widths, strict=True)
     ]
 
 
-def _pyramid_setup(ctx, inputs, output) -> None:
+def _pyramid_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     levels, boxes, _, _, ctx.scales, ctx.sampling_ratio, ctx.aligned, ctx.finest_scale = inputs
     ctx.save_for_backward(boxes)
     ctx.batch, ctx.channels = levels[0].shape[:2]
@@ -81,7 +110,7 @@ def _pyramid_setup(ctx, inputs, output) -> None:
     ctx.channels_last = all(_is_channels_last(level) for level in levels)
 
 
-def _pyramid_gradient(ctx, grad):
+def _pyramid_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (boxes,) = ctx.saved_tensors
     results = torch.ops.repmet.roi_align_pyramid_backward(
         grad,
@@ -100,25 +129,36 @@ def _pyramid_gradient(ctx, grad):
     return results, None, None, None, None, None, None, None
 
 
-def _roi_pool_fake(input, boxes, pooled_height, pooled_width, spatial_scale):
+def _roi_pool_fake(
+    input: Tensor, boxes: Tensor, pooled_height: int, pooled_width: int, spatial_scale: float
+) -> tuple[Tensor, Tensor]:
     size = (boxes.shape[0], input.shape[1], pooled_height, pooled_width)
     return input.new_empty(size), input.new_empty(size, dtype=torch.int32)
 
 
 def _roi_pool_backward_fake(
-    grad, boxes, argmax, batch, channels, height, width, spatial_scale, channels_last, deterministic
-):
+    grad: Tensor,
+    boxes: Tensor,
+    argmax: Tensor,
+    batch: int,
+    channels: int,
+    height: int,
+    width: int,
+    spatial_scale: float,
+    channels_last: bool,
+    deterministic: bool,
+) -> Tensor:
     return _features(grad, batch, channels, height, width, channels_last=channels_last)
 
 
-def _roi_pool_setup(ctx, inputs, output) -> None:
+def _roi_pool_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     input, boxes, _, _, ctx.scale = inputs
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(boxes, output[1])
     ctx.size, ctx.channels_last = input.shape, _is_channels_last(input)
 
 
-def _roi_pool_gradient(ctx, grad, _):
+def _roi_pool_gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
     boxes, argmax = ctx.saved_tensors
     result = torch.ops.repmet.roi_pool_backward(
         grad, boxes, argmax, *ctx.size, ctx.scale, ctx.channels_last, _deterministic()
@@ -126,11 +166,11 @@ def _roi_pool_gradient(ctx, grad, _):
     return result, None, None, None, None
 
 
-def _nms_fake(boxes, scores, *_):
+def _nms_fake(boxes: Tensor, scores: Tensor, *_: Any) -> Tensor:
     return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
 
 
-def _refuse_second_order(ctx, *_):
+def _refuse_second_order(ctx: Any, *_: Any) -> None:
     raise RuntimeError("the RoI layers are not differentiable twice")
 
 

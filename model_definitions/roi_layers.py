@@ -30,7 +30,7 @@ _NOTICED: set[str] = set()
 
 def _load() -> tuple[frozenset[str], str]:
     """Loads what is compiled: the devices it serves, and why others are not served."""
-    devices = []
+    devices: list[str] = []
     for device, wanted in (("cpu", True), ("cuda", torch.version.cuda is not None)):
         library = _FOLDER / f"_{device}.so"
         if not wanted or not library.is_file():

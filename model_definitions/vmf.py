@@ -8,6 +8,7 @@ All is computed in float64 and returned in the type that was given; the derivati
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ def log_normaliser_ratio(kappa: Tensor, dim: int) -> Tensor:
         ValueError: `dim` below 2.
     """
     _check_dim(dim)
-    return _LogRatio.apply(kappa, dim)
+    return _LogRatio.apply(kappa, dim)  # type: ignore[no-untyped-call]
 
 
 def mean_resultant_length(kappa: Tensor, dim: int) -> Tensor:
@@ -55,7 +56,7 @@ def mean_resultant_length(kappa: Tensor, dim: int) -> Tensor:
         ValueError: `dim` below 2.
     """
     _check_dim(dim)
-    return _MeanLength.apply(kappa, dim)
+    return _MeanLength.apply(kappa, dim)  # type: ignore[no-untyped-call]
 
 
 def variance_of_cosine(kappa: Tensor, dim: int) -> Tensor:
@@ -121,14 +122,14 @@ def log_probability_product_ratio(
 
 class _LogRatio(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, kappa: Tensor, dim: int) -> Tensor:
+    def forward(ctx: Any, kappa: Tensor, dim: int) -> Tensor:
         log_series, length = _log_series_and_length(kappa.double(), dim)
         ctx.save_for_backward(kappa, length.to(kappa.dtype))
         ctx.dim = dim
         return -log_series.to(kappa.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         kappa, length = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
             length = mean_resultant_length(kappa, ctx.dim)
@@ -137,13 +138,13 @@ class _LogRatio(torch.autograd.Function):
 
 class _MeanLength(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, kappa: Tensor, dim: int) -> Tensor:
+    def forward(ctx: Any, kappa: Tensor, dim: int) -> Tensor:
         ctx.save_for_backward(kappa)
         ctx.dim = dim
         return _log_series_and_length(kappa.double(), dim)[1].to(kappa.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (kappa,) = ctx.saved_tensors
         return grad * variance_of_cosine(kappa, ctx.dim), None
 

@@ -6,6 +6,7 @@ Random numbers come from torch's default generator of the device.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ def sample_cosines(kappa: Tensor, dim: int, gradient: str = "implicit", sampler:
     if gradient == "pathwise":
         return _transformed(beta, _slope(exact, dim, sampler))
     w = _transformed(beta, _slope(exact.detach(), dim, sampler))
-    return _ImplicitCosine.apply(exact, w, dim) if gradient == "implicit" else w
+    return _ImplicitCosine.apply(exact, w, dim) if gradient == "implicit" else w  # type: ignore[no-untyped-call]
 
 
 def acceptance_rate(kappa: float, dim: int, proposals: int = 10_000) -> float:
@@ -130,14 +131,14 @@ class _ImplicitCosine(torch.autograd.Function):
     """w as a function of kappa at a fixed value of its distribution function."""
 
     @staticmethod
-    def forward(ctx, kappa: Tensor, w: Tensor, dim: int) -> Tensor:
+    def forward(ctx: Any, kappa: Tensor, w: Tensor, dim: int) -> Tensor:
         ctx.save_for_backward(kappa, w)
         ctx.dim = dim
         return w.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         kappa, w = ctx.saved_tensors
         return grad * _implicit_slope(kappa, w, ctx.dim), None, None
 
@@ -153,8 +154,8 @@ def _implicit_slope(kappa: Tensor, w: Tensor, dim: int) -> Tensor:
     below = w < length  # integrate towards -1, where theta is pi
     curvature = kappa * length + (dim - 2) / (1 - length.square()).clamp_min(1e-12)
     reach = torch.minimum(torch.where(below, math.pi - theta, theta), _REACH / curvature.clamp_min(1e-3).sqrt())
-    x, weights = np.polynomial.legendre.leggauss(_NODES)
-    nodes, weights = torch.from_numpy((x + 1) / 2).to(w), torch.from_numpy(weights / 2).to(w)
+    x, mass = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = torch.from_numpy((x + 1) / 2).to(w), torch.from_numpy(mass / 2).to(w)
     angle = theta[..., None] + torch.where(below, reach, -reach)[..., None] * nodes  # (..., nodes)
     sine_w = ((1 - w) * (1 + w)).clamp_min(torch.finfo(w.dtype).tiny).sqrt()
     log_ratio = kappa[..., None] * (angle.cos() - w[..., None])

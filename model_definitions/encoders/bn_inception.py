@@ -49,6 +49,9 @@ class BNInception(Encoder):
         ValueError: weights are missing, or of another shape. FileNotFoundError: the file is not there.
     """
 
+    factor: Tensor
+    offset: Tensor
+
     def __init__(
         self,
         weights: str | Path | None = None,
@@ -58,7 +61,8 @@ class BNInception(Encoder):
         frozen_statistics: bool = False,
     ) -> None:
         super().__init__()
-        self.trunk = _Trunk().to(memory_format=torch.channels_last)
+        self.trunk = _Trunk()
+        self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.out_channels = 1024
         scale, mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (_CAFFE_MEAN, _MEAN, _STD))
         self.register_buffer("factor", 255 * std, persistent=False)
@@ -104,7 +108,7 @@ class _Trunk(nn.Module):
     def _add(self, name: str, channels: int, out: int, kernel: int) -> None:
         conv = nn.Conv2d(channels, out, kernel, padding=kernel // 2)
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        nn.init.zeros_(conv.bias)
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         self.add_module(name, conv)
         self.add_module(f"{name}_bn", nn.BatchNorm2d(out))
 

@@ -90,7 +90,7 @@ class Conv4(Encoder):
                 f"not {image_size}, {width} and {in_channels}"
             )
         self.blocks = nn.Sequential(*(conv_block(a, b) for a, b in pairwise([in_channels] + [width] * 4)))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.image_shape = (in_channels, image_size, image_size)
         self.out_channels = width * (image_size // 16) ** 2
         if frozen:

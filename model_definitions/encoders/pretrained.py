@@ -4,6 +4,7 @@ import difflib
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -64,8 +65,9 @@ class TorchvisionEncoder(Encoder):
             and weights in models.get_model_weights(name).__members__
         )
         path = None if weights is None or named else Path(weights).expanduser()
-        model = _build(name, weights if named else None)
-        self.trunk = _cut(model, name, last_layer).to(memory_format=torch.channels_last)  # quicker on a CPU
+        model = _build(name, str(weights) if named else None)
+        self.trunk = _cut(model, name, last_layer)
+        self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker on a CPU
         if path is not None:
             load_weights(self.trunk, path, name, tuple(fresh))
         elif fresh:
@@ -100,7 +102,7 @@ class Inception(TorchvisionEncoder):
     The classifier's dropout lies behind the cut. Arguments as for `TorchvisionEncoder`.
     """
 
-    def __init__(self, weights: str | Path | None = None, *, last_layer: str = "Mixed_7c", **arguments) -> None:
+    def __init__(self, weights: str | Path | None = None, *, last_layer: str = "Mixed_7c", **arguments: Any) -> None:
         super().__init__("inception_v3", weights, last_layer=last_layer, **arguments)
 
 

@@ -32,6 +32,9 @@ class DistortionLoss(nn.Module):
         ValueError: as `check_costs`; another distance; a number of prototypes that is not K.
     """
 
+    counted: Tensor
+    costs: Tensor
+
     def __init__(self, D: Tensor, distance: str = "euclidean", scale_free: bool = True) -> None:
         super().__init__()
         check_distance(distance)

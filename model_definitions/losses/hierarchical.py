@@ -31,6 +31,12 @@ class HierarchicalCrossEntropy(nn.Module):
         ValueError: shapes that do not fit, another number of classes than the tree's, labels out of range.
     """
 
+    pair_class: Tensor
+    pair_node: Tensor
+    paths: Tensor
+    weights: Tensor
+    class_weights: Tensor | None
+
     def __init__(
         self,
         hierarchy: Hierarchy,

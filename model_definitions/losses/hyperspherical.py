@@ -44,6 +44,8 @@ class HypersphericalLoss(nn.Module):
         ValueError: another reduction, shapes that do not fit, labels out of range.
     """
 
+    class_weights: Tensor | None
+
     def __init__(self, reduction: str = "mean", class_weights: Tensor | None = None, ignore_index: int = IGNORED) -> None:
         super().__init__()
         if reduction not in ("mean", "sum"):

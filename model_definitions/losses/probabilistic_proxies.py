@@ -147,11 +147,14 @@ class ProbabilisticProxies(nn.Module):
         if name == "l2":
             return -squared_distances(embeddings, (kappas * means)[:, None]).squeeze(-1) / temperature
         if name == "nivmf":
-            own = {"density": self.density, "normaliser": self.normaliser, "relative": True}
-            return nivmf_log_density(mean, means, kappas, **own) / temperature
+            log_density = nivmf_log_density(
+                mean, means, kappas, density=self.density, normaliser=self.normaliser, relative=True
+            )
+            return log_density / temperature
         if name == "el_nivmf_closed":
-            own = {"temperature": temperature, "normaliser": self.normaliser, "relative": True}
-            return expected_likelihood_released(mean, norm, means, kappas, **own)
+            return expected_likelihood_released(
+                mean, norm, means, kappas, temperature=temperature, normaliser=self.normaliser, relative=True
+            )
         if name == "el_nivmf":
             return expected_likelihood(
                 mean,
@@ -227,8 +230,10 @@ def binomial_deviance(
     if not len(labels):
         return similarities.sum()
     scaled = alpha * (similarities - delta)
-    sides = (-scaled).masked_fill(~own, -torch.inf), scaled.masked_fill(own, -torch.inf)
-    return sum(_log_one_plus(side if over == "images" else side.T).mean() for side in sides)
+    right, wrong = (-scaled).masked_fill(~own, -torch.inf), scaled.masked_fill(own, -torch.inf)  # (B, C)
+    if over == "classes":
+        right, wrong = right.T, wrong.T
+    return _log_one_plus(right).mean() + _log_one_plus(wrong).mean()
 
 
 def _log_one_plus(exponents: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class RankLoss(nn.Module):
         ValueError: as `check_costs`; fewer than 3 classes; another distance; a number of prototypes that is not K.
     """
 
+    costs: Tensor
+
     def __init__(self, D: Tensor, n_triplets: int = 1000, distance: str = "euclidean") -> None:
         super().__init__()
         check_distance(distance)

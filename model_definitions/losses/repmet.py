@@ -7,6 +7,7 @@ sum over other classes is empty, because N = 1, the loss is 0.
 """
 
 import inspect
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ def repmet_cvpr(d2: Tensor, labels: Tensor, margin: float = 1.0, sigma: float = 
     return cross_entropy(d2, labels, sigma, reduction) + margin_loss(d2, labels, margin, reduction)
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., Tensor]] = {
     "v1": repmet_v1,
     "v2": repmet_v2,
     "v3": repmet_v3,

@@ -38,6 +38,9 @@ class SoftLabelLoss(nn.Module):
         ValueError: as `soft_labels`; shapes that do not fit, labels out of range.
     """
 
+    log_targets: Tensor
+    class_weights: Tensor | None
+
     def __init__(
         self,
         D: Tensor,

@@ -26,6 +26,9 @@ class SquaredEMDLoss(nn.Module):
         ValueError: as `check_costs`; shapes that do not fit, labels out of range.
     """
 
+    costs: Tensor
+    class_weights: Tensor | None
+
     def __init__(
         self, D: Tensor, weight: float, mu: float, class_weights: Tensor | None = None, ignore_index: int = IGNORED
     ) -> None:

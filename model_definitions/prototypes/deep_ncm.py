@@ -42,6 +42,9 @@ class DeepNCM(nn.Module):
         ValueError: another weighting, a decay out of range, a training batch without labels, labels that do not fit.
     """
 
+    means: Tensor
+    counts: Tensor
+
     def __init__(
         self,
         model: nn.Module | None,

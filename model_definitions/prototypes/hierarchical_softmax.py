@@ -31,6 +31,9 @@ class HierarchicalSoftmax(nn.Module):
         ValueError: another number of logits than nodes.
     """
 
+    siblings: Tensor
+    paths: Tensor
+
     def __init__(self, model: nn.Module | None, hierarchy: Hierarchy) -> None:
         super().__init__()
         self.model = nn.Identity() if model is None else model
@@ -46,5 +49,7 @@ class HierarchicalSoftmax(nn.Module):
             raise ValueError(f"the tree has {self.num_nodes} nodes below its root, the model gives {rows.shape[1]} logits")
         among = rows - grouped_logsumexp(rows, self.siblings, self.num_groups)[:, self.siblings]  # log p(n | parent)
         among = torch.cat([among, among.new_zeros(len(among), 1)], 1)
-        log_p = sum(among[:, level] for level in self.paths.T)
+        log_p = torch.zeros_like(rows)
+        for level in self.paths.T:  # (M,)
+            log_p = log_p + among[:, level]
         return as_given(log_p, logits)
