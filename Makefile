@@ -1,7 +1,9 @@
-# make demo     train a few-shot detector on generated scenes, evaluate it on unseen classes, draw what it found
-# make test     lint, all tests, the generated tables up to date
+# make demo     train a few-shot detector on generated scenes, evaluate it on unseen classes, draw what was found
+# make test     lint, types, all tests, the generated tables up to date, the documentation built strictly
+# make docs     the documentation alone, into build/site
+# make types    mypy alone
 # make bench    side-by-side measurements, kept in models/results where the checkout is committed
-# make results  the tables of the pages from models/results
+# make results  the tables of README.md, docs/ and models/README.md from models/results
 # make portable, make sanitize: csrc's tests under another torch and Python, and under sanitizers
 #
 # Each sets up what it needs first: a virtual environment, the locked packages, the compiled RoI layers.
@@ -13,18 +15,25 @@ RUN := $(VENV)/bin/python
 DEMO := work_dirs/demo
 SHELL := /bin/bash
 
-.PHONY: demo test bench results setup sanitize portable clean
+.PHONY: demo test types docs bench results setup sanitize portable lock clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.packages $(VENV)/.built
 
 # uv installs ten times as fast as pip; it goes into the environment where the machine has none.
+INSTALL = uv=$$(command -v uv || echo $(VENV)/bin/uv); $$uv pip install --quiet --compile-bytecode --python $(RUN) --no-deps
+
 $(VENV)/.packages: requirements.lock
 	@echo "== environment $(VENV) and the packages of requirements.lock"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@command -v uv > /dev/null || $(RUN) -m pip install --quiet --disable-pip-version-check uv
-	@uv=$$(command -v uv || echo $(VENV)/bin/uv); $$uv pip install --quiet --compile-bytecode --python $(RUN) --no-deps --requirement requirements.lock
+	@$(INSTALL) --requirement requirements.lock
+	@touch $@
+
+$(VENV)/.packages-dev: requirements-dev.lock $(VENV)/.packages
+	@echo "== the packages of requirements-dev.lock: tests, documentation, page, export"
+	@$(INSTALL) --requirement requirements-dev.lock
 	@touch $@
 
 # No compiler is no error: the layers then come from torchvision, with one notice.
@@ -39,11 +48,15 @@ demo: setup
 	@$(RUN) -m detection.evaluate experiments/detection/demo.yaml $(DEMO)
 	@echo "== look at $(DEMO)/pictures"
 
-test: setup
+test: setup $(VENV)/.packages-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(MAKE) --no-print-directory types
 	$(RUN) -m benchmarks.tables --check
 	$(RUN) -m pytest
+
+types: setup $(VENV)/.packages-dev
+	$(RUN) -m mypy --follow-imports=silent -p model_definitions
 
 bench: setup build/peers/.installed
 	$(RUN) -m benchmarks.ops --out build/bench/ops.json
@@ -88,7 +101,11 @@ portable: setup
 clean:
 	rm -rf $(VENV) build *.egg-info csrc/*.so
 
-# A new lock: versions and no addresses, for all systems and Pythons from 3.10 on.
+# New locks: versions and no addresses, for all systems and Pythons from 3.10 on. The first is what `make demo` needs; the
+# second what tests, documentation, page and export need on top of it.
+COMPILE = uv pip compile pyproject.toml --extra detection --extra timm --universal --python-version 3.10 --no-header --no-annotate
 lock:
-	uv pip compile pyproject.toml --extra detection --extra test --universal --python-version 3.10 --no-header --no-annotate \
-	    --constraint <(printf 'torch==2.11.0\ntorchvision==0.26.0\n') --output-file requirements.lock
+	$(COMPILE) --constraint <(printf 'torch==2.11.0\ntorchvision==0.26.0\n') --output-file requirements.lock
+	@mkdir -p build
+	$(COMPILE) --extra page --extra runtime --extra docs --extra test --constraint requirements.lock --output-file build/all.lock
+	grep -vxFf requirements.lock build/all.lock > requirements-dev.lock
