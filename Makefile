@@ -1,6 +1,5 @@
 # make demo     train a few-shot detector on generated scenes, evaluate it on unseen classes, draw what was found
-# make test     lint, types, all tests, the generated tables up to date, the documentation built strictly
-# make docs     the documentation alone, into build/site
+# make test     lint, types, all tests, the generated tables up to date
 # make types    mypy alone
 # make bench    side-by-side measurements, kept in models/results where the checkout is committed
 # make results  the tables of README.md, docs/ and models/README.md from models/results
@@ -15,7 +14,7 @@ RUN := $(VENV)/bin/python
 DEMO := work_dirs/demo
 SHELL := /bin/bash
 
-.PHONY: demo test types docs bench results setup sanitize portable lock clean
+.PHONY: demo test types bench results setup sanitize portable lock clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.packages $(VENV)/.built
@@ -55,8 +54,14 @@ test: setup $(VENV)/.packages-dev
 	$(RUN) -m benchmarks.tables --check
 	$(RUN) -m pytest
 
-types: setup $(VENV)/.packages-dev
-	$(RUN) -m mypy --follow-imports=silent -p model_definitions
+# mypy reads files and runs nothing: for it the trees lie inside of `repmet`, as in a wheel.
+TREES := classification detection model_definitions experiments data benchmarks
+build/tree/repmet: $(wildcard repmet/*)
+	@rm -rf build/tree && mkdir -p $@
+	@ln -s $(addprefix $(CURDIR)/,$(TREES) $(filter-out %__pycache__,$(wildcard repmet/*))) $@/
+
+types: setup $(VENV)/.packages-dev build/tree/repmet
+	$(RUN) -m mypy $(addprefix build/tree/,repmet/model_definitions $(filter-out %__pycache__ %py.typed,$(wildcard repmet/*)))
 
 bench: setup build/peers/.installed
 	$(RUN) -m benchmarks.ops --out build/bench/ops.json

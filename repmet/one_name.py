@@ -6,7 +6,7 @@ The trees lie at the top of a checkout and `python -m detection.train` runs ther
 
 import importlib
 import sys
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import CodeType, ModuleType
@@ -26,7 +26,8 @@ class _Loader(Loader):
 
     def get_code(self, name: str) -> CodeType | None:
         """What `python -m` runs as `__main__`."""
-        return self.full.loader.get_code(self.full.name)
+        loader = self.full.loader
+        return loader.get_code(self.full.name) if isinstance(loader, InspectLoader) else None
 
 
 class _Finder(MetaPathFinder):
