@@ -28,16 +28,23 @@ print(json.dumps({
 """
 
 
+def _only_sources(folder: str, names: list[str]) -> list[str]:
+    """What a copy leaves out: what is compiled, and data sets that lie in the checkout."""
+    kept = {".py", ".cpp", ".h", ".cu", ".cuh", ".typed"}
+    return [
+        name for name in names if name == "__pycache__" or ((p := Path(folder, name)).is_file() and p.suffix not in kept)
+    ]
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what a build needs."""
     folder = tmp_path / "checkout"
     folder.mkdir()
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        if (ROOT / name).is_file():
-            shutil.copy(ROOT / name, folder)
-    for package in ("csrc", "model_definitions", "repmet"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for tree in ("benchmarks", "classification", "csrc", "data", "detection", "experiments", "model_definitions", "repmet"):
+        shutil.copytree(ROOT / tree, folder / tree, ignore=_only_sources)
     return folder
 
 
