@@ -33,9 +33,10 @@ from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.episodes.sampling import Episodes, sample_episodes
 from repmet.detection.experiment import prepare
 from repmet.detection.metrics import EpisodicMetric
-from repmet.detection.protocols.episodic import Pools, class_numbers, detections, evaluate_episodes, ground_truth
-from repmet.detection.scoring.fewshot import FewShotRule, few_shot_rule
-from repmet.detection.scoring.methods import play_episode
+from repmet.detection.protocols.episodic import Pools, class_numbers, detection_rows, evaluate_episodes, ground_truth
+from repmet.detection.scoring.methods import Method
+from repmet.detection.scoring.representatives import SupportSet
+from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
 from repmet.experiments.config.loading import load_experiment
 from repmet.experiments.running.allocator import keep_freed_memory
 
@@ -56,7 +57,7 @@ class Published:
     """The published way: every image of every episode through the network on its own."""
 
     def __init__(self, model: nn.Module, pipeline: list, pools: Pools, rule: FewShotRule, episodes: Episodes) -> None:
-        self.embed = Embedder(model, pipeline, batch_size=1, methods=(METHOD,))
+        self.embed = Embedder(model, pipeline, batch_size=1, spaces=(METHOD,))
         self.pools, self.rule, self.episodes = pools, rule, episodes
 
     def rows(self, number: int) -> Rows:
@@ -71,9 +72,10 @@ class Published:
 def episode_rows(number: int, episodes: Episodes, pools: Pools, embedded: dict, rule: FewShotRule) -> Rows:
     """What an episode adds to the list."""
     episode, ids = episodes.episodes[number], class_numbers(episodes)
-    found = play_episode(episode, SHOT, embedded, pools.support, rule, METHOD)
+    supports = SupportSet.of(episode, SHOT, pools.support, embedded)
+    found = Method(METHOD, rule).detect(supports, [embedded[image] for _, image in episode.slots])
     slots = np.array([[number, slot] for slot in range(len(episode.slots))])
-    return detections(number, episode, found, ids), ground_truth(number, episode, pools, ids), slots
+    return detection_rows(number, episode, found, ids), ground_truth(number, episode, pools, ids), slots
 
 
 def scenes_detector(folder: Path, images: int, seed: int = 0) -> tuple[nn.Module, list, FewShotRule, Pools]:
@@ -120,7 +122,7 @@ def check_equal(
     """
     images = pools.used_by(replace(episodes, episodes=episodes.episodes[: len(peer)]))
     for batch_size in (1, 8):
-        embedded = Embedder(model, pipeline, batch_size=batch_size, methods=(METHOD,))(images)
+        embedded = Embedder(model, pipeline, batch_size=batch_size, spaces=(METHOD,))(images)
         mine = [episode_rows(n, episodes, pools, embedded, rule) for n in range(len(peer))]
         equal = all(map(np.array_equal, chain(*mine), chain(*peer)))
         if batch_size == 1 and not equal:
@@ -145,7 +147,7 @@ def episodes_case(folder: Path, number: int, peer_number: int, images: int) -> C
     )
 
     def ours() -> None:
-        embedded = Embedder(model, pipeline, methods=(METHOD,))(pools.used_by(drawn))
+        embedded = Embedder(model, pipeline, spaces=(METHOD,))(pools.used_by(drawn))
         for result in evaluate_episodes(drawn, pools, embedded, rule, methods=(METHOD,)):
             result.metric.compute()
 
@@ -158,7 +160,7 @@ def episodes_case(folder: Path, number: int, peer_number: int, images: int) -> C
     mine.append(seconds(ours))
     off = check_equal(model, pipeline, pools, rule, drawn, peer)
     print(f"both ways find the same, bit for bit; in batches of eight the figures differ by {off:.1e}", flush=True)
-    embedded = Embedder(model, pipeline, methods=(METHOD,))(pools.used_by(drawn))
+    embedded = Embedder(model, pipeline, spaces=(METHOD,))(pools.used_by(drawn))
     figures = growing_list_seconds([episode_rows(n, drawn, pools, embedded, rule) for n in range(number)])
     own = statistics.median(mine)
     totals = [number * each + figures for each in network]

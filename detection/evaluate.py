@@ -26,11 +26,12 @@ from mmengine.dist import is_main_process
 
 from repmet.data.readers.annotated_folder import read_images
 from repmet.detection.checkpoint import Detector, load_detector
-from repmet.detection.embedding.embedded_image import METHODS
+from repmet.detection.embedding.embedded_image import SPACES
 from repmet.detection.embedding.embedder import caching_embedder
 from repmet.detection.embedding.views import with_views
 from repmet.detection.episodes.published import read_published
 from repmet.detection.episodes.sampling import Episodes, load_episodes, sample_episodes, save_episodes
+from repmet.detection.pictures.episodes import write_curves, write_sheets
 from repmet.detection.processes import join, say
 from repmet.detection.protocols.base_classes import base_class_map
 from repmet.detection.protocols.episodic import Pools, evaluate_episodes, evaluate_finetuned
@@ -39,14 +40,13 @@ from repmet.detection.protocols.report import (
     differences,
     result_rows,
     table,
-    write_curves,
     write_json,
-    write_sheets,
 )
 from repmet.detection.protocols.shot_lists import k_shot
-from repmet.detection.scoring.fewshot import base_representatives, few_shot_rule
 from repmet.detection.scoring.finetune import check_trainable, finetune_rule
-from repmet.detection.scoring.methods import check_methods, spaces_of
+from repmet.detection.scoring.methods import DEFAULT_METHODS, Method, check_methods, spaces_of
+from repmet.detection.scoring.representatives import base_representatives
+from repmet.detection.scoring.rule import few_shot_rule
 from repmet.experiments.config.loading import load_experiment
 from repmet.experiments.running.checkpoints import latest_checkpoint
 from repmet.experiments.running.provenance import origin
@@ -147,15 +147,15 @@ def few_shot(
     pools = Pools.of(support, support if one_pool else read_images(data.root, data.query, classes=data.novel_classes))
     # What may have to refuse comes before the network runs.
     episodes = make_episodes(cfg, pools, episode_file)
-    rule, methods = few_shot_rule(cfg), cfg.episodes.get("methods") or METHODS
+    rule, methods = few_shot_rule(cfg), cfg.episodes.get("methods") or DEFAULT_METHODS
     check_methods(methods)
     own = finetune_rule(cfg.get("finetune"))
     if finetune:
         check_trainable(detector.model)
     images = pools.used_by(episodes)
     say(f"embedding {len(images)} distinct images ...")
-    embedder = caching_embedder(detector, METHODS if finetune else spaces_of(methods))
-    embedded = with_views(embedder(images), pools.supports_of(episodes), embedder, rule)
+    embedder = caching_embedder(detector, SPACES if finetune else spaces_of(methods))
+    embedded = with_views(embedder(images), pools.supports_of(episodes), embedder, rule.support_views)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
     base = base_representatives(detector.model.roi_head.bbox_head, rule)
     results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed, base=base))
@@ -173,7 +173,7 @@ def few_shot(
     write_curves(results, rows, out)
     for result in results:
         if result.method == "repmet":
-            write_sheets(result, episodes, pools, embedded, rule, out / "pictures", base)
+            write_sheets(result, episodes, pools, embedded, Method("repmet", rule, base), out / "pictures")
     return rows, paired
 
 

@@ -29,21 +29,16 @@ from repmet.detection.embedding.views import with_views
 from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.support_set import images_to_look_at, read_support
 from repmet.detection.pictures.drawing import support_crop
-from repmet.detection.saved_classes import Learnt, read_learnt, write_learnt
-from repmet.detection.scoring.fewshot import (
-    FewShotRule,
-    after_nms,
-    base_representatives,
-    class_scores,
-    episode_representatives,
-    few_shot_rule,
-    support_embeddings,
-)
+from repmet.detection.saved_classes import SavedClasses, read_classes, write_classes
 from repmet.detection.scoring.finetune import FinetuneRule, adapted, trained_parameters
+from repmet.detection.scoring.methods import NearestRepresentative
+from repmet.detection.scoring.representatives import SupportSet, base_representatives
+from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
+from repmet.detection.scoring.suppression import after_nms
 from repmet.model_definitions.representatives import squared_distances
 from repmet.model_definitions.weights_digest import weights_digest
 
-METHOD = "repmet"
+SPACE = "repmet"
 
 
 @dataclass(frozen=True)
@@ -79,8 +74,7 @@ class FewShotDetector:
         opened = open_detector(checkpoint)
         self.model, self.cfg, self.batch_size = opened.model, opened.cfg, batch_size
         self.checkpoint = Path(checkpoint)
-        self.learnt: Learnt | None = None
-        self._base: Tensor | None = None  # the representatives of the training's classes, where they compete
+        self.learnt: SavedClasses | None = None
         self._embed: Embedder | None = None
         self._adaptation = contextlib.ExitStack()  # undoes the fine-tuning
 
@@ -92,7 +86,7 @@ class FewShotDetector:
     def embedder(self) -> Embedder:
         """Made when it is needed: a plain Faster R-CNN detects its own classes without one."""
         if self._embed is None:
-            self._embed = Embedder(self.model, self.cfg.test_pipeline, batch_size=self.batch_size, methods=(METHOD,))
+            self._embed = Embedder(self.model, self.cfg.test_pipeline, batch_size=self.batch_size, spaces=(SPACE,))
         return self._embed
 
     @cached_property
@@ -111,38 +105,33 @@ class FewShotDetector:
             FileNotFoundError, ValueError: there is no such set, or what is wrong with it; or the head has no embedding.
             EpisodeDiverged: fine-tuning came to a loss that is not finite; the detector is as it was.
         """
-        embedder = self.embedder  # it may refuse
+        _ = self.embedder  # it may refuse
         self._forget()
         _ = self.digest  # of the weights before any training
         rule = few_shot_rule(self.cfg)
-        self._base = base_representatives(self.model.roi_head.bbox_head, rule)  # before fine-tuning puts others there
+        base = base_representatives(self.model.roi_head.bbox_head, rule)  # before fine-tuning puts others there
         with tempfile.TemporaryDirectory() as scratch:
-            records = read_support(support, scratch)
-            names = [n for n in class_names(records) if any(plain_boxes(r, n) for r in records)]
-            supports = [[(r, box) for r in records for box in plain_boxes(r, name)] for name in names]
-            by_class = _embedded(embedder, records, supports, rule)
-            points = episode_representatives(by_class, rule.modes_for(max(map(len, by_class))))
+            supports = self._embedded(read_support(support, scratch), rule)
+            points = supports.representatives(rule, SPACE)
             if finetune is not None:
-                numbered = [[(r.id, box) for r, box in own] for own in supports]
-                tuned = adapted(self.model, self.cfg.test_pipeline, records, numbered, points, finetune)
+                tuned = adapted(self.model, self.cfg.test_pipeline, supports, points, finetune)
                 points = self._adaptation.enter_context(tuned)
-                by_class = _embedded(embedder, records, supports, rule)
-            pairs = [pair for own in supports for pair in own]
-            counts = [len(found) for own in by_class for found in own]
-            crops = [
-                np.asarray(support_crop(r.path, r.boxes[box]))
-                for (r, box), n in zip(pairs, counts, strict=True)
-                for _ in range(n)
+                supports = self._embedded(list(supports.records.values()), rule)
+            by_class = supports.embeddings(rule, SPACE)
+            counted = [
+                (supports.records[i], box, len(found))
+                for pairs, embeddings in zip(supports.boxes, by_class, strict=True)
+                for (i, box), found in zip(pairs, embeddings, strict=True)
             ]
-        flat = [torch.cat(own) for own in by_class]
-        self.learnt = Learnt(
-            tuple(names),
-            points,
-            torch.cat(flat),
-            torch.cat([torch.full((len(v),), c) for c, v in enumerate(flat)]),
-            torch.from_numpy(np.stack(crops)),
-            rule,
-            self._changed(finetune.train) if finetune is not None else {},
+            crops = [np.asarray(support_crop(r.path, r.boxes[box])) for r, box, n in counted for _ in range(n)]
+        flat = [torch.cat(embeddings) for embeddings in by_class]
+        self.learnt = SavedClasses(
+            classes=supports.classes,
+            scorer=NearestRepresentative(rule=rule, representatives=points, space=SPACE, base=base),
+            embeddings=torch.cat(flat),
+            labels=torch.cat([torch.full((len(v),), c) for c, v in enumerate(flat)]),
+            crops=torch.from_numpy(np.stack(crops)),
+            weights=self._changed(finetune.train) if finetune is not None else {},
         )
 
     def detect(self, images: Sequence[str | Path] | str | Path, *, min_score: float = 0.05) -> Iterator[tuple[Path, Found]]:
@@ -180,7 +169,7 @@ class FewShotDetector:
         """
         if self.learnt is None:
             raise ValueError("there is nothing to save: learn from a support set first")
-        write_learnt(self.learnt, self.digest, path)
+        write_classes(self.learnt, self.digest, path)
 
     def load(self, path: str | Path) -> None:
         """Takes what `save` wrote in the place of a support set.
@@ -190,8 +179,8 @@ class FewShotDetector:
             ValueError: it is no such file, or was made with another checkpoint.
         """
         self._forget()
-        self.learnt = read_learnt(path, self.digest, self.checkpoint)
-        self._base = base_representatives(self.model.roi_head.bbox_head, self.learnt.rule)
+        head = self.model.roi_head.bbox_head
+        self.learnt = read_classes(path, self.digest, self.checkpoint, lambda rule: base_representatives(head, rule))
         if self.learnt.weights:
             before = {name: value.clone() for name, value in self.model.state_dict().items()}
             self._adaptation.callback(self.model.load_state_dict, before)
@@ -202,11 +191,18 @@ class FewShotDetector:
         self._adaptation.close()
         self.learnt = None
 
+    def _embedded(self, records: Sequence[ImageRecord], rule: FewShotRule) -> SupportSet:
+        """Every plain box of the records as a support."""
+        names = [n for n in class_names(records) if any(plain_boxes(r, n) for r in records)]
+        boxes = [[(r.id, box) for r in records for box in plain_boxes(r, name)] for name in names]
+        embedded = with_views(self.embedder(records), records, self.embedder, rule.support_views)
+        return SupportSet(tuple(names), boxes, {r.id: r for r in records}, embedded)
+
     def _changed(self, part: str) -> dict[str, Tensor]:
         """The weights that fine-tuning this part of the detector trains, but for the representatives."""
         trained = {id(p) for p in trained_parameters(self.model, part)}
-        own = {name: p for name, p in self.model.named_parameters() if id(p) in trained}
-        return {name: p.detach().clone().cpu() for name, p in own.items() if "bbox_head.representatives" not in name}
+        changed = {name: p for name, p in self.model.named_parameters() if id(p) in trained}
+        return {name: p.detach().clone().cpu() for name, p in changed.items() if "bbox_head.representatives" not in name}
 
     def _by_supports(self, records: Sequence[ImageRecord]) -> list[Found]:
         learnt = self.learnt
@@ -214,13 +210,12 @@ class FewShotDetector:
         results = []
         for record in records:
             image = embedded[record.id]
-            scores = class_scores(image.embeddings[METHOD], learnt.representatives, learnt.rule, self._base)  # (P, N)
-            ((rows, proposals),) = after_nms([image], scores, learnt.rule)
-            labels = rows[:, 0].long()
-            d2 = squared_distances(image.embeddings[METHOD][proposals], learnt.embeddings[:, None])[..., 0]  # (n, S)
-            own = learnt.labels[None] == labels[:, None]
-            nearest = d2.masked_fill(~own, torch.inf).argmin(1) if len(d2) else labels
-            results.append(Found(labels.numpy(), rows[:, 1].numpy(), rows[:, 2:].numpy(), nearest.numpy()))
+            ((seen, proposals),) = after_nms([image], learnt.scorer.scores(image), learnt.scorer.rule)
+            labels = torch.from_numpy(seen.labels)
+            d2 = squared_distances(image.embeddings[SPACE][proposals], learnt.embeddings[:, None])[..., 0]  # (n, S)
+            of_its_class = learnt.labels[None] == labels[:, None]
+            nearest = d2.masked_fill(~of_its_class, torch.inf).argmin(1) if len(d2) else labels
+            results.append(Found(seen.labels, seen.scores, seen.boxes, nearest.numpy()))
         return results
 
     @torch.inference_mode()
@@ -230,11 +225,3 @@ class FewShotDetector:
         samples = self.model.test_step(pseudo_collate([pipeline(to_data_info(r, ())) for r in records]))
         found = [s.pred_instances.cpu().numpy() for s in samples]
         return [Found(p.labels, p.scores, p.bboxes, np.full(len(p.labels), -1)) for p in found]
-
-
-def _embedded(
-    embedder: Embedder, records: Sequence[ImageRecord], supports: list[list[tuple[ImageRecord, int]]], rule: FewShotRule
-) -> list[list[Tensor]]:
-    """The embeddings of each support box, class by class."""
-    images = with_views(embedder(records), records, embedder, rule)
-    return [[support_embeddings(images[r.id], box, r.boxes[box], rule, METHOD) for r, box in own] for own in supports]

@@ -28,13 +28,13 @@ class EmbeddingCache:
 
     Args:
         detector: whose embeddings these are.
-        methods: whose embeddings are kept.
+        spaces: what the kept embeddings come from, of `embedded_image.SPACES`.
     """
 
-    def __init__(self, detector: Detector, methods: Sequence[str]) -> None:
+    def __init__(self, detector: Detector, spaces: Sequence[str]) -> None:
         cfg = detector.cfg
         device = next(detector.model.parameters()).device.type
-        digest = sha256(repr((cfg.model, cfg.test_pipeline, tuple(methods), device, versions())).encode())
+        digest = sha256(repr((cfg.model, cfg.test_pipeline, tuple(spaces), device, versions())).encode())
         for file in _code():
             digest.update(file.read_bytes())
         for name, value in detector.model.state_dict().items():

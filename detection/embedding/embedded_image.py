@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# The embeddings that are kept, by the method that uses them.
-METHODS = ("repmet", "baseline_untrained", "baseline_roi")
+# What an embedding may come from: the trained head, the same head as it was initialised, the RoI features before it.
+SPACES = ("repmet", "baseline_untrained", "baseline_roi")
 FEATURES = "baseline_roi"  # of these, the RoI features
+VIEWS = (1, 2, 8)  # of a support image: as it is, with its mirror image, with all quarter turns too
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,10 @@ class EmbeddedImage:
         boxes: (P, 4), the boxes that the detector predicts (class-agnostic).
         proposals: (P, 4), the regions that the embeddings were pooled from.
         objectness: (P,), the proposal network's probability that there is an object of any class.
-        embeddings: by method, (P, e), unit length; of a head that has one also its `negative` embedding.
-        annotated: by method, (G, e), pooled from the annotated boxes themselves.
+        embeddings: by space, (P, e), unit length; of a head that has one also its `negative` embedding.
+        annotated: by space, (G, e), pooled from the annotated boxes themselves.
         lengths, annotated_lengths: (P,) and (G,), how long the RoI features were before `baseline_roi` made them unit.
-        views: by method, (V - 1, G, e), the annotated boxes in turned and mirrored images (`detection.embedding.views`).
+        views: by space, (V - 1, G, e), the annotated boxes in turned and mirrored images (`detection.embedding.views`).
     """
 
     boxes: Tensor
@@ -58,13 +59,13 @@ def joined(images: Sequence[EmbeddedImage]) -> EmbeddedImage:
 
 
 class _Joined(Mapping):
-    """Embeddings by method, put together when they are asked for: a method looks at one kind of them, and they are large."""
+    """Embeddings by space, put together when they are asked for: a method looks at one of them, and they are large."""
 
     def __init__(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
         self.parts = parts
 
-    def __getitem__(self, method: str) -> Tensor:
-        return torch.cat([part[method] for part in self.parts])
+    def __getitem__(self, space: str) -> Tensor:
+        return torch.cat([part[space] for part in self.parts])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.parts[0])

@@ -5,6 +5,7 @@ Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions
 
 import copy
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from repmet.data.sources.voc import ImageRecord
 from repmet.detection.checkpoint import Detector
 from repmet.detection.dataset import batches_of_one_size, to_data_info
 from repmet.detection.embedding.cache import EmbeddingCache
-from repmet.detection.embedding.embedded_image import METHODS, EmbeddedImage
+from repmet.detection.embedding.embedded_image import SPACES, EmbeddedImage
 from repmet.detection.processes import my_share, say
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
@@ -27,7 +28,7 @@ UNTRAINED_SEED = 9001  # one untrained head whatever the seed of the episodes: t
 
 
 class Embedder:
-    """Runs the trained network over images, for RepMet and for the two baselines at once.
+    """Runs the trained network over images, for RepMet's embedding space and for those of the two baselines at once.
 
     repmet              E of the trained head
     baseline_untrained  E of the same head as it was initialised, on the same trained backbone: what training the head gives
@@ -38,7 +39,7 @@ class Embedder:
         pipeline: mmdet's test pipeline.
         seed: of the untrained head.
         batch_size: images a forward pass.
-        methods: whose embeddings to keep; fewer take less memory.
+        spaces: what the kept embeddings come from, of the three above; fewer take less memory.
         share: let the processes of a distributed run share the images; without it each embeds what it asks for.
         cache: where embedded images are kept and found again.
 
@@ -53,7 +54,7 @@ class Embedder:
         *,
         seed: int = UNTRAINED_SEED,
         batch_size: int = 8,
-        methods: Sequence[str] = METHODS,
+        spaces: Sequence[str] = SPACES,
         share: bool = True,
         cache: EmbeddingCache | None = None,
     ) -> None:
@@ -63,20 +64,28 @@ class Embedder:
         if not head.reg_class_agnostic:
             raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
         self.model, self.head, self.batch_size = model.eval(), head, batch_size
-        self.methods, self.share, self.cache = tuple(methods), share, cache
+        self.spaces, self.share, self.cache, self.seed = tuple(spaces), share, cache, seed
         with DefaultScope.overwrite_default_scope("mmdet"):
             self.pipeline = Compose(pipeline)
-        self.untrained = copy.deepcopy(head)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for module in self.untrained.modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
-            level, logger = MMLogger.get_current_instance().level, MMLogger.get_current_instance()
-            logger.setLevel("ERROR")  # mmengine lists every parameter that it initialises
-            self.untrained._is_init = False
-            self.untrained.init_weights()
+
+    @cached_property
+    def untrained(self) -> nn.Module:
+        """The head as it was initialised; made when its space is asked for, since most uses never ask."""
+        logger = MMLogger.get_current_instance()
+        level = logger.level
+        logger.setLevel("ERROR")  # mmengine lists every parameter that it initialises
+        try:
+            with torch.inference_mode(False), torch.random.fork_rng():  # it may be asked for in the midst of inference
+                torch.manual_seed(self.seed)
+                head = copy.deepcopy(self.head)
+                for module in head.modules():
+                    if hasattr(module, "reset_parameters"):
+                        module.reset_parameters()
+                head._is_init = False
+                head.init_weights()
+        finally:
             logger.setLevel(level)
+        return head
 
     def __call__(self, records: Iterable[ImageRecord]) -> dict[str, EmbeddedImage]:
         """The embedded images by id. Each record is read once; several processes share the batches and get all of them."""
@@ -124,7 +133,7 @@ class Embedder:
             counts.append((len(proposals.bboxes), len(annotated)))
 
         rois = bbox2roi(regions)  # (sum of P + G, 5)
-        by_method, features, box_features = self.embeddings(levels, rois)
+        by_space, features, box_features = self.embeddings(levels, rois)
         lengths = features.norm(dim=-1)
         deltas = self.head.fc_reg(box_features)
 
@@ -137,8 +146,8 @@ class Embedder:
                     boxes=self.head.decode(rois[start:mid], deltas[start:mid], meta, rescale=True).cpu(),
                     proposals=(region[:p] / scale).cpu(),
                     objectness=proposals.scores.cpu(),
-                    embeddings={m: v[start:mid].cpu() for m, v in by_method.items()},
-                    annotated={m: v[mid:end].cpu() for m, v in by_method.items()},
+                    embeddings={space: v[start:mid].cpu() for space, v in by_space.items()},
+                    annotated={space: v[mid:end].cpu() for space, v in by_space.items()},
                     lengths=lengths[start:mid].cpu(),
                     annotated_lengths=lengths[mid:end].cpu(),
                 )
@@ -147,7 +156,7 @@ class Embedder:
         return images
 
     def embeddings(self, levels: Sequence[Tensor], rois: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Of RoIs (R, 5): their embeddings (R, e) by method, and what the embedding and the boxes are read from."""
+        """Of RoIs (R, 5): their embeddings (R, e) by space, and what the embedding and the boxes are read from."""
         extractor = self.model.roi_head.bbox_roi_extractor
         pooled = extractor(levels[: extractor.num_inputs], rois)
         if self.model.roi_head.with_shared_head:  # the last stage of the backbone, in C4 detectors
@@ -158,12 +167,12 @@ class Embedder:
             "baseline_untrained": lambda: self.untrained.embed(self.untrained.roi_features(pooled)[0]),
             "baseline_roi": lambda: F.normalize(features, dim=-1),
         }
-        by_method = {method: embed[method]() for method in self.methods}
+        by_space = {space: embed[space]() for space in self.spaces}
         if hasattr(self.head, "embed_negative"):  # NP-RepMet tells negatives apart in an embedding of their own
-            by_method["negative"] = self.head.embed_negative(features)
-        return by_method, features, box_features
+            by_space["negative"] = self.head.embed_negative(features)
+        return by_space, features, box_features
 
 
-def caching_embedder(detector: Detector, methods: Sequence[str] = METHODS) -> Embedder:
+def caching_embedder(detector: Detector, spaces: Sequence[str] = SPACES) -> Embedder:
     """An `Embedder` of a detector that keeps what it finds."""
-    return Embedder(detector.model, detector.cfg.test_pipeline, methods=methods, cache=EmbeddingCache(detector, methods))
+    return Embedder(detector.model, detector.cfg.test_pipeline, spaces=spaces, cache=EmbeddingCache(detector, spaces))

@@ -16,13 +16,10 @@ from mmengine.dataset import pseudo_collate
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.dataset import to_data_info
-from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.embedding.embedded_image import VIEWS, EmbeddedImage
 from repmet.detection.embedding.embedder import Embedder
-from repmet.detection.scoring.fewshot import FewShotRule
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
-
-VIEWS = (1, 2, 8)
 
 
 def view(image: np.ndarray, boxes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,10 +57,10 @@ class ViewEmbedder(Embedder):
 
     @torch.inference_mode()
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
-        seen = [self._view(records, number) for number in range(1, self.views)]  # by view, by image, by method
+        seen = [self._view(records, number) for number in range(1, self.views)]  # by view, by image, by space
         none = torch.zeros(0, 4)
         return [
-            EmbeddedImage(none, none, none[:, 0], {}, {m: torch.stack([v[k][m] for v in seen]) for m in seen[0][k]})
+            EmbeddedImage(none, none, none[:, 0], {}, {s: torch.stack([v[k][s] for v in seen]) for s in seen[0][k]})
             for k in range(len(records))
         ]
 
@@ -81,29 +78,30 @@ class ViewEmbedder(Embedder):
             regions.append(torch.as_tensor(boxes * scale, dtype=torch.float32))
         batch = self.model.data_preprocessor(pseudo_collate(samples), False)
         rois = bbox2roi(regions).to(batch["inputs"].device)
-        by_method = self.embeddings(self.model.extract_feat(batch["inputs"]), rois)[0]
-        parts = {m: values.cpu().split([len(r) for r in regions]) for m, values in by_method.items()}
-        return [{m: parts[m][k] for m in parts} for k in range(len(records))]
+        by_space = self.embeddings(self.model.extract_feat(batch["inputs"]), rois)[0]
+        parts = {space: values.cpu().split([len(r) for r in regions]) for space, values in by_space.items()}
+        return [{space: parts[space][k] for space in parts} for k in range(len(records))]
 
 
 def with_views(
-    embedded: Mapping[str, EmbeddedImage], supports: Sequence[ImageRecord], embedder: Embedder, rule: FewShotRule
+    embedded: Mapping[str, EmbeddedImage], supports: Sequence[ImageRecord], embedder: Embedder, views: int
 ) -> dict[str, EmbeddedImage]:
-    """`embedded`, whose support images also have their boxes in all the views that the rule asks for.
+    """`embedded`, whose support images also have their boxes in all the views that are asked for.
 
     Args:
         embedded: by id, what `embedder` made of the images.
         supports: the support images among them.
+        views: V, one of `VIEWS`.
     """
-    if rule.support_views == 1:
+    if views == 1:
         return dict(embedded)
     looks = ViewEmbedder(
         embedder.model,
         embedder.pipeline.transforms,
-        views=rule.support_views,
+        views=views,
         batch_size=embedder.batch_size,
-        methods=embedder.methods,
+        spaces=embedder.spaces,
         share=embedder.share,
-        cache=embedder.cache and embedder.cache.beside(f"{rule.support_views}_views"),
+        cache=embedder.cache and embedder.cache.beside(f"{views}_views"),
     )
     return dict(embedded) | {i: replace(embedded[i], views=seen.annotated) for i, seen in looks(supports).items()}

@@ -12,8 +12,8 @@ from .curve import average_precision, average_precision_11
 from .layout import (
     DETECTION_COLUMNS,
     GROUND_TRUTH_COLUMNS,
-    Detections,
     GroundTruth,
+    ScoredBoxes,
     as_table,
     read_detections,
     read_ground_truth,
@@ -66,7 +66,7 @@ def base_metrics(
     return {**means, "per_class": per_class}
 
 
-def _coco_ap(found: Detections, truth: GroundTruth, images: np.ndarray) -> dict[int, float]:
+def _coco_ap(found: ScoredBoxes, truth: GroundTruth, images: np.ndarray) -> dict[int, float]:
     """AP over IoU 0.50:0.05:0.95 of every class with boxes, by pycocotools."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

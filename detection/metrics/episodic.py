@@ -15,8 +15,8 @@ from .layout import (
     DETECTION_COLUMNS,
     GROUND_TRUTH_COLUMNS,
     ByEpisode,
-    Detections,
     GroundTruth,
+    ScoredBoxes,
     as_table,
     read_detections,
     read_ground_truth,
@@ -161,7 +161,7 @@ class EpisodicMetric:
 
     def _split(
         self, detections: np.ndarray, ground_truth: np.ndarray, slots: np.ndarray | None
-    ) -> Iterator[tuple[int, Detections, GroundTruth, np.ndarray]]:
+    ) -> Iterator[tuple[int, ScoredBoxes, GroundTruth, np.ndarray]]:
         found = ByEpisode(as_table(detections, DETECTION_COLUMNS, "detections"))
         truth = ByEpisode(as_table(ground_truth, GROUND_TRUTH_COLUMNS, "ground truth", "difficult"))
         empty = ByEpisode(as_table([] if slots is None else slots, ("episode", "image"), "slots"))

@@ -11,7 +11,7 @@ DETECTION_COLUMNS = ("episode", "image", "class", "score", "x1", "y1", "x2", "y2
 GROUND_TRUTH_COLUMNS = ("episode", "image", "class", "x1", "y1", "x2", "y2")  # and, where there is one, "difficult"
 
 
-class Detections(NamedTuple):
+class ScoredBoxes(NamedTuple):
     """Scored boxes: `image`, `label` (n,) int64, `score` (n,) float32 above 0, `boxes` (n, 4) as x1, y1, x2, y2."""
 
     image: np.ndarray
@@ -48,7 +48,7 @@ def as_table(array: np.ndarray, columns: Sequence[str], what: str, optional: str
     return table
 
 
-def read_detections(table: np.ndarray, what: str = "detections") -> Detections:
+def read_detections(table: np.ndarray, what: str = "detections") -> ScoredBoxes:
     """Rows of image, class, score, x1, y1, x2, y2 (n, 7); those with score 0 are dropped, as the protocols do.
 
     Raises:
@@ -61,7 +61,7 @@ def read_detections(table: np.ndarray, what: str = "detections") -> Detections:
         raise ValueError(f"{what}: the score {score[row]} in row {row} is negative; map scores to values above 0 first")
     kept = slice(None) if score.all() else score > 0
     image, label = _whole(table[:, 0], what, "image"), _whole(table[:, 1], what, "class")
-    return Detections(image[kept], label[kept], score[kept], table[:, 3:7][kept])
+    return ScoredBoxes(image[kept], label[kept], score[kept], table[:, 3:7][kept])
 
 
 def read_ground_truth(table: np.ndarray, what: str = "ground truth") -> GroundTruth:

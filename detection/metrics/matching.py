@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .layout import Detections, GroundTruth
+from .layout import GroundTruth, ScoredBoxes
 
 PAIRS_AT_ONCE = 1 << 18  # bounds memory, and keeps the temporaries in cache
 
@@ -44,7 +44,7 @@ class Matches(NamedTuple):
     wrong: np.ndarray
 
 
-def match(detections: Detections, ground_truth: GroundTruth, *, iou: float, plus_one: bool) -> Matches:
+def match(detections: ScoredBoxes, ground_truth: GroundTruth, *, iou: float, plus_one: bool) -> Matches:
     """Matches n detections with m boxes of the same images.
 
     Equal IoU with two boxes of a class goes to the one that comes first by (difficult, x1, y1, x2, y2), so that the
@@ -84,7 +84,7 @@ def match(detections: Detections, ground_truth: GroundTruth, *, iou: float, plus
 
 
 def _overlapping(
-    detections: Detections, truth: GroundTruth, iou: float, plus_one: bool
+    detections: ScoredBoxes, truth: GroundTruth, iou: float, plus_one: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Indices (detection, box) and IoU of the pairs of one image that reach the threshold; `truth` sorted by image."""
     images, first, count = np.unique(truth.image, return_index=True, return_counts=True)

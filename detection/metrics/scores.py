@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .curve import Curve, average_precision, precision_recall
-from .layout import Detections, GroundTruth
+from .layout import GroundTruth, ScoredBoxes
 from .matching import Matches, Outcome
 
 FIGURES = ("map", "repmet_pooled", "pooled_ap", "recall")
@@ -44,7 +44,7 @@ class Pooled(NamedTuple):
     n: int
 
 
-def gather(number: int, detections: Detections, truth: GroundTruth, matches: Matches) -> EpisodeScores:
+def gather(number: int, detections: ScoredBoxes, truth: GroundTruth, matches: Matches) -> EpisodeScores:
     """Sorts the scores of an episode by class and by what the detections turned out to be."""
     outcome = matches.outcome
     kinds = (

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from repmet.detection.metrics import Outcome
-from repmet.detection.metrics.layout import Detections, GroundTruth
+from repmet.detection.metrics.layout import GroundTruth, ScoredBoxes
 from repmet.detection.metrics.matching import match
+from repmet.detection.scoring.detections import Detections
 
 Colour = tuple[int, int, int]
 COLOURS: Mapping[Outcome, Colour] = {
@@ -30,13 +31,13 @@ BRIGHT = 330  # sum of a colour's channels from which text on it is black
 
 @dataclass(frozen=True, kw_only=True)
 class QueryPicture:
-    """One query slot: its file, its m boxes (m, 4) with class numbers and `difficult` (m,), its detections (n, 6) in rows
-    class, score, x1, y1, x2, y2, and the class under which it is a query."""
+    """One query slot: its file, its m boxes (m, 4) with class numbers and `difficult` (m,), its detections, and the class
+    under which it is a query."""
 
     path: Path
     boxes: np.ndarray
     labels: np.ndarray
-    detections: np.ndarray
+    detections: Detections
     listed_under: int
     difficult: np.ndarray | None = None
 
@@ -67,10 +68,9 @@ def support_crop(path: Path, box: Sequence[float]) -> Image.Image:
 
 def query_cell(query: QueryPicture, class_names: Sequence[str], min_score: float, iou: float) -> Image.Image:
     """The query at `CELL` pixels with its boxes, and a line below it."""
-    rows = query.detections[query.detections[:, 1] >= min_score]
-    labels, boxes = rows[:, 0].astype(int), rows[:, 2:]
+    found = query.detections.above(min_score)
     hard = np.zeros(len(query.boxes), dtype=bool) if query.difficult is None else np.asarray(query.difficult, dtype=bool)
-    shown = Detections(np.zeros(len(rows), int), labels, rows[:, 1].astype(np.float32), boxes)
+    shown = ScoredBoxes(np.zeros(len(found), int), found.labels, found.scores, found.boxes)
     truth = GroundTruth(np.zeros(len(hard), int), np.asarray(query.labels), np.asarray(query.boxes), hard)
     matches = match(shown, truth, iou=iou, plus_one=True)
     image = upright(query.path)
@@ -84,10 +84,10 @@ def query_cell(query: QueryPicture, class_names: Sequence[str], min_score: float
         tags.append((box[0], box[3], class_names[label], "", MISSED))
     for k in np.lexsort((shown.score, matches.outcome == Outcome.RIGHT)):  # right ones last, so on top
         colour = COLOURS[Outcome(matches.outcome[k])]
-        box = boxes[k] * scale
+        box = shown.boxes[k] * scale
         box[2:] = np.maximum(box[:2], box[2:])  # Pillow draws no box that ends before it begins
         draw.rectangle(box.tolist(), outline=colour, width=3 if matches.outcome[k] == Outcome.RIGHT else 2)
-        tags.append((box[0], box[1] - TAG, class_names[labels[k]], f" {shown.score[k]:.2f}", colour))
+        tags.append((box[0], box[1] - TAG, class_names[shown.label[k]], f" {shown.score[k]:.2f}", colour))
     taken: list[tuple[float, float, float]] = []
     for x, y, name, score, colour in reversed(tags):  # the most important ones choose their places first
         taken.append(tag(draw, (x, y), fit(name, 90, 12) + score, colour, picture.size, taken))

@@ -109,15 +109,21 @@ def precision_recall_plot(out: Path, curves: Mapping[str, Mapping[str, Any]], *,
     figure.savefig(out)
 
 
-def pick(episode_map: np.ndarray, *, good: int = 2, bad: int = 2) -> tuple[list[int], list[int]]:
-    """Indices of the best and of the worst episodes by mAP, the most telling first; none is in both, NaN in neither.
+def pick(episode_map: np.ndarray, *, each: int = 2) -> dict[str, list[int]]:
+    """Indices of episodes worth a look by mAP: `good`, the best first, `middle`, about the median, `bad`, the worst first.
 
-    With few episodes the good ones come first.
+    None is in two of them and NaN in none; with few episodes the good ones come first, then the bad ones.
+
+    Args:
+        each: how many of every kind.
     """
     values = np.asarray(episode_map, dtype=float)
     order = np.argsort(values, kind="stable")[: np.count_nonzero(~np.isnan(values))].tolist()  # NaN sorts last
-    best = order[::-1][:good]
-    return best, order[: max(0, min(bad, len(order) - len(best)))]
+    good = order[::-1][:each]
+    bad = order[: min(each, len(order) - len(good))]
+    between = order[len(bad) : len(order) - len(good)]
+    start = max(0, (len(between) - each) // 2)
+    return {"good": good, "middle": between[start : start + each], "bad": bad}
 
 
 def _support_band(

@@ -9,23 +9,19 @@ from torch import Tensor
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.checkpoint import Detector
-from repmet.detection.embedding.embedded_image import METHODS, EmbeddedImage, joined, raw_features
+from repmet.detection.embedding.embedded_image import EmbeddedImage, joined, raw_features
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.episodes.episode import Episode, Episodes
 from repmet.detection.metrics import EpisodicMetric
 from repmet.detection.processes import my_share, say
-from repmet.detection.scoring.fewshot import (
-    FewShotRule,
-    Supports,
-    after_nms,
-    base_representatives,
-    class_scores,
-    detect,
-    support_representatives,
-)
+from repmet.detection.scoring.class_scores import class_scores
+from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.finetune import EpisodeDiverged, FinetuneRule, adapted
 from repmet.detection.scoring.finetune_on_features import adapted_head, on_kept_features
-from repmet.detection.scoring.methods import play_episode
+from repmet.detection.scoring.methods import DEFAULT_METHODS, Method, NearestRepresentative
+from repmet.detection.scoring.representatives import SupportSet, base_representatives
+from repmet.detection.scoring.rule import FewShotRule
+from repmet.detection.scoring.suppression import after_nms
 
 
 @dataclass(frozen=True)
@@ -79,11 +75,11 @@ def ground_truth(number: int, episode: Episode, pools: Pools, class_ids: Mapping
     return np.array(rows, dtype=np.float64).reshape(-1, 8)
 
 
-def detections(number: int, episode: Episode, found: Sequence[np.ndarray], class_ids: Mapping[str, int]) -> np.ndarray:
-    """What `scorers.play_episode` found, in the columns of `EpisodicMetric.add`, (n, 8)."""
+def detection_rows(number: int, episode: Episode, found: Sequence[Detections], class_ids: Mapping[str, int]) -> np.ndarray:
+    """What was found on the episode's query slots, in the columns of `EpisodicMetric.add`, (n, 8)."""
     ids = np.array([class_ids[name] for name in episode.classes])
     tables = [
-        np.column_stack([np.full(len(f), number), np.full(len(f), slot), ids[f[:, 0].astype(int)], f[:, 1:]])
+        np.column_stack([np.full(len(f), number), np.full(len(f), slot), ids[f.labels], f.scores, f.boxes])
         for slot, f in enumerate(found)
     ]
     return np.concatenate(tables)
@@ -95,7 +91,7 @@ def evaluate_episodes(
     embedded: Mapping[str, EmbeddedImage],
     rule: FewShotRule,
     *,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = DEFAULT_METHODS,
     seed: int = 0,
     base: Tensor | None = None,
 ) -> Iterator[Result]:
@@ -104,21 +100,22 @@ def evaluate_episodes(
     Several processes share the episodes; each gets the figures over all of them.
 
     Args:
-        base: representatives of classes that compete without being looked for, see `detection.scoring.methods.make_scorer`.
+        base: representatives of classes that compete without being looked for, see `detection.scoring.methods.Method`.
     """
     class_ids = class_numbers(episodes)
     truth = [ground_truth(n, e, pools, class_ids) for n, e in enumerate(episodes.episodes)]
-    for method in methods:
+    for method in [Method(name, rule, base) for name in methods]:
         for shot in episodes.shots:
             metric = EpisodicMetric(seed=seed)
             for number, episode in my_share(list(enumerate(episodes.episodes))):
-                found = play_episode(episode, shot, embedded, pools.support, rule, method, base)
+                supports = SupportSet.of(episode, shot, pools.support, embedded)
+                found = method.detect(supports, [embedded[image] for _, image in episode.slots])
                 slots = np.array([[number, slot] for slot in range(len(episode.slots))])
-                metric.add(detections(number, episode, found, class_ids), truth[number], slots=slots)
+                metric.add(detection_rows(number, episode, found, class_ids), truth[number], slots=slots)
             parts = all_gather_object(metric)
             for part in parts[1:]:
                 parts[0].merge(part)
-            yield Result(method, shot, parts[0])
+            yield Result(method.name, shot, parts[0])
 
 
 def evaluate_finetuned(
@@ -151,7 +148,7 @@ def evaluate_finetuned(
                 continue
             slots = np.array([[number, slot] for slot in range(len(episode.slots))])
             truth = ground_truth(number, episode, pools, class_ids)
-            metric.add(detections(number, episode, found, class_ids), truth, slots=slots)
+            metric.add(detection_rows(number, episode, found, class_ids), truth, slots=slots)
         parts = all_gather_object((metric, skipped))
         for part, more in parts[1:]:
             parts[0][0].merge(part)
@@ -177,33 +174,32 @@ class _Finetuned:
         """The base classes that compete, as their training left them: not to be asked for while the head is adapted."""
         return base_representatives(self.detector.model.roi_head.bbox_head, self.rule)
 
-    def supports(self, episode: Episode, shot: int) -> tuple[Supports, Tensor]:
+    def supports(self, episode: Episode, shot: int) -> tuple[SupportSet, Tensor]:
         """The support boxes, and where the episode's representatives begin."""
-        supports = [episode.support[name][:shot] for name in episode.classes]
-        return supports, support_representatives(supports, self.embedded, self.pools.support, self.rule, "repmet")
+        supports = SupportSet.of(episode, shot, self.pools.support, self.embedded)
+        return supports, supports.representatives(self.rule, "repmet")
 
 
 class _FinetunedNetwork(_Finetuned):
-    def __call__(self, episode: Episode, shot: int) -> list[np.ndarray]:
+    def __call__(self, episode: Episode, shot: int) -> list[Detections]:
         model, pipeline = self.detector.model, self.detector.cfg.test_pipeline
         supports, start = self.supports(episode, shot)
-        records = [self.pools.support[i] for i in dict.fromkeys(i for own in supports for i, _ in own)]
         queries = [self.pools.query[image] for _, image in episode.slots]
-        embedder = Embedder(model, pipeline, methods=("repmet",), share=False)
-        with adapted(model, pipeline, records, supports, start, self.finetune) as points:
+        embedder = Embedder(model, pipeline, spaces=("repmet",), share=False)
+        with adapted(model, pipeline, supports, start, self.finetune) as points:
             looked = embedder(queries)
-        return detect([looked[r.id] for r in queries], points, self.rule, "repmet", self.base)
+        scorer = NearestRepresentative(rule=self.rule, representatives=points, base=self.base)
+        return scorer.detect([looked[r.id] for r in queries])
 
 
 class _FinetunedOnKept(_Finetuned):
-    def __call__(self, episode: Episode, shot: int) -> list[np.ndarray]:
+    def __call__(self, episode: Episode, shot: int) -> list[Detections]:
         supports, start = self.supports(episode, shot)
-        support = self.pools.support
-        head = adapted_head(self.detector.model.roi_head, supports, self.embedded, support, start, self.finetune)
+        head = adapted_head(self.detector.model.roi_head, supports, start, self.finetune)
         images = [self.embedded[image] for _, image in episode.slots]
         embeddings = head.embed(raw_features(joined(images)))
         scores = class_scores(embeddings, head.representatives.points, self.rule, self.base)
-        return [rows.numpy() for rows, _ in after_nms(images, scores, self.rule)]
+        return [found for found, _ in after_nms(images, scores, self.rule)]
 
 
 def class_numbers(episodes: Episodes) -> dict[str, int]:

@@ -1,19 +1,14 @@
-"""What an evaluation leaves behind: a printed table, metrics.json, curves and pictures."""
+"""What an evaluation leaves behind in figures: the rows of metrics.json and the printed tables."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
-from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.episodes.episode import Episodes
 from repmet.detection.metrics import EpisodicMetric, bootstrap_interval, jackknife_interval
-from repmet.detection.pictures.sheets import QueryPicture, episode_sheet, pick, precision_recall_plot
-from repmet.detection.protocols.episodic import Pools, Result
-from repmet.detection.scoring.fewshot import FewShotRule
-from repmet.detection.scoring.methods import play_episode
+from repmet.detection.protocols.episodic import Result
 
 FIGURES = ("repmet_pooled", "pooled_ap", "class_map", "episode_map", "recall")
 
@@ -111,68 +106,3 @@ def table(rows: Sequence[Mapping]) -> str:
         interval = f"{100 * low:.1f} to {100 * high:.1f}"
         lines.append(f"{row['method']:<20}{row['protocol']['shot']:>5}{figures}{interval:>17}")
     return "\n".join(lines)
-
-
-def write_curves(results: Sequence[Result], rows: Sequence[Mapping], folder: Path) -> None:
-    """Precision over recall of every method, a picture and a JSON file for each shot."""
-    for shot in sorted({r.shot for r in results}):
-        curves = {
-            row["method"]: result.metric.curves()["repmet_pooled"] | {"ap": row["repmet_pooled"]}
-            for result, row in zip(results, rows, strict=True)
-            if result.shot == shot
-        }
-        precision_recall_plot(folder / f"pr_{shot}shot.png", curves, title=f"{shot}-shot, pooled over all episodes")
-        write_json(curves, folder / f"pr_{shot}shot.json")
-
-
-def write_sheets(
-    result: Result,
-    episodes: Episodes,
-    pools: Pools,
-    embedded: Mapping[str, EmbeddedImage],
-    rule: FewShotRule,
-    folder: Path,
-    base: Tensor | None = None,
-) -> list[Path]:
-    """A sheet for the best, two middling and the worst episodes of one result: supports on top, queries below.
-
-    Args:
-        base: as it was given to `detection.protocols.episodic.evaluate_episodes`.
-    """
-    maps = result.metric.per_episode()["map"]
-    good, bad = pick(maps, good=2, bad=2)
-    order = np.argsort(maps, kind="stable")
-    middle = [int(order[len(order) // 2])] if len(order) > 4 else []
-    written = []
-    for kind, numbers in (("good", good), ("middle", middle), ("bad", bad)):
-        for number in numbers:
-            episode = episodes.episodes[number]
-            found = play_episode(episode, result.shot, embedded, pools.support, rule, result.method, base)
-            queries = []
-            for (name, image), detections in zip(episode.slots, found, strict=True):
-                r = pools.query[image]
-                keep = [k for k, n in enumerate(r.names) if n in episode.classes]
-                queries.append(
-                    QueryPicture(
-                        path=r.path,
-                        boxes=r.boxes[keep],
-                        labels=np.array([episode.classes.index(r.names[k]) for k in keep]),
-                        difficult=r.difficult[keep],
-                        detections=detections,
-                        listed_under=episode.classes.index(name),
-                    )
-                )
-            supports = [
-                [(pools.support[i].path, pools.support[i].boxes[b]) for i, b in episode.support[name][: result.shot]]
-                for name in episode.classes
-            ]
-            path = folder / f"{result.shot}shot_{kind}_episode{number:03d}.png"
-            title = (
-                f"{result.method}, {episodes.way}-way {result.shot}-shot, episode {number}: mAP {100 * maps[number]:.0f} %"
-            )
-            # Two queries a class keep a sheet small enough to be looked at.
-            per_class = len(queries) // len(episode.classes)
-            shown = [queries[c * per_class + k] for k in range(min(2, per_class)) for c in range(len(episode.classes))]
-            episode_sheet(path, title=title, class_names=episode.classes, supports=supports, queries=shown)
-            written.append(path)
-    return written

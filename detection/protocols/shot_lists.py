@@ -18,11 +18,14 @@ from repmet.detection.embedding.views import with_views
 from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
 from repmet.detection.metrics import base_metrics
 from repmet.detection.processes import my_share, say
-from repmet.detection.scoring.fewshot import FewShotRule, detect, few_shot_rule, stacked, support_representatives
+from repmet.detection.scoring.class_scores import stacked
+from repmet.detection.scoring.methods import NearestRepresentative
+from repmet.detection.scoring.representatives import SupportSet
+from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
 from repmet.experiments.reporting.intervals import mean_interval
 
 METHOD = "repmet"
-MOST = 100  # detections of an image that count, COCO's limit
+MAX_PER_IMAGE = 100  # detections of an image that count, COCO's limit
 FIGURES = ("nAP50", "nAP50_voc07", "nAP", "bAP50", "bAP50_voc07", "bAP")
 _OF = {"AP50": "voc", "AP50_voc07": "voc07", "AP": "coco"}
 
@@ -50,16 +53,17 @@ def one_list(
         queries: every image of the test list.
         embedded: all of them by id.
     """
-    novel_classes = list(shots.support)
-    novel = support_representatives([shots.support[name][:shot] for name in novel_classes], embedded, support, rule, METHOD)
-    representatives = stacked(base, novel) if len(base) else novel
+    novel_classes = tuple(shots.support)
+    supports = SupportSet(novel_classes, [shots.support[name][:shot] for name in novel_classes], support, embedded)
+    novel = supports.representatives(rule, METHOD)
+    scorer = NearestRepresentative(rule=rule, representatives=stacked(base, novel) if len(base) else novel)
     names = [*base_classes, *novel_classes]
     label = {name: k for k, name in enumerate(names)}
     found, truth = [], []
     for number, record in enumerate(queries):
-        (rows,) = detect([embedded[record.id]], representatives, rule, METHOD)
-        rows = rows[np.argsort(-rows[:, 1], kind="stable")[:MOST]]
-        found.append(np.column_stack([np.full(len(rows), number), rows]))
+        (image,) = scorer.detect([embedded[record.id]])
+        image = image.best_first()[:MAX_PER_IMAGE]
+        found.append(np.column_stack([np.full(len(image), number), image.labels, image.scores, image.boxes]))
         truth += [
             [number, label[name], *box, hard]
             for name, box, hard in zip(record.names, record.boxes, record.difficult, strict=True)
@@ -149,7 +153,7 @@ def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
     images = {i: by_id[i] for i in sorted(shown)} | {r.id: r for r in queries}
     say(f"embedding {len(images)} distinct images ...")
     embedder, rule = caching_embedder(detector, (METHOD,)), few_shot_rule(cfg)
-    embedded = with_views(embedder(images.values()), [by_id[i] for i in sorted(shown)], embedder, rule)
+    embedded = with_views(embedder(images.values()), [by_id[i] for i in sorted(shown)], embedder, rule.support_views)
     base = detector.model.roi_head.bbox_head.representatives.points.detach().cpu()
     rows = over_lists(lists, base, by_id, queries, embedded, data.base_classes, rule)
     say("\nfew-shot lists, %, ± half-width of the 95 % interval over the lists\n" + table(rows))

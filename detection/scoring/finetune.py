@@ -16,8 +16,8 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from repmet.data.sources.voc import ImageRecord
 from repmet.detection.dataset import batches_of_one_size, to_data_info
+from repmet.detection.scoring.representatives import SupportSet
 from repmet.model_definitions.representatives import Representatives
 
 PARTS = ("embedding", "head", "all")
@@ -55,23 +55,13 @@ class FinetuneRule:
             raise ValueError(f"fine-tuning takes epochs and batch_size of at least 1 and lr > 0, not {self}")
 
 
-def labelled_boxes(supports: Sequence[Sequence[tuple[str, int]]]) -> dict[str, dict[int, int]]:
-    """By support image, in the order in which they come: the class's number of each of its support boxes, by box."""
-    chosen: dict[str, dict[int, int]] = {}
-    for c, own in enumerate(supports):
-        for i, b in own:
-            chosen.setdefault(i, {})[b] = c
-    return chosen
-
-
-def support_infos(records: Sequence[ImageRecord], supports: Sequence[Sequence[tuple[str, int]]]) -> list[dict]:
+def support_infos(supports: SupportSet) -> list[dict]:
     """mmdet's description of every distinct support image: support boxes with their class's number, all others ignored."""
-    by_id = {r.id: r for r in records}
     infos = []
-    for i, boxes in labelled_boxes(supports).items():
-        info = to_data_info(by_id[i], ())
+    for image, numbers in supports.by_image.items():
+        info = to_data_info(supports.records[image], ())
         for b, instance in enumerate(info["instances"]):
-            instance |= {"bbox_label": boxes.get(b, 0), "ignore_flag": int(b not in boxes)}
+            instance |= {"bbox_label": numbers.get(b, 0), "ignore_flag": int(b not in numbers)}
         infos.append(info)
     return infos
 
@@ -80,8 +70,7 @@ def support_infos(records: Sequence[ImageRecord], supports: Sequence[Sequence[tu
 def adapted(
     model: nn.Module,
     pipeline: list,
-    records: Sequence[ImageRecord],
-    supports: Sequence[Sequence[tuple[str, int]]],
+    supports: SupportSet,
     representatives: Tensor,
     rule: FinetuneRule,
 ) -> Iterator[Tensor]:
@@ -90,8 +79,7 @@ def adapted(
     Args:
         model: a trained two-stage detector with a `RepMetBBoxHead`, in eval mode (batch statistics stay those of training).
         pipeline: mmdet's test pipeline; annotations are loaded after its first step.
-        records: the support images.
-        supports: the support boxes of every class, (image id, index of the box).
+        supports: the marked boxes of every class; the images are read anew, what is embedded is not looked at.
         representatives: (N, K, e), where the episode's begin.
 
     Yields:
@@ -106,15 +94,15 @@ def adapted(
     kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
     modules = head.representatives, head.fc_aux, head.num_classes
     wanted = {name: p.requires_grad for name, p in model.named_parameters()}
-    own = Representatives(*representatives.shape, normalize=head.representatives.normalize).to(head.representatives.weight)
+    new = Representatives(*representatives.shape, normalize=head.representatives.normalize).to(head.representatives.weight)
     with torch.no_grad():
-        own.weight.copy_(representatives)
+        new.weight.copy_(representatives)
     try:
-        head.representatives, head.fc_aux, head.num_classes = own, None, len(representatives)
+        head.representatives, head.fc_aux, head.num_classes = new, None, len(representatives)
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(rule.seed)
-            _train(model, pipeline, support_infos(records, supports), records, rule)
-        yield own.points.detach().cpu()
+            _train(model, pipeline, supports, rule)
+        yield new.points.detach().cpu()
     finally:
         head.representatives, head.fc_aux, head.num_classes = modules
         for name, p in model.named_parameters():
@@ -136,7 +124,7 @@ def trained_parameters(model: nn.Module, part: str) -> list[nn.Parameter]:
     return [p for module in modules for p in module.parameters() if p.requires_grad]
 
 
-def _train(model: nn.Module, pipeline: list, infos: list[dict], records: Sequence[ImageRecord], rule: FinetuneRule) -> None:
+def _train(model: nn.Module, pipeline: list, supports: SupportSet, rule: FinetuneRule) -> None:
     parameters = trained_parameters(model, rule.train)
     for p in model.parameters():
         p.requires_grad_(False)
@@ -144,8 +132,8 @@ def _train(model: nn.Module, pipeline: list, infos: list[dict], records: Sequenc
         p.requires_grad_(True)
     with DefaultScope.overwrite_default_scope("mmdet"):
         load = Compose([pipeline[0], {"type": "LoadAnnotations", "with_bbox": True}, *pipeline[1:]])
-    by_id = {r.id: r for r in records}
-    batches = list(batches_of_one_size([by_id[info["img_id"]] for info in infos], rule.batch_size))
+    infos = support_infos(supports)
+    batches = list(batches_of_one_size([supports.records[info["img_id"]] for info in infos], rule.batch_size))
 
     def losses(batch: list[int]) -> dict[str, Tensor]:
         data = model.data_preprocessor(pseudo_collate([load(dict(infos[k])) for k in batch]), True)

@@ -7,7 +7,7 @@ come from the proposals of testing, where `detection.scoring.finetune` takes tho
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from mmengine.structures import InstanceData
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.embedding.embedded_image import EmbeddedImage, raw_features
-from repmet.detection.scoring.finetune import FinetuneRule, fit, labelled_boxes
+from repmet.detection.scoring.finetune import FinetuneRule, fit
+from repmet.detection.scoring.representatives import SupportSet
 from repmet.model_definitions.representatives import Representatives
 
 Regions = tuple[Tensor, Tensor]  # RoI features (R, f), labels (R,) with N for background
@@ -31,9 +32,7 @@ def on_kept_features(model: nn.Module, rule: FinetuneRule) -> bool:
 
 def adapted_head(
     roi_head: nn.Module,
-    supports: Sequence[Sequence[tuple[str, int]]],
-    embedded: Mapping[str, EmbeddedImage],
-    records: Mapping[str, ImageRecord],
+    supports: SupportSet,
     representatives: Tensor,
     rule: FinetuneRule,
 ) -> nn.Module:
@@ -42,8 +41,7 @@ def adapted_head(
 
     Args:
         roi_head: of a trained two-stage detector with a `RepMetBBoxHead`; it is left as it is.
-        supports: the support boxes of every class, (image id, index of the box).
-        embedded, records: the support images by id, with their RoI features.
+        supports: the support boxes of every class, their images embedded with RoI features.
         representatives: (N, K, e), where the episode's begin.
 
     Raises:
@@ -56,7 +54,10 @@ def adapted_head(
     head.representatives.weight.data.copy_(representatives)
     head.fc_aux, head.num_classes = None, len(representatives)
     trained.append(head.representatives.weight)
-    images = [_AssignedImage(embedded[i], records[i], boxes, roi_head) for i, boxes in labelled_boxes(supports).items()]
+    images = [
+        _AssignedImage(supports.embedded[i], supports.records[i], numbers, roi_head)
+        for i, numbers in supports.by_image.items()
+    ]
     batches = [images[k : k + rule.batch_size] for k in range(0, len(images), rule.batch_size)]
 
     def losses(batch: list[_AssignedImage]) -> dict[str, Tensor]:
@@ -76,16 +77,16 @@ class _AssignedImage:
 
     def __init__(self, image: EmbeddedImage, record: ImageRecord, boxes: Mapping[int, int], roi_head: nn.Module) -> None:
         annotated = torch.as_tensor(record.boxes, dtype=torch.float32)
-        own = list(boxes)
+        shown = list(boxes)
         others = [b for b in range(len(annotated)) if b not in boxes]
-        self.truth = InstanceData(bboxes=annotated[own], labels=torch.tensor([boxes[b] for b in own]))
+        self.truth = InstanceData(bboxes=annotated[shown], labels=torch.tensor([boxes[b] for b in shown]))
         self.proposals = InstanceData(priors=image.proposals)
         ignored = InstanceData(bboxes=annotated[others])
         self.assigned = roi_head.bbox_assigner.assign(self.proposals, self.truth, ignored)
         self.sampler = roi_head.bbox_sampler
         features = [raw_features(image)]
         if self.sampler.add_gt_as_proposals:
-            features.insert(0, raw_features(image, annotated=True)[own])
+            features.insert(0, raw_features(image, annotated=True)[shown])
         self.features = torch.cat(features)
 
     def sample(self, background: int) -> Regions:

@@ -144,6 +144,14 @@ def world():
     return world()
 
 
+@pytest.fixture(scope="session")
+def toy_episodes(tmp_path_factory: pytest.TempPathFactory):
+    """`toy_episodes.toy`: results, episodes, pools and embedded images."""
+    from toy_episodes import toy
+
+    return toy(tmp_path_factory.mktemp("toy"))
+
+
 @pytest.fixture(scope="module")
 def support_records(glyph_run: Path):
     return read_image_set(glyph_run / "scenes", "novel_support")[:4]

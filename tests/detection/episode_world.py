@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from repmet.data.sources.voc import ImageRecord
-from repmet.detection.embedding.embedded_image import METHODS, EmbeddedImage
+from repmet.detection.embedding.embedded_image import SPACES, EmbeddedImage
 from repmet.detection.episodes.episode import Episode
-from repmet.detection.scoring.fewshot import FewShotRule
+from repmet.detection.scoring.representatives import SupportSet
+from repmet.detection.scoring.rule import FewShotRule
 
 E, WIDTH = 6, 9
 RULE = FewShotRule()
@@ -22,13 +23,13 @@ def image(count: int = 12, boxes: torch.Tensor | None = None, annotated: int = 3
         corner = torch.rand(count, 2) * 50
         boxes = torch.cat([corner, corner + 10 + 30 * torch.rand(count, 2)], 1)
     count = len(boxes)
-    widths = {m: WIDTH if m == "baseline_roi" else E for m in METHODS}
+    widths = {s: WIDTH if s == "baseline_roi" else E for s in SPACES}
     return EmbeddedImage(
         boxes,
         boxes,
         torch.rand(count),
-        {m: unit(count, w) for m, w in widths.items()},
-        {m: unit(annotated, w) for m, w in widths.items()},
+        {s: unit(count, w) for s, w in widths.items()},
+        {s: unit(annotated, w) for s, w in widths.items()},
         1 + torch.rand(count),
         1 + torch.rand(annotated),
     )
@@ -56,8 +57,26 @@ def world():
     return Episode(("cat", "dog"), support, {"cat": ("q0",), "dog": ("q1",)}), embedded, records
 
 
-def supports_of(episode: Episode, shot: int) -> list:
-    return [episode.support[name][:shot] for name in episode.classes]
+def supports_of(world: tuple, shot: int) -> SupportSet:
+    episode, embedded, records = world
+    return SupportSet.of(episode, shot, records, embedded)
+
+
+def crowded(count: int, seed: int) -> EmbeddedImage:
+    """An image of boxes that overlap, with embeddings in RepMet's space and in one where all are equal."""
+    g = torch.Generator().manual_seed(seed)
+    corner = torch.rand(count, 2, generator=g) * 40
+    boxes = torch.cat([corner, corner + 20 + torch.rand(count, 2, generator=g) * 20], 1)
+    return EmbeddedImage(
+        boxes=boxes,
+        proposals=torch.zeros(count, 4),
+        objectness=torch.rand(count, generator=g),
+        embeddings={
+            "repmet": F.normalize(torch.randn(count, 6, generator=g), dim=-1),
+            "other": torch.ones(count, 6) / 6**0.5,
+        },
+        annotated={},
+    )
 
 
 def iou(a, b) -> float:

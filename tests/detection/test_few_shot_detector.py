@@ -13,8 +13,9 @@ from torchvision.ops import nms
 
 from repmet.detection.episodes.support_set import images_to_look_at
 from repmet.detection.few_shot_detector import FewShotDetector
-from repmet.detection.scoring.fewshot import FewShotRule, class_scores
+from repmet.detection.scoring.class_scores import class_scores
 from repmet.detection.scoring.finetune import FinetuneRule
+from repmet.detection.scoring.rule import FewShotRule
 
 
 def test_what_is_found_is_what_the_equations_give(taught: FewShotDetector, photos: Path, support_records) -> None:
@@ -111,7 +112,7 @@ def test_base_classes_compete_where_the_experiment_says_so(taught, glyph_run, su
     detector.learn(support, finetune=finetune)
     for record in images_to_look_at(photos):
         image = detector.embedder([record])[record.id]
-        shown = image.embeddings["repmet"], detector.learnt.representatives, FewShotRule(scale=2.0)
+        shown = image.embeddings["repmet"], detector.learnt.scorer.representatives, FewShotRule(scale=2.0)
         expected = class_scores(*shown, base)
         assert (expected < 0.95 * class_scores(*shown)).all()
         ((_, found),) = detector.detect([record.path], min_score=0.0)

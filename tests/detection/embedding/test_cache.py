@@ -88,11 +88,11 @@ def test_an_interrupted_embedding_goes_on(detector, records, batches, monkeypatc
     assert batches == [1]
 
 
-@pytest.mark.parametrize("change", ["weights", "model", "pipeline", "methods", "code"])
+@pytest.mark.parametrize("change", ["weights", "model", "pipeline", "spaces", "code"])
 def test_another_detector_finds_nothing(detector, tmp_path, monkeypatch, change) -> None:
     before = EmbeddingCache(detector, ["repmet"]).folder
     assert EmbeddingCache(detector, ["repmet"]).folder == before
-    methods = ["repmet"]
+    spaces = ["repmet"]
     if change == "weights":
         with torch.no_grad():
             next(detector.model.parameters()).view(-1)[0] += 1e-6
@@ -100,15 +100,15 @@ def test_another_detector_finds_nothing(detector, tmp_path, monkeypatch, change)
         detector.cfg.model.test_cfg.rpn.max_per_img -= 1
     elif change == "pipeline":
         detector.cfg.test_pipeline[1]["scale"] = (96, 96)
-    elif change == "methods":
-        methods = ["repmet", "baseline_roi"]
+    elif change == "spaces":
+        spaces = ["repmet", "baseline_roi"]
     else:
         edited = tmp_path / "edited.py"
         edited.write_text("# another line")
         own = embedding_cache._code()
         assert {p.name for p in own} >= {"embedder.py", "representatives.py", "roi_align.cpp"}
         monkeypatch.setattr(embedding_cache, "_code", lambda: [*own, edited])
-    assert EmbeddingCache(detector, methods).folder != before
+    assert EmbeddingCache(detector, spaces).folder != before
 
 
 def test_another_image_or_other_boxes_find_nothing(detector, records, tmp_path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.dataset import to_data_info
-from repmet.detection.embedding.embedded_image import METHODS
+from repmet.detection.embedding.embedded_image import SPACES
 from repmet.detection.embedding.embedder import Embedder
 
 SIZES = [(120, 80), (80, 120), (120, 80), (100, 100), (120, 80)]  # width, height
@@ -121,10 +121,10 @@ def test_shapes_lengths_and_pixels(build_detector, records):
             assert boxes.min() >= 0 and (boxes <= edge + 1e-3).all()
         assert image.proposals[:, 2].max() > 0.6 * record.width  # pixels of the file, not a part of them
         for kept, rows in ((image.embeddings, count), (image.annotated, len(record.boxes))):
-            assert tuple(kept) == METHODS
-            for method, width in WIDTHS.items():
-                assert kept[method].shape == (rows, width)
-                torch.testing.assert_close(kept[method].norm(dim=1), torch.ones(rows))
+            assert tuple(kept) == SPACES
+            for space, width in WIDTHS.items():
+                assert kept[space].shape == (rows, width)
+                torch.testing.assert_close(kept[space].norm(dim=1), torch.ones(rows))
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 8])
@@ -136,9 +136,9 @@ def test_batching_does_not_change_what_is_found(build_detector, records, batch_s
     assert list(one) == list(many)
     for name in one:
         torch.testing.assert_close(many[name].boxes, one[name].boxes, rtol=1e-3, atol=1e-2)
-        for method in METHODS:
+        for space in SPACES:
             for kept in ("embeddings", "annotated"):
-                left, right = getattr(many[name], kept)[method], getattr(one[name], kept)[method]
+                left, right = getattr(many[name], kept)[space], getattr(one[name], kept)[space]
                 torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
 
 
@@ -243,3 +243,12 @@ def test_a_detector_without_an_embedding_is_refused(build_detector):
 def test_boxes_by_class_are_refused(build_detector):
     with pytest.raises(ValueError, match="reg_class_agnostic"):
         Embedder(build_detector({"reg_class_agnostic": False}), pipeline())
+
+
+def test_the_untrained_head_is_made_only_where_its_space_is_asked_for(build_detector, records):
+    embedder = Embedder(trained(build_detector), pipeline(), spaces=("repmet", "baseline_roi"))
+    (found,) = embedder(records[:1]).values()
+    assert set(found.embeddings) == {"repmet", "baseline_roi"} and "untrained" not in vars(embedder)
+    embedder.spaces = ("baseline_untrained",)
+    embedder(records[:1])
+    assert "untrained" in vars(embedder)

@@ -14,7 +14,8 @@ from repmet.detection.embedding.cache import EmbeddingCache
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.embedding.views import ViewEmbedder, view, with_views
 from repmet.detection.few_shot_detector import FewShotDetector
-from repmet.detection.scoring.fewshot import FewShotRule, support_embeddings
+from repmet.detection.scoring.representatives import support_embeddings
+from repmet.detection.scoring.rule import FewShotRule
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +54,20 @@ def test_a_view_is_the_turned_file(embedder, records, tmp_path):
             cv2.imwrite(str(tmp_path / "turned.png"), pixels)
             turned = replace(record, path=tmp_path / "turned.png", boxes=boxes)
             (image,) = embedder([turned]).values()
-            for method, values in image.annotated.items():
-                found = looks[record.id].annotated[method][number - 1]
+            for space, values in image.annotated.items():
+                found = looks[record.id].annotated[space][number - 1]
                 torch.testing.assert_close(found, values, atol=2e-4, rtol=1e-3)
 
 
 def test_all_views_stand_for_a_box(embedder, records):
     embedded = embedder(records)
     rule = FewShotRule(support_views=2, support_iou=None)
-    seen = with_views(embedded, records[:2], embedder, rule)
+    seen = with_views(embedded, records[:2], embedder, 2)
     assert seen.keys() == embedded.keys() and seen[records[2].id].views is None
     image, record = seen[records[0].id], records[0]
     got = support_embeddings(image, 1, record.boxes[1], rule, "repmet")
     torch.testing.assert_close(got, torch.stack([image.annotated["repmet"][1], image.views["repmet"][0, 1]]))
-    assert with_views(embedded, records, embedder, FewShotRule()) == embedded
+    assert with_views(embedded, records, embedder, 1) == embedded
 
 
 def test_views_are_kept_beside_the_images(glyph_run, records, tmp_path, monkeypatch):
@@ -75,11 +76,10 @@ def test_views_are_kept_beside_the_images(glyph_run, records, tmp_path, monkeypa
     monkeypatch.setattr(tensor_cache, "CACHE", tmp_path)
     detector = FewShotDetector(glyph_run)
     cache = EmbeddingCache(detector, ("repmet",))
-    plain = Embedder(detector.model, detector.cfg.test_pipeline, methods=("repmet",), cache=cache)
-    rule = FewShotRule(support_views=2)
-    first = with_views(plain(records), records, plain, rule)
+    plain = Embedder(detector.model, detector.cfg.test_pipeline, spaces=("repmet",), cache=cache)
+    first = with_views(plain(records), records, plain, 2)
     monkeypatch.setattr(ViewEmbedder, "_batch", lambda *_: pytest.fail("the network ran"))
-    second = with_views(plain(records), records, plain, rule)
+    second = with_views(plain(records), records, plain, 2)
     for i, image in first.items():
         torch.testing.assert_close(second[i].views["repmet"], image.views["repmet"])
 

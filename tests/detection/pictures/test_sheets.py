@@ -7,6 +7,7 @@ from PIL import Image
 from repmet.detection.metrics import Outcome
 from repmet.detection.pictures.drawing import COLOURS, MISSED
 from repmet.detection.pictures.sheets import QueryPicture, episode_sheet, pick, precision_recall_plot
+from repmet.detection.scoring.detections import Detections
 
 NAMES = ["hook", "a class whose name is much too long for its place", "loop"]
 
@@ -19,11 +20,12 @@ def image(tmp_path):
 
 
 def sheet(tmp_path, image, detections, **changes):
+    rows = np.array(detections, dtype=float).reshape(-1, 6)
     query = QueryPicture(
         path=image,
         boxes=np.array([[20.0, 40, 100, 120], [150, 60, 250, 160]]),
         labels=np.array([0, 1]),
-        detections=np.array(detections, dtype=float).reshape(-1, 6),
+        detections=Detections(rows[:, 2:], rows[:, 1], rows[:, 0]),
         listed_under=0,
         **changes,
     )
@@ -98,9 +100,22 @@ def test_plot(tmp_path):
         precision_recall_plot(out, {}, title="")
 
 
-def test_pick_the_best_and_the_worst():
+def test_pick_the_best_the_middling_and_the_worst():
     values = np.array([0.5, np.nan, 0.9, 0.1, 0.9, 0.2])
-    assert pick(values, good=2, bad=2) == ([4, 2], [3, 5])
-    assert pick(values[:3], good=1, bad=5) == ([2], [0])
-    assert pick(np.array([0.3]), good=2, bad=2) == ([0], [])
-    assert pick(np.array([np.nan]), good=2, bad=2) == ([], [])
+    assert pick(values) == {"good": [4, 2], "middle": [0], "bad": [3, 5]}
+    assert pick(values, each=1) == {"good": [4], "middle": [0], "bad": [3]}
+    assert pick(values[:3]) == {"good": [2, 0], "middle": [], "bad": []}
+    assert pick(np.array([0.3])) == {"good": [0], "middle": [], "bad": []}
+    assert pick(np.array([np.nan])) == {"good": [], "middle": [], "bad": []}
+
+
+@pytest.mark.parametrize("count", range(12))
+def test_no_episode_is_picked_twice_and_the_middling_ones_are_about_the_median(count):
+    values = np.random.default_rng(count).permutation(count) / 10
+    picked = pick(values)
+    numbers = [k for kind in picked.values() for k in kind]
+    assert len(set(numbers)) == len(numbers) == min(count, 6)
+    rank = sorted(range(count), key=values.__getitem__)
+    middle = sorted(rank.index(k) for k in picked["middle"])
+    if count >= 6:
+        assert abs(sum(middle) / 2 - (count - 1) / 2) <= 0.5 and middle[1] == middle[0] + 1

@@ -11,9 +11,11 @@ from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.episodes.episode import Episode
 from repmet.detection.episodes.sampling import sample_episodes
 from repmet.detection.metrics import episodic_metrics
-from repmet.detection.protocols.episodic import Pools, class_numbers, detections, evaluate_episodes, ground_truth
-from repmet.detection.scoring.fewshot import FewShotRule
-from repmet.detection.scoring.methods import play_episode
+from repmet.detection.protocols.episodic import Pools, class_numbers, detection_rows, evaluate_episodes, ground_truth
+from repmet.detection.scoring.detections import Detections
+from repmet.detection.scoring.methods import Method
+from repmet.detection.scoring.representatives import SupportSet
+from repmet.detection.scoring.rule import FewShotRule
 
 CLASSES = ("ant", "bee", "cow", "dog", "emu")
 DIM = 24
@@ -91,10 +93,11 @@ def test_the_figures_are_those_of_the_metric_on_the_plain_arrays(toy):
     rule = FewShotRule()
     found, truth = [], []
     for number, episode in enumerate(episodes.episodes):
-        rows = play_episode(episode, 1, noisy, pools.support, rule, "repmet")
-        for slot, ((_, name), table) in enumerate(zip(episode.slots, rows, strict=True)):
-            for c, *rest in table.tolist():
-                found.append([number, slot, CLASSES.index(episode.classes[int(c)]), *rest])
+        supports = SupportSet.of(episode, 1, pools.support, noisy)
+        played = Method("repmet", rule).detect(supports, [noisy[image] for _, image in episode.slots])
+        for slot, ((_, name), one) in enumerate(zip(episode.slots, played, strict=True)):
+            for c, score, box in zip(one.labels, one.scores, one.boxes, strict=True):
+                found.append([number, slot, CLASSES.index(episode.classes[c]), score, *box])
             record = pools.query[name]
             for k, label in enumerate(record.names):
                 if label in episode.classes:
@@ -128,8 +131,12 @@ def test_ground_truth_holds_the_episodes_classes_slot_by_slot():
 
 
 def test_detections_get_episode_slot_and_class_numbers():
-    found = [np.array([[0, 0.5, 1, 2, 3, 4], [1, 0.25, 5, 6, 7, 8]]), np.zeros((0, 6)), np.array([[1, 0.75, 0, 0, 9, 9]])]
-    rows = detections(7, EPISODE, found, NUMBERS)
+    found = [
+        Detections([[1, 2, 3, 4], [5, 6, 7, 8]], [0.5, 0.25], [0, 1]),
+        Detections([], [], []),
+        Detections([[0, 0, 9, 9]], [0.75], [1]),
+    ]
+    rows = detection_rows(7, EPISODE, found, NUMBERS)
     assert rows.tolist() == [[7, 0, 1, 0.5, 1, 2, 3, 4], [7, 0, 0, 0.25, 5, 6, 7, 8], [7, 2, 0, 0.75, 0, 0, 9, 9]]
 
 

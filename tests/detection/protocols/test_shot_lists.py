@@ -14,7 +14,8 @@ from repmet.detection import evaluate
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
 from repmet.detection.protocols.shot_lists import one_list, over_lists
-from repmet.detection.scoring.fewshot import FewShotRule, class_scores, stacked
+from repmet.detection.scoring.class_scores import class_scores, stacked
+from repmet.detection.scoring.rule import FewShotRule
 
 E = 6
 

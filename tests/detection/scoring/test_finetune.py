@@ -1,6 +1,7 @@
 """Per-episode fine-tuning: what it trains and ignores, that it undoes itself, and that a bad episode costs only itself."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from repmet.detection.episodes.sampling import sample_episodes
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.modules.repmet_head import RepMetBBoxHead
 from repmet.detection.protocols.episodic import Pools, evaluate_episodes, evaluate_finetuned
-from repmet.detection.scoring.fewshot import FewShotRule
 from repmet.detection.scoring.finetune import EpisodeDiverged, FinetuneRule, adapted, support_infos, trained_parameters
+from repmet.detection.scoring.representatives import SupportSet
+from repmet.detection.scoring.rule import FewShotRule
 
 FREE = FewShotRule()
 
@@ -31,9 +33,8 @@ def opened(glyph_run) -> Detector:
 @pytest.fixture(scope="module")
 def supports(glyph_run):
     """Two images and one box of each of two classes in them."""
-    records = read_image_set(glyph_run / "scenes", "novel_support")[:2]
-    chosen = [[(records[0].id, 0)], [(records[1].id, 1)]]
-    return records, chosen
+    first, second = read_image_set(glyph_run / "scenes", "novel_support")[:2]
+    return SupportSet(("a", "b"), [[(first.id, 0)], [(second.id, 1)]], {first.id: first, second.id: second}, {})
 
 
 def start(model, supports) -> torch.Tensor:
@@ -51,23 +52,23 @@ def everything(model) -> tuple:
     return flags, id(head.representatives), id(head.fc_aux), head.num_classes, model.training
 
 
-def support_loss(opened, records, chosen, seed: int):
+def support_loss(opened, supports, seed: int):
     """The detector's own loss on all support images at once, with the random choices of a seed."""
     with DefaultScope.overwrite_default_scope("mmdet"):
         steps = [opened.cfg.test_pipeline[0], {"type": "LoadAnnotations", "with_bbox": True}]
         load = Compose(steps + list(opened.cfg.test_pipeline[1:]))
-    data = opened.model.data_preprocessor(pseudo_collate([load(i) for i in support_infos(records, chosen)]), True)
+    data = opened.model.data_preprocessor(pseudo_collate([load(i) for i in support_infos(supports)]), True)
     torch.manual_seed(seed)
     return opened.model.parse_losses(opened.model.loss(data["inputs"], data["data_samples"]))
 
 
 @pytest.mark.parametrize("train", ["embedding", "head", "all"])
 def test_it_trains_what_it_says_and_undoes_itself(opened, supports, train) -> None:
-    model, (records, chosen) = opened.model, supports
+    model = opened.model
     before, facts = state(model), everything(model)
     rule = FinetuneRule(train=train, epochs=2, lr=0.01)
     first = start(model, supports)
-    with adapted(model, opened.cfg.test_pipeline, records, chosen, first, rule) as points:
+    with adapted(model, opened.cfg.test_pipeline, supports, first, rule) as points:
         inside = state(model)
         assert points.shape == first.shape and not torch.equal(points, first)
         torch.testing.assert_close(points.norm(dim=-1), torch.ones(2, 1))
@@ -87,20 +88,20 @@ def test_it_trains_what_it_says_and_undoes_itself(opened, supports, train) -> No
 
 def test_one_step_is_sgd_on_the_detectors_own_loss(opened, supports) -> None:
     """The step by hand: loss of the same batch with the same random choices, its gradient, `w - lr (g + decay w)`."""
-    model, (records, chosen) = opened.model, supports
+    model = opened.model
     rule = FinetuneRule(epochs=1, lr=0.05, momentum=0.9, weight_decay=0.01, seed=3)
     first = start(model, supports)
     weight = model.roi_head.bbox_head.fc_embed.weight.detach().clone()
-    with adapted(model, opened.cfg.test_pipeline, records, chosen, first, rule) as points:
+    with adapted(model, opened.cfg.test_pipeline, supports, first, rule) as points:
         after = model.roi_head.bbox_head.fc_embed.weight.detach().clone()
     with (
-        adapted(model, opened.cfg.test_pipeline, records, chosen, first, FinetuneRule(epochs=1, lr=1e-30)),
+        adapted(model, opened.cfg.test_pipeline, supports, first, FinetuneRule(epochs=1, lr=1e-30)),
         torch.enable_grad(),
     ):
         head = model.roi_head.bbox_head
         for p in trained_parameters(model, "embedding"):
             p.requires_grad_(True)
-        loss, parts = support_loss(opened, records, chosen, 3)
+        loss, parts = support_loss(opened, supports, 3)
         assert "loss_aux" not in parts and {"loss_cls", "loss_embed", "loss_bbox", "loss_rpn_cls"} <= parts.keys()
         own, embed = torch.autograd.grad(loss, [head.representatives.weight, head.fc_embed.weight])
     torch.testing.assert_close(after, weight - 0.05 * (embed + 0.01 * weight))
@@ -109,36 +110,36 @@ def test_one_step_is_sgd_on_the_detectors_own_loss(opened, supports) -> None:
 
 
 def test_unlabelled_objects_are_ignored(opened, supports) -> None:
-    records, chosen = supports
-    infos = support_infos(records, chosen)
+    infos = support_infos(supports)
     assert [[i["ignore_flag"] for i in info["instances"]].count(0) for info in infos] == [1, 1]
     assert infos[0]["instances"][0]["ignore_flag"] == 0 and infos[1]["instances"][1]["ignore_flag"] == 0
     assert [infos[0]["instances"][0]["bbox_label"], infos[1]["instances"][1]["bbox_label"]] == [0, 1]
-    both = support_infos(records, [[(records[0].id, 0)], [(records[0].id, 1)]])
+    first = infos[0]["img_id"]
+    both = support_infos(replace(supports, boxes=[[(first, 0)], [(first, 1)]]))
     assert len(both) == 1 and [i["bbox_label"] for i in both[0]["instances"]][:2] == [0, 1]
 
 
 @pytest.mark.parametrize("train", ["embedding", "head"])
 def test_the_loss_of_the_supports_falls(opened, supports, train) -> None:
     """By plain gradient steps that are short enough, seen with the choices of regions that were trained on."""
-    model, (records, chosen) = opened.model, supports
+    model = opened.model
     first, losses = start(model, supports), []
     for epochs, lr in ((1, 1e-30), (1, 1e-3), (6, 1e-3)):
         rule = FinetuneRule(train=train, epochs=epochs, lr=lr, momentum=0.0, weight_decay=0.0)
-        with adapted(model, opened.cfg.test_pipeline, records, chosen, first, rule):
-            losses.append(float(support_loss(opened, records, chosen, 0)[0]))
+        with adapted(model, opened.cfg.test_pipeline, supports, first, rule):
+            losses.append(float(support_loss(opened, supports, 0)[0]))
     assert losses[0] > losses[1] > losses[2], losses
 
 
 def test_what_goes_wrong_inside_is_undone_too(opened, supports) -> None:
-    model, (records, chosen) = opened.model, supports
+    model = opened.model
     before, facts = state(model), everything(model)
     first = start(model, supports)
-    with pytest.raises(KeyError), adapted(model, opened.cfg.test_pipeline, records, chosen, first, FinetuneRule(epochs=1)):
+    with pytest.raises(KeyError), adapted(model, opened.cfg.test_pipeline, supports, first, FinetuneRule(epochs=1)):
         raise KeyError
     wild = FinetuneRule(lr=1e20, epochs=4, train="all")
     diverges = pytest.raises(EpisodeDiverged, match="is not finite in epoch")
-    with diverges, adapted(model, opened.cfg.test_pipeline, records, chosen, first, wild):
+    with diverges, adapted(model, opened.cfg.test_pipeline, supports, first, wild):
         raise AssertionError("it should not come to this")
     after = state(model)
     assert all(torch.equal(before[name], after[name]) for name in before) and everything(model) == facts
@@ -187,7 +188,7 @@ def test_an_episode_that_diverges_is_skipped_and_named(opened, episodes, monkeyp
 
 def test_weights_that_the_last_step_spoils_are_noticed(opened, supports, monkeypatch) -> None:
     """Its loss is finite and no other follows; the features of such a detector would all be NaN."""
-    model, (records, chosen) = opened.model, supports
+    model = opened.model
     step = torch.optim.SGD.step
 
     def spoil(self, *arguments) -> None:
@@ -198,7 +199,7 @@ def test_weights_that_the_last_step_spoils_are_noticed(opened, supports, monkeyp
     monkeypatch.setattr(torch.optim.SGD, "step", spoil)
     before, first = state(model), start(model, supports)
     diverges = pytest.raises(EpisodeDiverged, match="weights are not finite after 1 epochs")
-    with diverges, adapted(model, opened.cfg.test_pipeline, records, chosen, first, FinetuneRule(epochs=1, batch_size=8)):
+    with diverges, adapted(model, opened.cfg.test_pipeline, supports, first, FinetuneRule(epochs=1, batch_size=8)):
         raise AssertionError("it should not come to this")
     assert all(torch.equal(before[name], value) for name, value in state(model).items())
 

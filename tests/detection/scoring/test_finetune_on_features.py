@@ -1,5 +1,7 @@
 """Fine-tuning on kept features: the same training as through the network, where the regions are the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,10 @@ from repmet.detection.episodes.sampling import sample_episodes
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.modules import RepMetOHEMSampler
 from repmet.detection.protocols.episodic import Pools, evaluate_finetuned
-from repmet.detection.scoring.fewshot import FewShotRule
 from repmet.detection.scoring.finetune import EpisodeDiverged, FinetuneRule, adapted
 from repmet.detection.scoring.finetune_on_features import adapted_head, on_kept_features
+from repmet.detection.scoring.representatives import SupportSet
+from repmet.detection.scoring.rule import FewShotRule
 from repmet.model_definitions.losses.repmet_detection import detection_loss
 from repmet.model_definitions.representatives import margin_loss, squared_distances
 
@@ -35,7 +38,8 @@ def opened(glyph_run) -> FewShotDetector:
 @pytest.fixture
 def supports(glyph_run):
     records = read_image_set(glyph_run / "scenes", "novel_support")[:3]
-    return records, [[(records[0].id, 0), (records[2].id, 1)], [(records[1].id, 1), (records[0].id, 1)]]
+    chosen = [[(records[0].id, 0), (records[2].id, 1)], [(records[1].id, 1), (records[0].id, 1)]]
+    return SupportSet(("first", "second"), chosen, {r.id: r for r in records}, {})
 
 
 def start(model) -> torch.Tensor:
@@ -44,16 +48,14 @@ def start(model) -> torch.Tensor:
 
 
 def tuned(opened, supports, rule=RULE):
-    records, chosen = supports
-    embedded = Embedder(opened.model, opened.cfg.test_pipeline)(records)
-    own = {r.id: r for r in records}
-    return adapted_head(opened.model.roi_head, chosen, embedded, own, start(opened.model), rule), embedded
+    embedded = Embedder(opened.model, opened.cfg.test_pipeline)(supports.records.values())
+    supports = replace(supports, embedded=embedded)
+    return adapted_head(opened.model.roi_head, supports, start(opened.model), rule), embedded
 
 
 def test_it_is_the_training_through_the_network(opened, supports) -> None:
-    records, chosen = supports
     head, _ = tuned(opened, supports)
-    with adapted(opened.model, opened.cfg.test_pipeline, records, chosen, start(opened.model), RULE) as points:
+    with adapted(opened.model, opened.cfg.test_pipeline, supports, start(opened.model), RULE) as points:
         through = opened.model.roi_head.bbox_head.fc_embed.weight.detach().clone()
     torch.testing.assert_close(head.representatives.points, points, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(head.fc_embed.weight, through, atol=1e-4, rtol=1e-3)
@@ -62,15 +64,14 @@ def test_it_is_the_training_through_the_network(opened, supports) -> None:
 
 def test_one_step_by_hand(opened, supports) -> None:
     """Labels from the overlap of every proposal with every box, one by one; the head's two losses; one step of SGD."""
-    records, chosen = supports
     rule = FinetuneRule(epochs=1, lr=0.05, momentum=0.0, weight_decay=0.0, batch_size=8)
     head, embedded = tuned(opened, supports, rule)
     base = opened.model.roi_head.bbox_head
     assigner = opened.model.roi_head.bbox_assigner
     features, labels = [], []
-    for record in records:
+    for record in supports.records.values():
         image = embedded[record.id]
-        own = {b: c for c, boxes in enumerate(chosen) for i, b in boxes if i == record.id}
+        own = {b: c for c, boxes in enumerate(supports.boxes) for i, b in boxes if i == record.id}
         features.append(raw_features(image, annotated=True)[list(own)])
         labels += own.values()
         for p, proposal in enumerate(image.proposals.numpy()):

@@ -8,28 +8,33 @@ import torch
 import torch.nn.functional as F
 from episode_world import RULE, E, image, iou, supports_of, unit
 
-from repmet.detection.embedding.embedded_image import METHODS
-from repmet.detection.scoring.fewshot import FewShotRule, detect, support_representatives
-from repmet.detection.scoring.methods import (
-    SCORED,
-    make_scorer,
-    negative_embeddings,
-    play_episode,
-)
+from repmet.detection.embedding.embedded_image import SPACES
+from repmet.detection.scoring.methods import METHODS, Method, NearestRepresentative
+from repmet.detection.scoring.negatives import negative_embeddings
+from repmet.detection.scoring.representatives import SupportSet
+from repmet.detection.scoring.rule import FewShotRule
+from repmet.detection.scoring.scorer import restored
 
 
-@pytest.mark.parametrize("method", METHODS)
+def play(world, shot, rule, name):
+    """What a method finds on every query slot of the episode."""
+    episode, embedded, _ = world
+    return Method(name, rule).detect(supports_of(world, shot), [embedded[name] for _, name in episode.slots])
+
+
+@pytest.mark.parametrize("method", SPACES)
 @pytest.mark.parametrize("shot", [1, 2])
 def test_the_methods_that_were_there_are_as_they_were(world, method, shot) -> None:
-    episode, embedded, records = world
-    played = play_episode(episode, shot, embedded, records, RULE, method)
-    points = support_representatives(supports_of(episode, shot), embedded, records, RULE, method)
-    slots = [embedded[image] for _, image in episode.slots]
-    for a, b in zip(played, detect(slots, points, RULE, method), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5)
-    score = make_scorer(method, supports_of(episode, shot), embedded, records, RULE)
-    best = max(row[1] for row in played[0])
-    assert best == pytest.approx(float(score(embedded["q0"]).max()), abs=1e-6)
+    episode, embedded, _ = world
+    supports = supports_of(world, shot)
+    played = play(world, shot, RULE, method)
+    scorer = NearestRepresentative(rule=RULE, representatives=supports.representatives(RULE, method), space=method)
+    for a, b in zip(played, scorer.detect([embedded[name] for _, name in episode.slots]), strict=True):
+        assert a.labels.tolist() == b.labels.tolist()
+        np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
+        np.testing.assert_array_equal(a.boxes, b.boxes)
+    scores = Method(method, RULE).learn(supports).scores(embedded["q0"])
+    assert played[0].scores.max() == pytest.approx(float(scores.max()), abs=1e-6)
 
 
 # --- negative representatives ----------------------------------------------------------------------------------------------
@@ -54,7 +59,7 @@ def test_negatives_are_what_nearly_is_the_object_and_no_other(world) -> None:
 def test_np_repmet_by_a_loop(world) -> None:
     episode, embedded, records = world
     rule = FewShotRule(negative_weight=0.4, modes=50)  # so many that none is averaged
-    got = make_scorer("np_repmet", supports_of(episode, 2), embedded, records, rule)(embedded["q0"])
+    got = Method("np_repmet", rule).learn(supports_of(world, 2)).scores(embedded["q0"])
     points, negatives = [], []
     for name in episode.classes:
         own, away = [], []
@@ -81,11 +86,10 @@ def test_np_repmet_by_a_loop(world) -> None:
 @pytest.mark.parametrize("columns", [0, 40])
 @pytest.mark.parametrize("base", [None, unit(4, 3, E)])
 def test_without_negatives_np_repmet_is_repmet(world, columns, base) -> None:
-    episode, embedded, records = world
+    _, embedded, _ = world
     rule = FewShotRule(negative_iou=(0.9999, 1.0), dummy_columns=columns)
     plain, with_none = (
-        make_scorer(m, supports_of(episode, 1), embedded, records, rule, base)(embedded["q1"])
-        for m in ("repmet", "np_repmet")
+        Method(m, rule, base).learn(supports_of(world, 1)).scores(embedded["q1"]) for m in ("repmet", "np_repmet")
     )
     torch.testing.assert_close(plain, with_none)
 
@@ -95,10 +99,10 @@ def test_without_negatives_np_repmet_is_repmet(world, columns, base) -> None:
 
 @pytest.mark.parametrize("method", ["repmet", "np_repmet", "calibrated", "baseline_roi", "baseline_untrained"])
 def test_a_base_class_takes_its_own_regions_and_no_others(world, method) -> None:
-    episode, embedded, records = world
+    _, embedded, _ = world
     near = embedded["q0"].embeddings["repmet"][:1, None]  # a base class that is exactly the first proposal
     plain, competing = (
-        make_scorer(method, supports_of(episode, 2), embedded, records, RULE, base)(embedded["q0"]) for base in (None, near)
+        Method(method, RULE, base).learn(supports_of(world, 2)).scores(embedded["q0"]) for base in (None, near)
     )
     if method.startswith("baseline"):  # it has no representatives in those spaces
         assert torch.equal(plain, competing)
@@ -115,9 +119,7 @@ def test_a_base_class_takes_its_own_regions_and_no_others(world, method) -> None
 def test_calibrated_scores_by_hand(world) -> None:
     episode, embedded, records = world
     rule = FewShotRule(calibration=0.3)
-    score = {
-        m: make_scorer(m, supports_of(episode, 2), embedded, records, rule)(embedded["q0"]) for m in ("repmet", "calibrated")
-    }
+    score = {m: Method(m, rule).learn(supports_of(world, 2)).scores(embedded["q0"]) for m in ("repmet", "calibrated")}
     for c, name in enumerate(episode.classes):
         shown = []
         for i, b in episode.support[name]:
@@ -131,28 +133,56 @@ def test_calibrated_scores_by_hand(world) -> None:
         torch.testing.assert_close(score["calibrated"][:, c], expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", SCORED)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_plays_an_episode(world, method) -> None:
-    episode, embedded, records = world
-    found = play_episode(episode, 2, embedded, records, FewShotRule(objectness=True), method)
+    found = play(world, 2, FewShotRule(objectness=True), method)
     assert len(found) == 2
-    for rows in found:
-        assert rows.shape[1] == 6 and set(rows[:, 0]) == {0, 1} and (rows[:, 1] >= 0).all() and (rows[:, 1] <= 1).all()
+    for one in found:
+        assert set(one.labels) == {0, 1} and (one.scores >= 0).all() and (one.scores <= 1).all()
 
 
-@pytest.mark.parametrize("method", SCORED)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_support_image_without_proposals_still_teaches(world, method) -> None:
     """The boxes themselves stand for the class, and there is nothing to take for a negative or for background."""
     episode, embedded, records = world
-    empty = {name: image(count=0) for name in records}
-    played = play_episode(episode, 2, embedded | empty, records, RULE, method)
-    for rows in played:
-        assert len(rows) and np.isfinite(rows).all() and (rows[:, 1] >= 0).all()
-    for rows in play_episode(episode, 2, embedded | {"q0": image(count=0)}, records, RULE, method)[:1]:
-        assert rows.shape == (0, 6)
+    empty = embedded | {name: image(count=0) for name in records}
+    for one in play((episode, empty, records), 2, RULE, method):
+        assert len(one) and np.isfinite(one.scores).all() and (one.scores >= 0).all()
+    assert len(play((episode, embedded | {"q0": image(count=0)}, records), 2, RULE, method)[0]) == 0
 
 
-def test_a_method_that_is_none(world) -> None:
-    episode, embedded, records = world
+def test_a_method_that_is_none() -> None:
     with pytest.raises(ValueError, match="no few-shot method 'np_repmt'; there are repmet"):
-        make_scorer("np_repmt", supports_of(episode, 1), embedded, records, RULE)
+        Method("np_repmt", RULE)
+
+
+# --- what was learnt, kept -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("base", [None, unit(4, 3, E)], ids=["alone", "with-base"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_scorer_comes_back_from_its_file(world, method, base, tmp_path) -> None:
+    """Through a file of tensors and plain values, without the supports."""
+    _, embedded, _ = world
+    scorer = Method(method, FewShotRule(calibration=0.25, dummy_columns=3), base).learn(supports_of(world, 2))
+    torch.save(scorer.state(), tmp_path / "scorer.pth")
+    again = restored(torch.load(tmp_path / "scorer.pth", weights_only=True))
+    assert type(again) is type(scorer) and again.rule == scorer.rule
+    assert torch.equal(again.scores(embedded["q0"]), scorer.scores(embedded["q0"]))
+
+
+def test_a_state_of_something_else_is_refused(world) -> None:
+    state = Method("repmet", RULE).learn(supports_of(world, 1)).state()
+    with pytest.raises(ValueError, match="no kind of scorer 'Oracle'; there are Calibrated, LastLayer"):
+        restored(state | {"kind": "Oracle"})
+    with pytest.raises(ValueError, match="not the state of a LastLayer"):
+        restored(state | {"kind": "LastLayer"})
+    with pytest.raises(ValueError, match=r"episodes\.sigma is a number above 0"):
+        restored(state | {"rule": state["rule"] | {"sigma": -1}})
+
+
+def test_the_images_of_a_support_set_in_the_order_of_their_classes() -> None:
+    supports = SupportSet(("cat", "dog"), [[("b", 2), ("a", 0)], [("a", 1), ("c", 0), ("b", 0)]], {}, {})
+    assert (len(supports), supports.shot) == (2, 3)
+    assert supports.by_image == {"b": {2: 0, 0: 1}, "a": {0: 0, 1: 1}, "c": {0: 1}}
+    assert list(supports.by_image) == ["b", "a", "c"]

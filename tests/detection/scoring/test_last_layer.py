@@ -7,20 +7,15 @@ import torch.nn.functional as F
 from episode_world import RULE, WIDTH, iou, supports_of
 from sklearn.linear_model import LogisticRegression
 
-from repmet.detection.scoring import methods as scorers
-from repmet.detection.scoring.methods import (
-    classifier_loss,
-    fit_classifier,
-    linear_logits,
-    make_scorer,
-    raw_features,
-    training_rows,
-)
+from repmet.detection.embedding.embedded_image import raw_features
+from repmet.detection.scoring import last_layer
+from repmet.detection.scoring.last_layer import classifier_loss, fit_classifier, linear_logits, training_rows
+from repmet.detection.scoring.methods import Method
 
 
 def test_rows_for_a_classifier_by_a_loop(world) -> None:
-    episode, embedded, records = world
-    features, labels = training_rows(supports_of(episode, 2), embedded, records)
+    _, embedded, records = world
+    features, labels = training_rows(supports_of(world, 2))
     expected_features, expected_labels = [], []
     for i, boxes in (("s0", {0: 0, 1: 1}), ("s1", {0: 0}), ("s2", {1: 1})):
         found, r = embedded[i], records[i]
@@ -40,14 +35,14 @@ def test_rows_for_a_classifier_by_a_loop(world) -> None:
 
 
 def test_of_the_background_come_the_likeliest_objects(world, monkeypatch) -> None:
-    episode, embedded, records = world
-    monkeypatch.setattr(scorers, "BACKGROUND", 10_000)
-    features, labels = training_rows(supports_of(episode, 2), embedded, records)
-    monkeypatch.setattr(scorers, "BACKGROUND", 2)
-    fewer, fewer_labels = training_rows(supports_of(episode, 2), embedded, records)
+    _, embedded, _ = world
+    monkeypatch.setattr(last_layer, "BACKGROUND", 10_000)
+    features, labels = training_rows(supports_of(world, 2))
+    monkeypatch.setattr(last_layer, "BACKGROUND", 2)
+    fewer, fewer_labels = training_rows(supports_of(world, 2))
     kept = [bool((fewer == row).all(1).any()) for row in features]
     assert all(k for k, label in zip(kept, labels, strict=True) if label < 2)
-    assert (fewer_labels == 2).sum() == 2 * len({i for own in supports_of(episode, 2) for i, _ in own})
+    assert (fewer_labels == 2).sum() == 2 * len(supports_of(world, 2).by_image)
     rows = [(i, e.objectness.tolist(), raw_features(e).tolist()) for i, e in embedded.items()]
     chances = {tuple(row): (chance, i) for i, own, found in rows for chance, row in zip(own, found, strict=True)}
     background = [(chances[tuple(row.tolist())], k) for row, k, y in zip(features, kept, labels, strict=True) if y == 2]
@@ -91,7 +86,7 @@ def test_the_cosine_layer_is_at_a_minimum_and_blind_to_length() -> None:
 
 @pytest.mark.parametrize("method", ["baseline_ft", "tfa_cosine"])
 def test_a_new_layer_learns_its_supports(world, method) -> None:
-    episode, embedded, records = world
+    _, embedded, records = world
     axes = torch.eye(WIDTH)
     for i, r in records.items():  # features that tell classes and background apart
         found = embedded[i]
@@ -99,8 +94,7 @@ def test_a_new_layer_learns_its_supports(world, method) -> None:
         rows = [int(np.argmax(o)) if max(o) >= 0.5 else 5 for o in overlaps]
         found.embeddings["baseline_roi"].copy_(F.normalize(axes[rows] + 0.05 * torch.randn(len(rows), WIDTH), dim=-1))
         found.annotated["baseline_roi"].copy_(axes[:3])
-    score = make_scorer(method, supports_of(episode, 2), embedded, records, RULE)
-    scores = score(embedded["s1"])
+    scores = Method(method, RULE).learn(supports_of(world, 2)).scores(embedded["s1"])
     seen = embedded["s1"]
     assert torch.equal(raw_features(seen)[0], seen.embeddings["baseline_roi"][0] * seen.lengths[0])
     for p, region in enumerate(embedded["s1"].proposals):

@@ -1,0 +1,118 @@
+"""What classes are shown by, and the representatives that stand for them.
+
+Shapes: N classes, K representatives a class, P proposals of an image, G annotated boxes of it, e embedding dimensions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+from repmet.data.sources.voc import ImageRecord
+from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.episodes.episode import Episode
+from repmet.detection.scoring.rule import FewShotRule
+from repmet.model_definitions.episode import kmeans_centres
+
+
+@dataclass(frozen=True)
+class SupportSet:
+    """The marked boxes that show some classes, with their images.
+
+    Attributes:
+        classes: names; a class's number is its place.
+        boxes: by class, in the same order, (image id, index among the image's annotated boxes).
+        records, embedded: the images by id; others may be among them.
+    """
+
+    classes: tuple[str, ...]
+    boxes: Sequence[Sequence[tuple[str, int]]]
+    records: Mapping[str, ImageRecord]
+    embedded: Mapping[str, EmbeddedImage]
+
+    @classmethod
+    def of(
+        cls, episode: Episode, shot: int, records: Mapping[str, ImageRecord], embedded: Mapping[str, EmbeddedImage]
+    ) -> "SupportSet":
+        """The first `shot` supports of each class of an episode."""
+        return cls(episode.classes, [episode.support[name][:shot] for name in episode.classes], records, embedded)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.boxes)
+
+    @property
+    def shot(self) -> int:
+        """Boxes of the class that has the most."""
+        return max(map(len, self.boxes))
+
+    @cached_property
+    def by_image(self) -> dict[str, dict[int, int]]:
+        """By support image, in the order in which they come: the class's number of each of its support boxes, by box."""
+        numbers: dict[str, dict[int, int]] = {}
+        for c, pairs in enumerate(self.boxes):
+            for image, box in pairs:
+                numbers.setdefault(image, {})[box] = c
+        return numbers
+
+    def embeddings(self, rule: FewShotRule, space: str) -> list[list[Tensor]]:
+        """By class and support box, the embeddings that stand for it, (1..support_rois + support_views - 1, e)."""
+        return [
+            [support_embeddings(self.embedded[i], b, self.records[i].boxes[b], rule, space) for i, b in pairs]
+            for pairs in self.boxes
+        ]
+
+    def representatives(self, rule: FewShotRule, space: str, modes: int | None = None) -> Tensor:
+        """The representatives of the classes, (N, K, e) of unit length.
+
+        Args:
+            space: what the embeddings come from, one of `detection.embedding.embedded_image.SPACES`.
+            modes: K at most; None: as many as the rule has for so many shots.
+        """
+        modes = rule.modes_for(self.shot) if modes is None else modes
+        return episode_representatives(self.embeddings(rule, space), modes)
+
+
+def support_embeddings(image: EmbeddedImage, box: int, record_box: Sequence[float], rule: FewShotRule, space: str) -> Tensor:
+    """The embeddings that stand for one support box, (1..support_rois + support_views - 1, e).
+
+    Args:
+        image: the embedded support image.
+        box: index of the support box among the image's annotated boxes.
+        record_box: that box, x1, y1, x2, y2.
+    """
+    as_it_is = _in_its_image(image, box, record_box, rule, space)
+    return as_it_is if rule.support_views == 1 else torch.cat([as_it_is, image.views[space][:, box]])
+
+
+def _in_its_image(image: EmbeddedImage, box: int, record_box: Sequence[float], rule: FewShotRule, space: str) -> Tensor:
+    if rule.support_iou is None:
+        return image.annotated[space][box][None]
+    iou = box_iou(torch.as_tensor(record_box, dtype=torch.float32)[None], image.proposals)[0]  # (P,)
+    best = iou.argsort(descending=True, stable=True)[: rule.support_rois]
+    best = best[iou[best] >= rule.support_iou]
+    return image.embeddings[space][best] if len(best) else image.annotated[space][box][None]
+
+
+def episode_representatives(supports: Sequence[Sequence[Tensor]], modes: int) -> Tensor:
+    """RepMet's representatives of an episode: the support embeddings, or the centres of k-means where a class has more.
+
+    Args:
+        supports: per class, the embeddings (n, e) of each of its support boxes.
+        modes: K >= 1, representatives of a class at most.
+
+    Returns:
+        (N, K, e) of unit length.
+    """
+    flat = [torch.cat(list(boxes)) for boxes in supports]
+    labels = torch.cat([torch.full((len(v),), c) for c, v in enumerate(flat)])
+    return F.normalize(kmeans_centres(torch.cat(flat), labels, len(flat), modes), dim=-1)
+
+
+def base_representatives(head: nn.Module, rule: FewShotRule) -> Tensor | None:
+    """The trained representatives (N_b, K, e) of a box head, where the rule lets the base classes compete."""
+    return head.representatives.points.detach().cpu() if rule.base_columns else None

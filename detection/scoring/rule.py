@@ -1,0 +1,105 @@
+"""How supports become classes and boxes become detections: the settings of an evaluation, checked when they are made."""
+
+import math
+from dataclasses import dataclass, fields
+from numbers import Real
+
+from mmengine.config import Config
+
+from repmet.detection.embedding.embedded_image import VIEWS
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotRule:
+    """How supports become representatives and queries become detections; the defaults are RepMet's.
+
+    Attributes:
+        sigma, scale: of the posterior and the softmax, those that the head was trained with; above 0.
+        support_iou: proposals with at least this IoU to a support box stand for it; without one the box itself does. In
+            (0, 1]. None: the box itself always does, which is what was marked, where a proposal is a little beside it.
+        support_rois: at most this many of them a box, the best first; at least 1.
+        support_views: 1, or so many views of a support image whose embeddings all stand for its boxes: 2 with the mirror
+            image, 8 with all quarter turns too, for things seen from above (`detection.embedding.views`).
+        modes: representatives of a class at most, by k-means of its support embeddings; 1 is their mean, which suits a head
+            that was trained with one mode. None, as in the released code: max(5, 2 x shot).
+        nms: IoU above which the weaker of two boxes of a class is dropped; in [0, 1].
+        dummy_columns: columns in the softmax that stand for classes outside the episode, each at squared distance 2 (the
+            released code keeps its base classes so; 0: only the episode's classes and the background compete).
+        base_columns: the base classes compete as themselves, by the representatives that the head was trained with: what is
+            surely a car is no motorbike. Where RepMet's own embedding is used (`detection.scoring.methods`); off in RepMet.
+        objectness: multiply the scores by the proposal's objectness. RepMet's background is only what no support claims, so
+            a support that resembles the ground claims all of it, at scores that outrank every object of other episodes;
+            what the proposal network learnt about objects of any class forbids that. Off in RepMet.
+        negative_iou, negative_weight: of `np_repmet` (`scoring.negatives`): from which overlap and below which a proposal is
+            a negative of its support box (0 <= from < below <= 1), and how much nearness to it counts (at least 0).
+        calibration: of `calibrated`: the share of the cosine, in [0, 1].
+        cosine_scale, classifier_decay: of `tfa_cosine` and `baseline_ft`: the factor before the softmax (above 0), weight
+            decay (at least 0).
+
+    Raises:
+        ValueError: a value is outside its range or of another type; the message names it.
+    """
+
+    sigma: float = 0.5
+    scale: float = 15.0
+    support_iou: float | None = 0.7
+    support_rois: int = 1
+    support_views: int = 1
+    modes: int | None = None
+    nms: float = 0.3
+    dummy_columns: int = 0
+    base_columns: bool = False
+    objectness: bool = False
+    negative_iou: tuple[float, float] = (0.2, 0.3)
+    negative_weight: float = 0.2
+    calibration: float = 0.5
+    cosine_scale: float = 20.0
+    classifier_decay: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("sigma", "scale", "cosine_scale"):
+            self._check(name, _number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
+        for name in ("negative_weight", "classifier_decay"):
+            self._check(name, _number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
+        for name in ("nms", "calibration"):
+            self._check(name, _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
+        for name in ("base_columns", "objectness"):
+            self._check(name, isinstance(getattr(self, name), bool), "true or false")
+        iou, modes = self.support_iou, self.modes
+        self._check("support_iou", iou is None or (_number(iou) and 0 < iou <= 1), "a number in (0, 1], or null")
+        self._check("support_rois", _whole(self.support_rois) and self.support_rois >= 1, "a whole number from 1")
+        self._check("support_views", _whole(self.support_views) and self.support_views in VIEWS, "one of 1, 2, 8")
+        self._check("modes", modes is None or (_whole(modes) and modes >= 1), "a whole number from 1, or null")
+        self._check("dummy_columns", _whole(self.dummy_columns) and self.dummy_columns >= 0, "a whole number from 0")
+        span = self.negative_iou
+        pair = isinstance(span, tuple | list) and len(span) == 2 and all(map(_number, span))
+        self._check("negative_iou", pair and 0 <= span[0] < span[1] <= 1, "two numbers, 0 <= from < below <= 1")
+        object.__setattr__(self, "negative_iou", tuple(span))  # YAML and saved files bring a list
+
+    def _check(self, name: str, right: bool, wanted: str) -> None:
+        if not right:
+            raise ValueError(f"episodes.{name} is {wanted}, not {getattr(self, name)!r}")
+
+    def modes_for(self, shot: int) -> int:
+        """Representatives of a class at most, at a number of shots."""
+        return max(5, 2 * shot) if self.modes is None else self.modes
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def few_shot_rule(cfg: Config) -> FewShotRule:
+    """The experiment's `episodes` section with the head's own sigma and scale.
+
+    Raises:
+        ValueError: a value that cannot be.
+    """
+    head, section = cfg.model.roi_head.bbox_head, cfg.get("episodes") or {}
+    trained = {key: head[key] for key in ("sigma", "scale") if key in head}
+    asked = {f.name: section[f.name] for f in fields(FewShotRule) if f.name in section}
+    return FewShotRule(**trained, **asked)
