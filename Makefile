@@ -1,8 +1,9 @@
 # make demo     train a few-shot detector on generated scenes, evaluate it on unseen classes, draw what was found
-# make test     lint, types, all tests, the generated tables up to date
+# make test     lint, types, all tests, the generated tables up to date, the documentation built strictly
+# make docs     the documentation alone, into build/site
 # make types    mypy alone
 # make bench    side-by-side measurements, kept in models/results where the checkout is committed
-# make results  the tables of README.md, docs/ and models/README.md from models/results
+# make results  the tables of README.md and docs/results/ from models/results
 # make portable, make sanitize: csrc's tests under another torch and Python, and under sanitizers
 #
 # Each sets up what it needs first: a virtual environment, the locked packages, the compiled RoI layers.
@@ -14,7 +15,7 @@ RUN := $(VENV)/bin/python
 DEMO := work_dirs/demo
 SHELL := /bin/bash
 
-.PHONY: demo test types bench results setup sanitize portable lock clean
+.PHONY: demo test types docs bench results setup sanitize portable lock clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.packages $(VENV)/.built
@@ -52,9 +53,10 @@ test: setup $(VENV)/.packages-dev
 	$(RUN) -m ruff format --check .
 	$(MAKE) --no-print-directory types
 	$(RUN) -m benchmarks.tables --check
+	$(MAKE) --no-print-directory docs
 	$(RUN) -m pytest
 
-# mypy reads files and runs nothing: for it the trees lie inside of `repmet`, as in a wheel.
+# mypy and mkdocstrings read files and run nothing: for them the trees lie inside of `repmet`, as in a wheel.
 TREES := classification detection model_definitions experiments data benchmarks
 build/tree/repmet: $(wildcard repmet/*)
 	@rm -rf build/tree && mkdir -p $@
@@ -62,6 +64,10 @@ build/tree/repmet: $(wildcard repmet/*)
 
 types: setup $(VENV)/.packages-dev build/tree/repmet
 	$(RUN) -m mypy $(addprefix build/tree/,repmet/model_definitions $(filter-out %__pycache__ %py.typed,$(wildcard repmet/*)))
+
+docs: setup $(VENV)/.packages-dev build/tree/repmet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "== documentation: build/site/index.html"
 
 bench: setup build/peers/.installed
 	$(RUN) -m benchmarks.ops --out build/bench/ops.json

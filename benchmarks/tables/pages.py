@@ -11,12 +11,22 @@ import repmet.benchmarks.tables.classification
 import repmet.benchmarks.tables.comparison
 import repmet.benchmarks.tables.costs
 import repmet.benchmarks.tables.detection
-import repmet.benchmarks.tables.speed  # noqa: F401  (these register their tables)
+import repmet.benchmarks.tables.speed
+import repmet.benchmarks.tables.summary  # noqa: F401  (these register their tables)
 from repmet.benchmarks.tables.registry import render
 from repmet.benchmarks.tables.runs import Run
 from repmet.data.files.atomic import write_text
 
-PAGES = ("README.md", "models/README.md")
+PAGES = (
+    "README.md",
+    "docs/results/index.md",
+    "docs/results/detection.md",
+    "docs/results/classification.md",
+    "docs/results/class-trees.md",
+    "docs/results/retrieval.md",
+    "docs/results/speed.md",
+    "docs/results/checkpoints.md",
+)
 
 _MARKED = re.compile(r"(<!-- results:(?P<name>[^\s>]*) -->)(?P<body>.*?)(<!-- /results -->)", re.DOTALL)
 _ANY_MARKER = re.compile(r"<!--\s*/?\s*results\b.*?-->")

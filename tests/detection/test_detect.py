@@ -19,8 +19,6 @@ from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.scoring.finetune import FinetuneRule
 from repmet.model_definitions.weights_digest import weights_digest
 
-README = Path(__file__).parents[2] / "README.md"
-
 
 def test_without_supports_it_detects_its_base_classes(glyph_run, photos, capsys, tmp_path) -> None:
     """As mmdet's own inference says."""
@@ -135,18 +133,3 @@ def test_representatives_of_another_checkpoint_are_refused(taught, glyph_run, tm
         FewShotDetector(tmp_path / "epoch_2.pth").load(tmp_path / "mine.pth")
     with pytest.raises(ValueError, match="nothing to save"):
         FewShotDetector(tmp_path / "epoch_2.pth").save(tmp_path / "x.pth")
-
-
-def test_the_five_lines_of_the_readme(glyph_run, support, photos, tmp_path, monkeypatch, capsys) -> None:
-    text = README.read_text(encoding="utf-8")
-    start = text.index("```python\nfrom detection.few_shot_detector")
-    code = text[start + len("```python\n") : text.index("```", start + 3)]
-    assert sum(bool(line) for line in code.splitlines()) == 5
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "work_dirs").mkdir()
-    (tmp_path / "work_dirs/demo").symlink_to(glyph_run)
-    (tmp_path / "my_support").symlink_to(support)
-    (tmp_path / "my_photos").symlink_to(photos)
-    exec(compile(code, "README.md", "exec"), {})
-    said = capsys.readouterr().out
-    assert said.count("my_photos/") == 4 and "novel_" in said

@@ -35,7 +35,7 @@ def checkout(tmp_path):
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
         (folder / page).write_text("<!-- results:training -->\n<!-- /results -->\n")
     (folder / ".gitignore").write_text("work_dirs/\n")
-    (folder / "models" / "results").mkdir()
+    (folder / "models" / "results").mkdir(parents=True)
     git(folder, "init", "-q")
     commit(folder)
     return folder

@@ -21,7 +21,7 @@ def project(tmp_path, monkeypatch):
         tables = "".join(f"<!-- results:{name} -->\nold\n<!-- /results -->\nkept\n" for name in TABLES)
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / page).write_text(f"# Title\n\n{tables}end\n")
-    (tmp_path / "models" / "results").mkdir()
+    (tmp_path / "models" / "results").mkdir(parents=True)
     write(tmp_path, "detection", kept("demo", DETECTION, "detection"))
     write(tmp_path, "benchmarks", kept("roi", BENCHMARK, "benchmarks"))
     return tmp_path
