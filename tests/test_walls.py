@@ -24,9 +24,11 @@ def imported_trees(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "repmet" else {str(node.module)}
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inner if node.module == "repmet" else {str(node.module)}
     parts = [name.split(".") for name in names]
-    return {p[1] for p in parts if p[0] == "repmet" and len(p) > 1} & MAY_KNOW.keys() | {p[0] for p in parts} & MAY_KNOW.keys()
+    trees = {p[1] for p in parts if p[0] == "repmet" and len(p) > 1} | {p[0] for p in parts}
+    return trees & MAY_KNOW.keys()
 
 
 @pytest.mark.parametrize("tree", MAY_KNOW)
