@@ -7,8 +7,8 @@ import pytest
 
 from repmet.detection.dataset import DevkitDataset
 from repmet.detection.experiment import SECTIONS, prepare
-from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.finetune import FinetuneRule
+from repmet.detection.scoring.rule import FewShotRule
 from repmet.experiments.config.loading import load_experiment
 
 IMAGES = {
