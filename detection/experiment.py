@@ -42,13 +42,14 @@ SECTIONS = {
         "nms": None,  # IoU of the per-class NMS
         "dummy_columns": None,  # columns that match nothing in the softmax (the released code keeps its base classes so)
         "base_columns": None,  # true: the classes of the base training compete too, by their trained representatives
-        "objectness": None,  # multiply scores by the proposals' objectness
+        "objectness": None,  # multiply scores by this power of the proposals' objectness; true: 1
         "methods": None,  # of `detection.scoring.methods.SCORED`, compared on the same episodes; null: the first three
         "negative_iou": None,  # [low, high]: overlap of np_repmet's negatives with their support box
         "negative_weight": None,  # how much nearness to a negative counts
         "calibration": None,  # share of the cosine in `calibrated`
         "cosine_scale": None,  # of tfa_cosine
         "classifier_decay": None,  # weight decay of baseline_ft and tfa_cosine
+        "logistic_decay": None,  # weight decay of logistic
     },
     "finetune": {  # per-episode fine-tuning (`--finetune`), see `detection.scoring.finetune.FinetuneRule`
         "train": None,  # embedding, head or all

@@ -49,7 +49,7 @@ def draw_lists(records: Sequence[ImageRecord], classes: Sequence[str], shot: int
         raise ValueError(
             f"{len(problems)} of {len(boxes)} classes have fewer than {shot} boxes to show\n" + listed(problems)
         )
-    return [KShotList(seed, {name: _draw(boxes[name], name, shot, seed) for name in classes}) for seed in seeds]
+    return [KShotList(seed, {name: draw_boxes(boxes[name], name, shot, seed) for name in classes}) for seed in seeds]
 
 
 def read_lists(folder: str | Path, records: Sequence[ImageRecord], classes: Sequence[str], shot: int) -> list[KShotList]:
@@ -85,7 +85,12 @@ def read_lists(folder: str | Path, records: Sequence[ImageRecord], classes: Sequ
     return lists
 
 
-def _draw(images: Mapping[str, list[int]], name: str, shot: int, seed: int) -> tuple[tuple[str, int], ...]:
+def draw_boxes(images: Mapping[str, list[int]], name: str, shot: int, seed: int) -> tuple[tuple[str, int], ...]:
+    """At most `shot` boxes of class `name`, image by image in an order that the seed and the name give.
+
+    Args:
+        images: by image id, the indices of its boxes of the class.
+    """
     # The raw stream of PCG64 is fixed for ever, which the distributions of a numpy Generator are not.
     bits = np.random.PCG64([seed, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")])
     ids = list(images)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .curve import average_precision, average_precision_11
+from .curve import average_precision, average_precision_11, false_at_recall
 from .layout import (
     DETECTION_COLUMNS,
     GROUND_TRUTH_COLUMNS,
@@ -25,7 +25,7 @@ COCO_DETECTIONS = 100  # an image and class; COCO's own limit
 
 
 def base_metrics(
-    detections: np.ndarray, ground_truth: np.ndarray, num_classes: int, *, plus_one: bool = True
+    detections: np.ndarray, ground_truth: np.ndarray, num_classes: int, *, plus_one: bool = True, coco: bool = True
 ) -> dict[str, Any]:
     """AP of a detector over all its classes; fractions in [0, 1].
 
@@ -35,10 +35,12 @@ def base_metrics(
             they are crowds, the only boxes that its code ignores).
         num_classes: N; classes are 0 to N - 1.
         plus_one: widths are x2 - x1 + 1 in VOC's figures, as in its development kit. COCO's are x2 - x1.
+        coco: measure COCO's AP too, which takes most of the time.
 
     Returns:
         `voc07` (11 points) and `voc` (all points) at IoU 0.5 and `coco` (IoU 0.50 to 0.95), each the mean over the
-        classes that have boxes, and `per_class`: {class: {"voc07", "voc", "coco", "n_ground_truth"}}.
+        classes that have boxes, and `per_class`: {class: {"voc07", "voc", "coco", "n_ground_truth",
+        "false_at_half"}}, the last the wrong detections that come with half of the class's boxes.
 
     Raises:
         ValueError: the arrays are not laid out as described, a class is outside 0..N - 1, or no box is to be found.
@@ -51,18 +53,21 @@ def base_metrics(
     scores = gather(0, found, truth, match(found, truth, iou=0.5, plus_one=plus_one))
     if not scores.n_ground_truth:
         raise ValueError(f"no box is to be found in {len(truth.image)} of ground truth: there is nothing to measure")
-    coco = _coco_ap(found, truth, np.union1d(truth.image, found.image))
+    coco_ap = _coco_ap(found, truth, np.union1d(truth.image, found.image)) if coco else {}
     nothing = Scores(*[np.empty(0, dtype=np.float32)] * 3)
     per_class = {}
     for label, n in sorted(scores.n_ground_truth.items()):
-        curve = voc_curve({label: scores.classes.get(label, nothing)}, n)
+        outcome = scores.classes.get(label, nothing)
+        curve = voc_curve({label: outcome}, n)
         per_class[label] = {
             "voc07": average_precision_11(curve),
             "voc": average_precision(curve),
-            "coco": coco[label],
+            **({"coco": coco_ap[label]} if coco else {}),
             "n_ground_truth": n,
+            "false_at_half": false_at_recall(curve, n, len(outcome.background) + len(outcome.other), 0.5),
         }
-    means = {name: float(np.mean([row[name] for row in per_class.values()])) for name in ("voc07", "voc", "coco")}
+    names = ("voc07", "voc", "coco") if coco else ("voc07", "voc")
+    means = {name: float(np.mean([row[name] for row in per_class.values()])) for name in names}
     return {**means, "per_class": per_class}
 
 

@@ -42,6 +42,15 @@ def average_precision(curve: Curve) -> float:
     return float(np.sum(np.diff(curve.recall, prepend=0.0) * _envelope(curve.precision)))
 
 
+def false_at_recall(curve: Curve, n_ground_truth: int, n_false: int, recall: float) -> int:
+    """How many wrong detections come with a recall, `FP = TP (1 / precision - 1)`; all `n_false` where it is not reached."""
+    at = int(np.searchsorted(curve.recall, recall - 1e-12, side="left"))
+    if at == len(curve.recall):
+        return n_false
+    right = curve.recall[at] * n_ground_truth
+    return round(right * (1 / curve.precision[at] - 1))
+
+
 def average_precision_11(curve: Curve) -> float:
     """VOC 2007: the mean over r in {0, 0.1, ..., 1} of the highest precision at a recall of at least r."""
     levels = np.arange(11) / 10

@@ -34,7 +34,8 @@ class LastLayer(ClassScorer):
     @classmethod
     def learn(cls, supports: SupportSet, rule: FewShotRule, *, scale: float | None = None) -> "LastLayer":
         features, labels = training_rows(supports)
-        weight, bias = fit_classifier(features, labels, len(supports), scale=scale, decay=rule.classifier_decay)
+        weights = quota(labels, len(supports))
+        weight, bias = fit_classifier(features, labels, len(supports), weights, scale=scale, decay=rule.classifier_decay)
         return cls(rule=rule, weight=weight, bias=bias, scale=scale)
 
     def scores(self, image: EmbeddedImage) -> Tensor:
@@ -74,23 +75,31 @@ def linear_logits(features: Tensor, weight: Tensor, bias: Tensor, scale: float |
     return scale * F.normalize(features, dim=-1) @ F.normalize(weight, dim=-1).T
 
 
-def classifier_loss(logits: Tensor, labels: Tensor, weight: Tensor, decay: float) -> Tensor:
-    """Cross-entropy of logits (R, N + 1), a quarter of it from the objects and the rest from the background (Faster R-CNN's
-    quota), plus `decay |W|^2 / 2`."""
-    background = labels == len(weight) - 1
-    share = torch.where(background, 0.75 / background.sum().clamp_min(1), 0.25 / (~background).sum().clamp_min(1))
-    losses = F.cross_entropy(logits, labels, reduction="none")
-    return (share * losses).sum() + decay * weight.square().sum() / 2
+def quota(labels: Tensor, classes: int) -> Tensor:
+    """How much each row (R,) counts: the objects a quarter together and the background the rest, Faster R-CNN's quota."""
+    background = labels == classes
+    return torch.where(background, 0.75 / background.sum().clamp_min(1), 0.25 / (~background).sum().clamp_min(1))
 
 
 def fit_classifier(
-    features: Tensor, labels: Tensor, classes: int, *, scale: float | None = None, decay: float = 1e-3, steps: int = 50
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    weights: Tensor,
+    *,
+    scale: float | None = None,
+    decay: float = 1e-3,
+    steps: int = 50,
 ) -> tuple[Tensor, Tensor]:
-    """A last layer for N classes and background that minimises `classifier_loss`, by L-BFGS from zero.
+    """A last layer for N classes and background that minimises `sum_r a_r CE_r + decay |W|^2 / 2`, by L-BFGS from zero.
 
     Full batches and no random start: an episode's layer is a function of its supports alone. Features are divided by their
     mean length for the fit, so that `decay` means the same for every detector. The cosine layer starts at the class means,
     because a direction has no zero.
+
+    Args:
+        features, labels: (R, f) and (R,), N for the background.
+        weights: a, (R,).
 
     Returns:
         weight (N + 1, f) and bias (N + 1,) for the features as they were given.
@@ -109,7 +118,7 @@ def fit_classifier(
         optimizer.zero_grad()
         # as `linear_logits`, whose features are normalised once here
         logits = rows @ weight.T + bias if scale is None else scale * unit_rows @ F.normalize(weight, dim=-1).T
-        loss = classifier_loss(logits, labels, weight, decay)
+        loss = (weights * F.cross_entropy(logits, labels, reduction="none")).sum() + decay * weight.square().sum() / 2
         loss.backward()
         return loss
 

@@ -8,6 +8,7 @@ calibrated          RepMet's scores blended with the cosine to the class mean of
                     of DeFRCN, Qiao et al., ICCV 2021, with the detector's own features)
 baseline_ft         baseline-FT: a new last layer, fitted to the supports' proposals (RepMet, table 2)
 tfa_cosine          TFA: that layer a cosine classifier (Wang et al., ICML 2020, eq. 3)
+logistic            class-balanced logistic regression on RoI features, with the marked images' own background
 
 Shapes: N classes of the episode, K representatives a class, P proposals, f features, e dimensions.
 """
@@ -21,6 +22,7 @@ from repmet.detection.embedding.embedded_image import FEATURES, SPACES, Embedded
 from repmet.detection.scoring.class_scores import class_scores
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.last_layer import LastLayer
+from repmet.detection.scoring.logistic import LogisticRegression
 from repmet.detection.scoring.negatives import NegativeRepresentatives
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
@@ -85,6 +87,7 @@ METHODS: dict[str, Callable[[SupportSet, FewShotRule, Tensor | None], ClassScore
     "calibrated": _calibrated,
     "baseline_ft": lambda supports, rule, _: LastLayer.learn(supports, rule),
     "tfa_cosine": lambda supports, rule, _: LastLayer.learn(supports, rule, scale=rule.cosine_scale),
+    "logistic": lambda supports, rule, _: LogisticRegression.learn(supports, rule),
 }
 DEFAULT_METHODS = SPACES  # RepMet and what it is compared with, where an experiment names none
 _IN_REPMET = {"repmet", "np_repmet"}

@@ -27,14 +27,16 @@ class FewShotRule:
             released code keeps its base classes so; 0: only the episode's classes and the background compete).
         base_columns: the base classes compete as themselves, by the representatives that the head was trained with: what is
             surely a car is no motorbike. Where RepMet's own embedding is used (`detection.scoring.methods`); off in RepMet.
-        objectness: multiply the scores by the proposal's objectness. RepMet's background is only what no support claims, so
-            a support that resembles the ground claims all of it, at scores that outrank every object of other episodes;
-            what the proposal network learnt about objects of any class forbids that. Off in RepMet.
+        objectness: multiply the scores by this power of the proposal's objectness; at least 0, true is 1. RepMet's
+            background is only what no support claims, so a support that resembles the ground claims all of it, at scores
+            that outrank every object of other episodes; what the proposal network learnt about objects of any class
+            forbids that. Off in RepMet.
         negative_iou, negative_weight: of `np_repmet` (`scoring.negatives`): from which overlap and below which a proposal is
             a negative of its support box (0 <= from < below <= 1), and how much nearness to it counts (at least 0).
         calibration: of `calibrated`: the share of the cosine, in [0, 1].
         cosine_scale, classifier_decay: of `tfa_cosine` and `baseline_ft`: the factor before the softmax (above 0), weight
             decay (at least 0).
+        logistic_decay: weight decay of `logistic`, at least 0.
 
     Raises:
         ValueError: a value is outside its range or of another type; the message names it.
@@ -49,22 +51,27 @@ class FewShotRule:
     nms: float = 0.3
     dummy_columns: int = 0
     base_columns: bool = False
-    objectness: bool = False
+    objectness: float = 0.0
     negative_iou: tuple[float, float] = (0.2, 0.3)
     negative_weight: float = 0.2
     calibration: float = 0.5
     cosine_scale: float = 20.0
     classifier_decay: float = 1e-3
+    logistic_decay: float = 1.2e-3
 
     def __post_init__(self) -> None:
         for name in ("sigma", "scale", "cosine_scale"):
             self._check(name, _number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
-        for name in ("negative_weight", "classifier_decay"):
+        for name in ("negative_weight", "classifier_decay", "logistic_decay"):
             self._check(name, _number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
         for name in ("nms", "calibration"):
             self._check(name, _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
-        for name in ("base_columns", "objectness"):
-            self._check(name, isinstance(getattr(self, name), bool), "true or false")
+        self._check("base_columns", isinstance(self.base_columns, bool), "true or false")
+        power = self.objectness
+        self._check(
+            "objectness", isinstance(power, bool) or (_number(power) and power >= 0), "true, false, or a power from 0"
+        )
+        object.__setattr__(self, "objectness", float(power))
         iou, modes = self.support_iou, self.modes
         self._check("support_iou", iou is None or (_number(iou) and 0 < iou <= 1), "a number in (0, 1], or null")
         self._check("support_rois", _whole(self.support_rois) and self.support_rois >= 1, "a whole number from 1")

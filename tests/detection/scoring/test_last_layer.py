@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from repmet.detection.embedding.embedded_image import raw_features
 from repmet.detection.scoring import last_layer
-from repmet.detection.scoring.last_layer import classifier_loss, fit_classifier, linear_logits, training_rows
+from repmet.detection.scoring.last_layer import fit_classifier, linear_logits, quota, training_rows
 from repmet.detection.scoring.methods import Method
 
 
@@ -53,7 +53,7 @@ def test_of_the_background_come_the_likeliest_objects(world, monkeypatch) -> Non
 def test_the_linear_layer_is_sklearns_logistic_regression() -> None:
     """The same minimum: our quotas as its sample weights, our decay as its C; it does not penalise the bias, nor do we."""
     features, labels = torch.randn(60, 5) * 3 + 1, torch.randint(0, 4, (60,))
-    weight, bias = fit_classifier(features, labels, 3, decay=0.05, steps=300)
+    weight, bias = fit_classifier(features, labels, 3, quota(labels, 3), decay=0.05, steps=300)
     scale = features.norm(dim=-1).mean()
     background = (labels == 3).numpy()
     share = np.where(background, 0.75 / background.sum(), 0.25 / (~background).sum())
@@ -66,13 +66,15 @@ def test_the_linear_layer_is_sklearns_logistic_regression() -> None:
 
 def test_the_cosine_layer_is_at_a_minimum_and_blind_to_length() -> None:
     features, labels = torch.randn(40, 5), torch.randint(0, 3, (40,))
-    weight, bias = fit_classifier(features, labels, 2, scale=5.0, decay=0.01, steps=300)
+    weights = quota(labels, 2)
+    weight, bias = fit_classifier(features, labels, 2, weights, scale=5.0, decay=0.01, steps=300)
     one = features.double()
     length = one.norm(dim=-1).mean()
     best = weight.double() * length
 
     def loss(w):
-        return float(classifier_loss(linear_logits(one / length, w, bias.double(), 5.0), labels, w, 0.01))
+        losses = F.cross_entropy(linear_logits(one / length, w, bias.double(), 5.0), labels, reduction="none")
+        return float((weights * losses).sum() + 0.005 * w.square().sum())
 
     at = loss(best)
     for _ in range(30):

@@ -28,7 +28,7 @@ def test_the_published_rule_is_the_default():
             "nms": [-0.1, 1.1, None],
             "dummy_columns": [-1, 0.5],
             "base_columns": ["no", 1],
-            "objectness": [None, "yes"],
+            "objectness": [None, "yes", -1, float("nan")],
             "negative_iou": [(0.3, 0.2), (0.2, 0.2), (-0.1, 0.3), (0.2, 1.1), (0.2,), 0.2, ("a", "b"), None],
             "negative_weight": [-0.1],
             "calibration": [7, -0.01, math.nan],

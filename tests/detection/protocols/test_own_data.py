@@ -1,0 +1,98 @@
+"""The protocol "own data": which boxes are marks, which images are searched, and what the figures are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from repmet.data.sources.voc import ImageRecord
+from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.episodes.marks import draw_marks
+from repmet.detection.episodes.shot_lists import draw_lists
+from repmet.detection.protocols.own_data import OwnData, figures_of, over_draws, read_own_data, table
+from repmet.detection.scoring.detections import Detections
+from repmet.detection.scoring.rule import FewShotRule
+
+CLASSES = ("bolt", "nut")
+AXES = F.normalize(torch.eye(8) + 0.05, dim=-1)
+
+
+def record(name: str, objects: list[tuple[str, list[float]]]) -> ImageRecord:
+    boxes = np.array([b for _, b in objects], np.float32).reshape(-1, 4)
+    names = tuple(n for n, _ in objects)
+    return ImageRecord(name, Path(f"{name}.jpg"), 100, 100, names, boxes, np.zeros(len(objects), bool))
+
+
+def embedded(r: ImageRecord) -> EmbeddedImage:
+    """Every object is proposed, beside two regions of the ground; a class has a direction of its own."""
+    ground = torch.tensor([[70.0, 70, 95, 95], [0, 70, 20, 95]])
+    boxes = torch.cat([torch.from_numpy(r.boxes), ground])
+    axis = torch.stack([AXES[CLASSES.index(n)] for n in r.names] + [AXES[5], AXES[6]])
+    space, count = "baseline_roi", len(r.names)
+    sure = torch.full((len(boxes),), 0.9)
+    return EmbeddedImage(boxes, boxes, sure, {space: axis}, {space: axis[:count]}, torch.ones(len(boxes)), torch.ones(count))
+
+
+@pytest.fixture
+def data() -> OwnData:
+    train = [record(f"t{k}", [("nut", [5, 5, 30, 30]), ("bolt", [40, 5, 60, 40])]) for k in range(4)]
+    test = [record("q0", [("nut", [10, 10, 40, 40])]), record("q1", [("bolt", [10, 10, 30, 50]), ("nut", [50, 5, 80, 40])])]
+    return OwnData("parts", CLASSES, {r.id: r for r in train}, test, {r.id: embedded(r) for r in [*train, *test]})
+
+
+def test_marks_are_those_of_shot_lists_and_may_be_fewer(data) -> None:
+    records = list(data.marked.values())
+    (listed,) = draw_lists(records, CLASSES, 3, [7])
+    marks = draw_marks(records, CLASSES, 3, 7)
+    assert marks == [listed.support[name] for name in CLASSES]
+    assert [m[:1] for m in marks] == draw_marks(records[::-1], CLASSES, 1, 7)
+    assert [len(m) for m in draw_marks(records, CLASSES, 9, 7)] == [4, 4]
+    with pytest.raises(ValueError, match="washer: no box"):
+        draw_marks(records, ["washer"], 1, 0)
+
+
+def test_figures_by_hand() -> None:
+    queries = [record("a", [("nut", [0, 0, 10, 10]), ("nut", [20, 0, 30, 10])]), record("b", [("bolt", [0, 0, 10, 10])])]
+    first = Detections(
+        np.array([[0, 0, 10, 10], [50, 50, 60, 60], [20, 0, 30, 10]]), np.array([0.9, 0.8, 0.7]), np.array([1, 1, 1])
+    )
+    second = Detections(np.array([[50, 50, 60, 60.0]]), np.array([0.6]), np.array([0]))
+    figures = figures_of([first, second], queries, CLASSES)
+    assert figures["AP50"] == pytest.approx((0.5 + 0.5 * 2 / 3 + 0) / 2)  # nuts: 1/1 then 2/3; no bolt
+    # half of the nuts cost no wrong find, the bolt is never found: its one wrong find counts; two images
+    assert figures["false_finds"] == 0.5
+
+
+def test_the_protocol_finds_what_is_plain_to_see_and_compares_methods(data) -> None:
+    rows = over_draws(data, ["logistic", "baseline_roi"], FewShotRule(support_iou=None), [1, 2], [0, 1, 2])
+    assert [(r["method"], r["marks"]) for r in rows] == [(m, k) for m in ("logistic", "baseline_roi") for k in (1, 2)]
+    assert all(r["AP50"]["mean"] == 1.0 and len(r["AP50"]["values"]) == 3 for r in rows[:2])
+    assert "AP50_above_first" not in rows[0]
+    difference = rows[2]["AP50_above_first"]
+    assert difference["mean"] == pytest.approx(rows[2]["AP50"]["mean"] - 1.0)
+    assert "logistic" in table(rows) and "100.0" in table(rows)
+
+
+def write_set(root: Path, lists: dict[str, list[str]]) -> Path:
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / part).mkdir(parents=True)
+    for name in {i for ids in lists.values() for i in ids}:
+        Image.new("RGB", (64, 64)).save(root / "JPEGImages" / f"{name}.jpg")
+        (root / "Annotations" / f"{name}.xml").write_text(
+            "<annotation><size><width>64</width><height>64</height><depth>3</depth></size><object><name>nut</name>"
+            "<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>30</xmax><ymax>30</ymax></bndbox></object></annotation>"
+        )
+    for name, ids in lists.items():
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text("\n".join(ids) + "\n")
+    return root
+
+
+def test_an_image_that_may_be_marked_is_never_searched(tmp_path, capsys) -> None:
+    data = read_own_data(write_set(tmp_path / "a", {"train": ["x", "y"], "test": ["y", "z"]}))
+    assert [r.id for r in data.queries] == ["z"] and set(data.marked) == {"x", "y"}
+    assert "1 images of test are in train too" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="every image of test is in train too"):
+        read_own_data(write_set(tmp_path / "b", {"train": ["x", "y"], "test": ["y"]}))

@@ -1,0 +1,75 @@
+"""`logistic`: its training rows by a loop, its minimum against scikit-learn's, and what it gains from the background."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from episode_world import RULE, iou, supports_of
+from sklearn.linear_model import LogisticRegression as Reference
+
+from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.scoring.logistic import LogisticRegression, training_rows
+from repmet.detection.scoring.methods import Method
+from repmet.detection.scoring.scorer import restored
+
+SPACE = "baseline_roi"
+
+
+def test_rows_by_a_loop(world) -> None:
+    supports = supports_of(world, 2)
+    features, labels, weights = training_rows(supports)
+    expected = []
+    for name, boxes in (("s0", {0: 0, 1: 1}), ("s1", {0: 0}), ("s2", {1: 1})):
+        image, record = supports.embedded[name], supports.records[name]
+        expected += [(image.annotated[SPACE][b], c, 1.0) for b, c in boxes.items()]
+        objects, background = [], []
+        for p, region in enumerate(image.proposals):
+            marked = {b: iou(record.boxes[b], region) for b in boxes}
+            best = max(marked, key=marked.get)
+            if marked[best] >= 0.6:
+                objects.append((image.embeddings[SPACE][p], boxes[best], marked[best]))
+            elif max(iou(box, region) for box in record.boxes) < 0.3:
+                background.append((image.embeddings[SPACE][p], 2, float(image.objectness[p])))
+        expected += objects + background
+    assert labels.tolist() == [c for _, c, _ in expected] and set(labels.tolist()) == {0, 1, 2}
+    torch.testing.assert_close(features, torch.stack([f for f, _, _ in expected]))
+    np.testing.assert_allclose(weights, [w for _, _, w in expected], rtol=1e-5)
+
+
+def test_it_is_sklearns_with_balanced_classes(world) -> None:
+    supports = supports_of(world, 2)
+    features, labels, weights = training_rows(supports)
+    shares = np.array([float(w) / (3 * float(weights[labels == c].sum())) for w, c in zip(weights, labels, strict=True)])
+    reference = Reference(C=1 / RULE.logistic_decay, tol=1e-9, max_iter=5000)
+    reference.fit(features.double().numpy(), labels.numpy(), sample_weight=shares)
+    scorer = LogisticRegression.learn(supports, RULE)
+    image = supports.embedded["q0"]
+    expected = reference.predict_proba(image.embeddings[SPACE].double().numpy())[:, :2]
+    np.testing.assert_allclose(scorer.scores(image), expected, atol=5e-3)
+
+
+def test_it_is_kept_as_its_state(world) -> None:
+    scorer = Method("logistic", RULE).learn(supports_of(world, 1))
+    image = supports_of(world, 1).embedded["q1"]
+    assert torch.equal(restored(scorer.state()).scores(image), scorer.scores(image))
+
+
+def test_views_of_a_mark_are_marks(world) -> None:
+    supports = supports_of(world, 1)
+    before = len(training_rows(supports)[1])
+    for name in supports.by_image:
+        image = supports.embedded[name]
+        values = vars(image) | {"views": {SPACE: F.normalize(torch.randn(1, *image.annotated[SPACE].shape), dim=-1)}}
+        supports.embedded[name] = EmbeddedImage(**values)
+    _, labels, weights = training_rows(supports)
+    marks = sum(map(len, supports.by_image.values()))
+    assert len(labels) == before + marks
+    assert (weights == 1).sum() >= 2 * marks
+
+
+def test_an_image_without_proposals_still_shows_its_marks(world) -> None:
+    supports = supports_of(world, 1)
+    (name, *_) = supports.by_image
+    values = vars(supports.embedded[name])
+    none = {"boxes": torch.zeros(0, 4), "proposals": torch.zeros(0, 4), "objectness": torch.zeros(0)}
+    supports.embedded[name] = EmbeddedImage(**values | none | {"embeddings": {SPACE: torch.zeros(0, 9)}})
+    assert set(training_rows(supports)[1].tolist()) >= {0, 1}
