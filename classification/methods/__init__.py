@@ -11,9 +11,17 @@ from repmet.classification.methods.prototype_classifiers import Hyperspherical, 
 from repmet.classification.methods.prototypical import ProtoNet
 from repmet.classification.methods.repmet import RepMet
 from repmet.classification.methods.softmax import Softmax
-from repmet.model_definitions.encoders import BNInception, Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder
+from repmet.model_definitions.encoders import (
+    BNInception,
+    Conv4,
+    EmbeddingHead,
+    Inception,
+    LeNet,
+    TimmEncoder,
+    TorchvisionEncoder,
+)
 
-for _module in (BNInception, Conv4, EmbeddingHead, Inception, LeNet, TorchvisionEncoder):
+for _module in (BNInception, Conv4, EmbeddingHead, Inception, LeNet, TimmEncoder, TorchvisionEncoder):
     MODELS.register_module(module=_module)
 
 __all__ = [

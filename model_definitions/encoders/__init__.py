@@ -5,6 +5,7 @@ from repmet.model_definitions.encoders.convolutional import Conv4, ConvPyramid, 
 from repmet.model_definitions.encoders.embedding_head import EmbeddingHead
 from repmet.model_definitions.encoders.encoder import Encoder
 from repmet.model_definitions.encoders.pretrained import Inception, TorchvisionEncoder
+from repmet.model_definitions.encoders.timm_encoder import TimmEncoder, TimmMaps
 
 __all__ = [
     "BNInception",
@@ -14,6 +15,8 @@ __all__ = [
     "Encoder",
     "Inception",
     "LeNet",
+    "TimmEncoder",
+    "TimmMaps",
     "TorchvisionEncoder",
     "conv_block",
 ]

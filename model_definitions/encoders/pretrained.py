@@ -1,8 +1,7 @@
 """Any torchvision classifier as an encoder: cut at a layer, averaged, with ImageNet weights, a file's, or none."""
 
 import difflib
-import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -14,6 +13,7 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from repmet.model_definitions.encoders.encoder import Encoder
+from repmet.model_definitions.encoders.weight_files import check_state, read_state
 
 _CLASSIFIERS = ("fc", "classifier", "heads", "head")
 _OWN_NORMALISATION = ("inception_v3", "googlenet")  # trained on other statistics; they also have auxiliary classifiers
@@ -146,49 +146,9 @@ def load_weights(trunk: nn.Module, path: Path, name: str, fresh: tuple[str, ...]
         ValueError: no such layer in `fresh`; no state dict, or one that lacks tensors or has them in other shapes.
         FileNotFoundError: no such file.
     """
-    state = _read(path, name)
-    own = trunk.state_dict()
-    for layer in fresh:
-        if not any(_within(key, layer) for key in own):
-            raise ValueError(f"fresh names {layer!r}, which is no layer of {name} as far as it is used")
-    wanted = {
-        key: value
-        for key, value in own.items()
-        if not key.endswith("num_batches_tracked") and not any(_within(key, layer) for layer in fresh)
-    }
-    missing = [key for key in wanted if key not in state]
-    if missing:
-        layers = list(dict.fromkeys(key.partition(".")[0] for key in missing))
-        raise ValueError(
-            f"{path} lacks {len(missing)} of the {len(wanted)} tensors of {name} as far as it is used: {_list(layers)}. "
-            f"Cut the encoder before them with last_layer, or let them start at random with fresh={layers}"
-        )
-    wrong = [f"{key} {tuple(state[key].shape)}" for key in wanted if state[key].shape != own[key].shape]
-    if wrong:
-        raise ValueError(f"{path} is not of {name}: {_list(wrong)} differ in shape")
-    trunk.load_state_dict({key: state[key] for key in wanted}, strict=False)
-
-
-def _read(path: Path, name: str) -> Mapping[str, Tensor]:
     if not path.is_file():
         if name not in models.list_models():
             raise FileNotFoundError(f"weights {path} of {name}: no such file")
         names = ", ".join(models.get_model_weights(name).__members__)
         raise FileNotFoundError(f"weights {path} are neither a file nor one of torchvision's for {name} ({names})")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        reason = (str(error).splitlines() or ["it ends too early"])[0]
-        raise ValueError(f"{path} is no file of weights: {reason}") from None
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict, but {type(state).__name__}")
-    return state
-
-
-def _within(key: str, layer: str) -> bool:
-    return key == layer or key.startswith(layer + ".")
-
-
-def _list(items: list[str]) -> str:
-    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+    trunk.load_state_dict(check_state(read_state(path), trunk.state_dict(), str(path), name, fresh), strict=False)

