@@ -69,7 +69,7 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
         FileNotFoundError, ConnectionError: it is not there.
         ValueError: it is no checkpoint, of another method, or of other sizes; its checksum is another.
     """
-    name, file = _find(checkpoint)
+    name, file = find_checkpoint(checkpoint)
     content = load_checkpoint(file)
     meta = content.get("meta") if isinstance(content.get("meta"), Mapping) else {}
     experiment = meta.get("experiment") or {}
@@ -100,7 +100,7 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
     return Trained(cfg, method.eval(), name, meta.get("seed"), _training(checkpoint, meta), sha256_of(file), command)
 
 
-def _find(checkpoint: str | Path) -> tuple[str, Path]:
+def find_checkpoint(checkpoint: str | Path) -> tuple[str, Path]:
     """What a checkpoint is called, and its file."""
     if str(checkpoint).startswith(("http://", "https://")):
         return str(checkpoint), download(str(checkpoint))

@@ -1,6 +1,6 @@
 """Few-shot detection and classification by learned representatives (RepMet).
 
-    from repmet import FewShotDetector
+    from repmet import FewShotClassifier, FewShotDetector
 
 The trees `classification`, `detection`, `model_definitions`, `experiments`, `data` and `benchmarks` are sub-packages of this
 one. In a checkout they lie beside this folder, and the path below leads there; a wheel holds them inside. Importing this
@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from repmet.classification.few_shot_classifier import FewShotClassifier
+    from repmet.classification.prediction import Prediction
     from repmet.detection.few_shot_detector import FewShotDetector
 
     __version__: str
 
-__all__ = ["FewShotDetector", "__version__"]
+__all__ = ["FewShotClassifier", "FewShotDetector", "Prediction", "__version__"]
 
 _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "setup.py").is_file() and (_checkout / "csrc").is_dir():
     __path__.append(str(_checkout))
 
 _PUBLIC = {
+    "FewShotClassifier": "repmet.classification.few_shot_classifier",
     "FewShotDetector": "repmet.detection.few_shot_detector",
+    "Prediction": "repmet.classification.prediction",
 }
 
 

@@ -71,7 +71,7 @@ def is_one_image(images: Any) -> bool:
     if isinstance(images, str | Path):
         return _is_address(images) or Path(images).expanduser().is_file()
     shape = getattr(images, "shape", None)
-    return isinstance(images, Image.Image) or (shape is not None and len(shape) in (2, 3))
+    return isinstance(images, Image.Image | ImageInput) or (shape is not None and len(shape) in (2, 3))
 
 
 def image_inputs(images: Any) -> list[ImageInput] | Iterator[ImageInput]:
@@ -92,7 +92,7 @@ def image_inputs(images: Any) -> list[ImageInput] | Iterator[ImageInput]:
     """
     if isinstance(images, Iterator):
         return _numbered(images)
-    if isinstance(images, str | Path | Image.Image) or hasattr(images, "shape"):
+    if isinstance(images, str | Path | Image.Image | ImageInput) or hasattr(images, "shape"):
         images = [images]
     if not isinstance(images, Iterable):
         raise TypeError(f"images are paths, addresses, PIL images, arrays or tensors, not {type(images).__name__}")
@@ -105,6 +105,10 @@ def image_inputs(images: Any) -> list[ImageInput] | Iterator[ImageInput]:
 def _numbered(images: Iterable[Any]) -> Iterator[ImageInput]:
     count = 0
     for item in images:
+        if isinstance(item, ImageInput):
+            count += 1
+            yield item
+            continue
         for source in _sources(item):
             count += 1
             named = isinstance(source, str | Path)
@@ -112,8 +116,6 @@ def _numbered(images: Iterable[Any]) -> Iterator[ImageInput]:
 
 
 def _sources(item: Any) -> Iterable[Path | str | Image.Image | np.ndarray]:
-    if isinstance(item, ImageInput):
-        return [item.source]
     if isinstance(item, str | Path):
         return [item] if _is_address(item) else _paths(str(item))
     if isinstance(item, Image.Image):

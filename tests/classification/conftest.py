@@ -5,8 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+from repmet.classification.methods import RepMet
+from repmet.experiments.running.checkpoints import save_checkpoint
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 PROTONET = """
@@ -127,3 +132,52 @@ METHODS = {
 def closed(request: pytest.FixtureRequest, experiment: Callable[..., Path]) -> Path:
     """An experiment on digits of every method that learns the classes that it is tested on."""
     return experiment(CLOSED, over=METHODS[request.param])
+
+
+COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 60), "red": (220, 40, 30)}
+COLOUR_EXPERIMENT = """
+tree: classification
+data: {source: image_folder, root: nowhere, train: all, size: 16}
+test_pipeline: [{type: ToFloat}]
+model:
+  type: RepMet
+  sigma: 0.4
+  encoder: {type: Conv4, in_channels: 3, width: 16, image_size: 16}
+  head: {type: EmbeddingHead, out_channels: 6}
+train_cfg: {type: EpochBasedTrainLoop, max_epochs: 1}
+"""
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., np.ndarray]:
+    """A noisy picture of a colour by its name, (H, W, 3) uint8."""
+
+    def make(name: str, seed: int, size: tuple[int, int] = (24, 20)) -> np.ndarray:
+        noise = np.random.default_rng(seed).integers(-25, 26, (*size, 3))
+        return np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def folders(picture: Callable[..., np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of four pictures each, and a hidden file."""
+    root = tmp_path_factory.mktemp("colours")
+    for name in COLOURS:
+        (root / name).mkdir()
+        for k in range(4):
+            Image.fromarray(picture(name, k)).save(root / name / f"{k}.png")
+        (root / name / "._0.png").write_text("x")
+    return root
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a RepMet classifier on colours, as it starts."""
+    encoder = {"type": "Conv4", "in_channels": 3, "width": 16, "image_size": 16}
+    torch.manual_seed(0)
+    method = RepMet(encoder, {"type": "EmbeddingHead", "out_channels": 6}, num_classes=7)
+    path = tmp_path_factory.mktemp("run") / "best.pth"
+    meta = {"experiment": {"tree": "classification", "name": "colours", "yaml": COLOUR_EXPERIMENT, "method": "RepMet"}}
+    save_checkpoint({"state_dict": method.state_dict(), "meta": meta}, path)
+    return path

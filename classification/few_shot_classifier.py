@@ -1,0 +1,245 @@
+"""A classifier for classes that somebody shows it: learn from images, without any training, predict, keep what was learnt.
+
+    classifier = FewShotClassifier().learn({"nut": ["a.jpg", "b.jpg"], "washer": ["c.jpg"]})
+    for prediction in classifier.predict("photos"):
+        print(prediction.name, prediction.probability, prediction.nearest[0].name)
+
+Shapes: N classes, K representatives a class, S support images, e embedding dimensions.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from repmet.classification.image_encoder import open_encoder
+from repmet.classification.learnt_images import LearntImages, read_classes, write_classes
+from repmet.classification.prediction import Prediction
+from repmet.classification.support_images import read_support_images
+from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
+from repmet.model_definitions.representatives import soft_posterior, squared_distances
+from repmet.progress import progress as bar
+
+THUMBNAIL = 96  # pixels, a side
+NEAREST = 3  # supports that an answer names
+
+
+class FewShotClassifier:
+    """Classifies images by the representatives of classes that it is shown, as the detector does boxes.
+
+    An image's embedding E is compared with the representatives R_ij of each class i: the class means (Snell et al. 2017,
+    eq. 1), all images, or the centres of k-means (RepMet). Its probabilities are the normalised posterior (RepMet, eq. 5):
+    `P(i | x) = sum_j exp(-|E - R_ij|^2 / (2 sigma^2)) / sum_kj exp(-|E - R_kj|^2 / (2 sigma^2))`, sigma fitted to support
+    images that are held out in turn.
+
+    Args:
+        encoder: embeds the images; see `classification.image_encoder.open_encoder`: None for a frozen EfficientNet-Lite0
+            with ImageNet weights, a model's name, an encoder's section, or a checkpoint of the classification tree.
+        modes: representatives of a class at most: 1 is the mean of its images, K the centres of k-means, None every image.
+        size: side in pixels that images are brought to; None: the encoder's own.
+        batch_size: images that go through the network together.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError, ImportError: `open_encoder`'s; modes or batch_size below 1.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Path | Mapping[str, Any] | None = None,
+        *,
+        modes: int | None = 1,
+        size: int | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        if batch_size < 1 or (modes is not None and modes < 1):
+            raise ValueError(f"batch_size and modes are at least 1, not {batch_size} and {modes}")
+        self.encoder = open_encoder(encoder, size=size)
+        self.modes, self.batch_size = modes, batch_size
+        self.learnt: LearntImages | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The learnt classes in alphabetical order."""
+        return self.learnt.classes if self.learnt else ()
+
+    def learn(self, support: str | Path | Mapping[str, Any], *, progress: bool = True) -> "FewShotClassifier":
+        """Takes the classes of a support set in the place of those before. When it fails they stay as they were.
+
+        Args:
+            support: a folder of class folders, a CSV file, or {class: images}; see `read_support_images`.
+            progress: a bar on the terminal where there are many images.
+
+        Raises:
+            FileNotFoundError, ValueError, ConnectionError: there is no such set, or an image of it cannot be read.
+        """
+        self.learnt = self._embedded(read_support_images(support), progress)
+        return self
+
+    def add(self, name: str, images: Any) -> "FewShotClassifier":
+        """Adds a class, or images to one that is there.
+
+        Args:
+            name: of the class.
+            images: as `data.readers.image_inputs.image_inputs` takes them.
+
+        Raises:
+            As `learn`.
+        """
+        more = self._embedded(read_support_images({name: images}), False)
+        self.learnt = more if self.learnt is None else self.learnt.joined(more)
+        return self
+
+    def remove(self, name: str) -> "FewShotClassifier":
+        """Forgets a class.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        if self.learnt is None or name not in self.classes:
+            raise ValueError(f"there is no class {name!r} to remove; there are: {', '.join(self.classes) or 'none'}")
+        self.learnt = self.learnt.without([name])
+        return self
+
+    def predict(
+        self,
+        images: Any,
+        *,
+        none_share: float | None = None,
+        progress: bool = True,
+        unreadable: list[str] | None = None,
+    ) -> Prediction | Iterator[Prediction]:
+        """Classifies images.
+
+        Args:
+            images: files, folders, globs, addresses, PIL images, arrays, tensors; see `data.readers.image_inputs`.
+            none_share: call images that are unlike all classes none of them, and so at most about this share of the images
+                that are of the classes; None: every image gets a class. It takes 1 / none_share - 1 support images.
+            progress: a bar on the terminal where there are many images.
+            unreadable: of several images, those that cannot be read are passed over where this is given, and a line about
+                each is put there.
+
+        Returns:
+            For one image its prediction; else an iterator over those of all, in their order, computed as they are asked for:
+            batch by batch, but one by one where the images come from an iterator, such as a camera's.
+
+        Raises:
+            ValueError: nothing was learnt; too few support images for `none_share`; an image that cannot be read.
+            FileNotFoundError: an image that is not there; before any is looked at.
+        """
+        if self.learnt is None:
+            raise ValueError("there are no classes yet: learn from images first")
+        farthest = None if none_share is None else self.learnt.farthest(none_share)
+        inputs = image_inputs(images)
+        if is_one_image(images):
+            return next(self._answers(self.learnt, inputs, farthest, None))
+        total = len(inputs) if isinstance(inputs, list) else None
+        return bar(self._answers(self.learnt, inputs, farthest, unreadable), "looking", total, show=progress)
+
+    def embed(self, images: Any) -> Tensor:
+        """Embeddings (n, e) of images, as `data.readers.image_inputs.image_inputs` takes them."""
+        inputs = image_inputs(images)
+        return torch.cat(
+            [self.encoder(torch.stack(pixels)) for _, pixels in self._batches(inputs, None, self.encoder.pixels)]
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes the learnt classes: embeddings and small pictures of the support images, for this encoder alone.
+
+        Raises:
+            ValueError: nothing was learnt.
+        """
+        if self.learnt is None:
+            raise ValueError("there is nothing to save: learn from images first")
+        encoder = {"source": self.encoder.source, "size": list(self.encoder.size), "digest": self.encoder.digest}
+        write_classes(self.learnt, path, encoder)
+
+    def load(self, path: str | Path) -> "FewShotClassifier":
+        """Takes what `save` wrote in the place of a support set. When it fails the classes stay as they were.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it is another file, or was made with another encoder.
+        """
+        learnt, encoder = read_classes(path)
+        if encoder["digest"] != self.encoder.digest or tuple(encoder["size"]) != self.encoder.size:
+            source, side = encoder["source"], encoder["size"][0]
+            raise ValueError(
+                f"{path}: was made with another encoder, {source} at {side} pixels; use that one, or learn from the "
+                "images again"
+            )
+        self.learnt, self.modes = learnt, learnt.modes
+        return self
+
+    def _embedded(self, by_class: Mapping[str, list[ImageInput]], progress: bool) -> LearntImages:
+        pairs = [(c, image) for c, images in enumerate(by_class.values()) for image in images]
+
+        def looked_at(picture: Image.Image) -> tuple[Tensor, np.ndarray]:
+            small = ImageOps.pad(picture, (THUMBNAIL, THUMBNAIL), color=(238, 240, 243))
+            return self.encoder.pixels(picture), np.asarray(small)
+
+        embeddings, thumbnails = [], []
+        batches = self._batches([image for _, image in pairs], None, looked_at)
+        for _, found in bar(batches, "learning", -(-len(pairs) // self.batch_size), show=progress):
+            embeddings.append(self.encoder(torch.stack([pixels for pixels, _ in found])))
+            thumbnails += [small for _, small in found]
+        return LearntImages(
+            tuple(by_class),
+            torch.cat(embeddings),
+            torch.tensor([c for c, _ in pairs]),
+            tuple(image.name for _, image in pairs),
+            torch.from_numpy(np.stack(thumbnails)),
+            self.modes,
+            self.encoder.sigma,
+        )
+
+    def _answers(
+        self, learnt: LearntImages, inputs: Iterable[ImageInput], farthest: float | None, unreadable: list[str] | None
+    ) -> Iterator[Prediction]:
+        for images, pixels in self._batches(inputs, unreadable, self.encoder.pixels):
+            embeddings = self.encoder(torch.stack(pixels))  # (B, e)
+            d2 = squared_distances(embeddings, learnt.points)  # (B, N, K)
+            probabilities = soft_posterior(d2, learnt.sigma).numpy()  # (B, N)
+            distances = d2.flatten(1).amin(1).tolist()
+            to_supports = squared_distances(embeddings, learnt.embeddings[:, None])[..., 0]  # (B, S)
+            nearest = to_supports.topk(min(NEAREST, len(learnt.labels)), largest=False)
+            for i, image in enumerate(images):
+                yield Prediction(
+                    image,
+                    learnt.classes,
+                    probabilities[i],
+                    distances[i],
+                    tuple(learnt.support(k) for k in nearest.indices[i].tolist()),
+                    nearest.values[i].numpy(),
+                    farthest is not None and distances[i] > farthest,
+                )
+
+    def _batches(
+        self, inputs: Iterable[ImageInput], unreadable: list[str] | None, look: Callable[[Image.Image], Any]
+    ) -> Iterator[tuple[list[ImageInput], list[Any]]]:
+        """Images and what `look` makes of their pictures, a batch at a time; several threads decode."""
+        together = self.batch_size if isinstance(inputs, list) else 1
+        inputs = iter(inputs)
+        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+            while batch := list(islice(inputs, together)):
+                looked = list(pool.map(partial(_looked_at, look, catch=unreadable is not None), batch))
+                if unreadable is not None:
+                    unreadable += [str(found) for found in looked if isinstance(found, Exception)]
+                kept = [pair for pair in zip(batch, looked, strict=True) if not isinstance(pair[1], Exception)]
+                if kept:
+                    yield [image for image, _ in kept], [found for _, found in kept]
+
+
+def _looked_at(look: Callable[[Image.Image], Any], image: ImageInput, *, catch: bool) -> Any:
+    try:
+        return look(image.open())
+    except (ValueError, OSError) as error:
+        if not catch:
+            raise
+        return error

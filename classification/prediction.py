@@ -1,0 +1,103 @@
+"""What a classifier says of one image, and the rows that files of such answers have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from repmet.data.readers.image_inputs import ImageInput
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """A support image, as answers name it.
+
+    Attributes:
+        name: the file or address, or `image 3`.
+        label: its class.
+        thumbnail: (h, w, 3) uint8.
+    """
+
+    name: str
+    label: str
+    thumbnail: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The answer for one image.
+
+    Attributes:
+        image: what was looked at.
+        classes: the N names, in the order of the learnt classes.
+        probabilities: (N,), they sum to 1: how the classes share the image, if it is of one of them.
+        distance: squared distance of its embedding to the nearest representative.
+        nearest: the support images nearest to it, of whatever class, the nearest first.
+        distances: their squared distances, (len(nearest),).
+        none: it is farther from every class than was allowed, so that it has no name.
+    """
+
+    image: ImageInput
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    distance: float
+    nearest: tuple[Support, ...]
+    distances: np.ndarray
+    none: bool = False
+
+    @property
+    def name(self) -> str | None:
+        """The most probable class; None for an image of none of them."""
+        return None if self.none else self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def probability(self) -> float:
+        """Of the most probable class."""
+        return float(self.probabilities.max())
+
+    def top(self, number: int = 5) -> list[tuple[str, float]]:
+        """The most probable classes with their probabilities."""
+        order = np.argsort(-self.probabilities, kind="stable")[:number]
+        return [(self.classes[i], float(self.probabilities[i])) for i in order]
+
+    def plot(self) -> Image:
+        """The image with its most probable classes and the nearest support images."""
+        from repmet.classification.pictures.predictions import prediction_picture
+
+        return prediction_picture(self)
+
+    def row(self) -> dict[str, Any]:
+        """Plain values: image, class (empty for none), probability, distance, nearest support and its class, then each
+        class's probability by its name."""
+        return {
+            "image": self.image.name,
+            "class": self.name or "",
+            "probability": round(self.probability, 6),
+            "distance": round(self.distance, 6),
+            "nearest_support": self.nearest[0].name,
+            "nearest_support_class": self.nearest[0].label,
+            "probabilities": {c: round(float(p), 6) for c, p in zip(self.classes, self.probabilities, strict=True)},
+        }
+
+    def __repr__(self) -> str:
+        what = "none of them" if self.none else f"{self.name} {self.probability:.2f}"
+        return f"<{self.image.name}: {what}>"
+
+
+def csv_rows(predictions: Sequence[Prediction]) -> list[list[Any]]:
+    """A header, and a row for each prediction with a column for every class."""
+    if not predictions:
+        return []
+    head = [key for key in predictions[0].row() if key != "probabilities"]
+    classes = predictions[0].classes
+    rows = [row for p in predictions for row in [p.row()]]
+    return [
+        [*head, *(f"p({name})" for name in classes)],
+        *([*(row[key] for key in head), *row["probabilities"].values()] for row in rows),
+    ]

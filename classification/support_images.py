@@ -1,0 +1,70 @@
+"""The images that show the classes: a folder of class folders, a CSV of labels, or `{class: images}`."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repmet.data.files.pictures import IMAGE_SUFFIXES, is_image_file
+from repmet.data.files.walk import files_below, is_hidden
+from repmet.data.readers.image_inputs import ImageInput, image_inputs
+
+
+def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, list[ImageInput]]:
+    """The images of each class, classes in alphabetical order; nothing is decoded yet.
+
+    Args:
+        support: a folder with a folder of images for each class; a CSV file with a header and the columns `image` (a path,
+            relative to the file, or an address) and `class`; or {class: images}, as `image_inputs` takes them.
+
+    Raises:
+        FileNotFoundError: no such folder or file, or an image that is not there.
+        ValueError: no class, a class without an image, a CSV file without the columns.
+    """
+    if isinstance(support, Mapping):
+        by_class = {str(name): list(image_inputs(images)) for name, images in support.items()}
+        if not by_class:
+            raise ValueError("there is no class to learn: the mapping {class: images} is empty")
+    elif Path(support).expanduser().is_dir():
+        by_class = _of_folder(Path(support).expanduser())
+    elif Path(support).suffix.lower() == ".csv":
+        by_class = _of_csv(Path(support).expanduser())
+    elif Path(support).is_file():
+        raise ValueError(f"{support}: a support is a folder of class folders or a CSV file with the columns image and class")
+    else:
+        raise FileNotFoundError(f"{support}: no such folder; it should hold one folder of images a class")
+    return {name: by_class[name] for name in sorted(by_class)}
+
+
+def _of_folder(root: Path) -> dict[str, list[ImageInput]]:
+    folders = sorted((p for p in root.iterdir() if p.is_dir() and not is_hidden(p)), key=lambda p: p.name)
+    if not folders:
+        raise ValueError(f"{root}: holds no class folders; it should hold one folder of images a class")
+    by_class = {}
+    for folder in folders:
+        files = [p for p in files_below(folder) if is_image_file(p)]
+        if not files:
+            raise ValueError(f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        by_class[folder.name] = image_inputs(files)
+    return by_class
+
+
+def _of_csv(path: Path) -> dict[str, list[ImageInput]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of labels")
+    by_class: dict[str, list[ImageInput]] = {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if not {"image", "class"} <= set(rows.fieldnames or ()):
+            raise ValueError(
+                f"{path}: its first line names the columns image and class, not {', '.join(rows.fieldnames or ())}"
+            )
+        for row in rows:
+            image, name = (row["image"] or "").strip(), (row["class"] or "").strip()
+            if not image or not name:
+                raise ValueError(f"{path}: line {rows.line_num} lacks an image or a class")
+            address = image.startswith(("http://", "https://"))
+            by_class.setdefault(name, []).extend(image_inputs([image if address else path.parent / image]))
+    if not by_class:
+        raise ValueError(f"{path}: holds no line of an image and its class")
+    return by_class

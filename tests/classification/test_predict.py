@@ -1,0 +1,97 @@
+"""The command `classification.predict`: its files, its exit codes, and what it refuses."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from repmet.classification import predict
+
+COLOURS = ("blue", "green", "red")
+
+
+@pytest.fixture
+def photos(picture: Callable[..., np.ndarray], tmp_path: Path) -> Path:
+    """Two pictures a class in folders of their names, one damaged, and one of another kind."""
+    for name in COLOURS:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for k in range(2):
+            Image.fromarray(picture(name, 70 + k)).save(tmp_path / "photos" / name / f"{k}.png")
+    (tmp_path / "photos" / "others").mkdir()
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "photos" / "others" / "black.png")
+    return tmp_path / "photos"
+
+
+def test_writes_tables_and_a_page(checkpoint, folders, photos, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    arguments = [
+        str(checkpoint),
+        "--support",
+        str(folders),
+        "--images",
+        str(photos),
+        "--out",
+        str(out),
+        "--none-share",
+        "0.1",
+    ]
+    assert predict.main([*arguments, "--labelled", "--save", str(tmp_path / "classes.pth")]) == 0
+    printed = capsys.readouterr().out
+    assert "3 classes: blue (4), green (4), red (4)" in printed
+    assert "images of other folders: 1, called none of the classes: 1" in printed
+    assert re.search(r"right: [56] of 6 images of the classes", printed)
+    head, *rows = csv.reader((out / "predictions.csv").read_text().splitlines())
+    names = ["image", "class", "probability", "distance", "nearest_support", "nearest_support_class"]
+    assert head == [*names, "p(blue)", "p(green)", "p(red)"]
+    assert len(rows) == 7
+    kept = json.loads((out / "predictions.json").read_text())
+    for row, entry in zip(rows, kept, strict=True):
+        assert row[0] == entry["image"] and row[1] == entry["class"]
+        assert sum(map(float, row[6:])) == pytest.approx(1, abs=1e-5)
+        assert max(map(float, row[6:])) == float(row[2])
+    page = (out / "index.html").read_text()
+    for source in re.findall(r'src="([^"]+)"', page):
+        assert (out / source).is_file()
+    assert page.count("<tr>") == 8 and (out / "confusion.png").is_file()
+
+    again = tmp_path / "again"
+    saved = ["--support", str(tmp_path / "classes.pth"), "--images", str(photos / "red" / "0.png"), "--out", str(again)]
+    assert predict.main(saved) == 0  # the file knows its encoder
+    (row,) = json.loads((again / "predictions.json").read_text())
+    assert row == next(entry for entry in kept if entry["image"] == row["image"])
+
+
+def test_a_csv_of_labels_and_a_damaged_image(checkpoint, folders, photos, tmp_path, capsys) -> None:
+    lines = [f"{folders / name / f'{k}.png'},{name}" for name in COLOURS for k in range(2)]
+    (tmp_path / "labels.csv").write_text("\ufeffimage,class\n" + "\n".join(lines) + "\n")
+    damaged = photos / "red" / "damaged.png"
+    damaged.write_bytes((photos / "red" / "0.png").read_bytes()[:70])
+    arguments = ["--support", str(tmp_path / "labels.csv"), "--images", str(photos / "red"), "--out", str(tmp_path / "out")]
+    assert predict.main([str(checkpoint), *arguments, "--modes", "all"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("passed over: ") == 1 and str(damaged) in printed.err
+    assert "2 images" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--support", "FOLDERS"], "nothing to do"),
+        (["--support", "FOLDERS", "--images", "typo.jpg"], "typo.jpg: no such image or folder"),
+        (["--support", "typo", "--images", "PHOTOS"], "typo: no such folder"),
+        (["--support", "CHECKPOINT", "--images", "PHOTOS"], "not a file of learnt classes"),
+        (["--support", "CHECKPOINT", "--images", "PHOTOS", "--modes", "2"], "are learnt already"),
+        (["--support", "FOLDERS", "--images", "PHOTOS", "--none-share", "0.01"], "takes 99 support images"),
+    ],
+)
+def test_refuses_in_one_line(arguments, message, checkpoint, folders, photos, capsys) -> None:
+    places = {"FOLDERS": str(folders), "PHOTOS": str(photos), "CHECKPOINT": str(checkpoint)}
+    words = [places.get(word, word) for word in arguments]
+    assert predict.main([str(checkpoint), *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
