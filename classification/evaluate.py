@@ -26,6 +26,8 @@ from repmet.classification.protocols.report import comparison_table, table, writ
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.experiments.running.provenance import origin
 
+PROG = "python -m classification.evaluate"
+
 
 def run(
     cfg: Config, checkpoint: str, out: Path, *, part: str = "test", against: str | None = None, pictures: bool = False
@@ -106,10 +108,11 @@ def _options(args: argparse.Namespace) -> list[str]:
     return list(args.cfg_options) + [f"{key}={value}" for key, value in wanted.items() if value is not None]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     keep_freed_memory()
+    description = __doc__.replace(PROG, prog)
     parser = argparse.ArgumentParser(
-        prog="python -m classification.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml")
     parser.add_argument(

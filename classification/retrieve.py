@@ -41,6 +41,7 @@ from repmet.experiments.reporting.intervals import Estimate
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.experiments.running.provenance import origin
 
+PROG = "python -m classification.retrieve"
 FIGURES = (*DEFAULT_FIGURES, "NMI", "F1", "AUROC by norm", "AUROC by cosine", "AUROC by log-PPK")
 
 
@@ -110,10 +111,11 @@ def run(
     return content
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     keep_freed_memory()
+    description = __doc__.replace(PROG, prog)
     parser = argparse.ArgumentParser(
-        prog="python -m classification.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, a run folder for its best one, or an address")

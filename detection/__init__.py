@@ -5,6 +5,7 @@ if __name__ == "detection":  # `python -m detection...` in a checkout
 
     unify(__name__)
 else:
-    from repmet.detection.mmcv_ops.table import install
+    from repmet.detection.mmcv_ops import quiet, table
 
-    install()  # here, so that it comes before anything of mmcv
+    table.install()  # here, so that it comes before anything of mmcv
+    quiet.install()

@@ -27,6 +27,8 @@ from repmet.detection.few_shot_detector import FewShotDetector, Found
 from repmet.detection.pictures.found import found_picture
 from repmet.detection.scoring.finetune import finetune_rule
 
+PROG = "python -m detection.detect"
+
 
 def coco_results(found: Iterable[tuple[Path, Found]], classes: Sequence[str], sizes: dict[Path, tuple[int, int]]) -> tuple:
     """COCO's list of results and the `images` and `categories` that it speaks of; numbers from 1.
@@ -92,9 +94,10 @@ def run(args: argparse.Namespace) -> None:
     print(f"written: {out / 'results.json'}, {count} boxes in {len(records)} images; look at {out / 'pictures'}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    description = __doc__.replace(PROG, prog)
     parser = argparse.ArgumentParser(
-        prog="python -m detection.detect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a run folder for its last one")
     parser.add_argument("--support", metavar="DIR|FILE", help="what shows the classes, or what --save wrote")

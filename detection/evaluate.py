@@ -51,6 +51,8 @@ from repmet.experiments.config.loading import load_experiment
 from repmet.experiments.running.checkpoints import latest_checkpoint
 from repmet.experiments.running.provenance import origin
 
+PROG = "python -m detection.evaluate"
+
 
 def make_episodes(cfg: Config, pools: Pools, given: str | None) -> Episodes:
     """The episodes of a file, which then fixes way, shot and query; or drawn as the experiment says."""
@@ -191,9 +193,10 @@ def _options(args: argparse.Namespace) -> list[str]:
     return list(args.cfg_options) + [f"{key}={value}" for key, value in wanted.items() if value is not None]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    description = __doc__.replace(PROG, prog)
     parser = argparse.ArgumentParser(
-        prog="python -m detection.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("experiment", metavar="EXPERIMENT.yaml")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a run folder for its last one")

@@ -1,5 +1,6 @@
 """Says what is installed, what works, and for each failure the line that repairs it: `python -m experiments.doctor`."""
 
+import argparse
 import importlib
 import importlib.metadata
 import os
@@ -9,10 +10,11 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PROG = "python -m experiments.doctor"
 REPAIR_TORCH = "pip install -r requirements.lock"
 REPAIR_DETECTION = "make setup (or: pip install -r requirements.lock; classification does without)"
 REPAIR_OPS = "python setup.py build develop"
@@ -32,8 +34,9 @@ class Finding:
         return f"{line}\n      {'':<14} -> {self.repair}" if self.repair else line
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Prints every finding; 1 if something that is needed failed."""
+    argparse.ArgumentParser(prog=prog, description=__doc__.partition(":")[0] + ".").parse_args(argv)
     failed = False
     for check in CHECKS:
         try:

@@ -18,11 +18,9 @@ from repmet.benchmarks.tables.pages import fill_pages
 from repmet.benchmarks.tables.runs import read_runs
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmarks.tables") -> int:
     """The command; 1 with `--check` where a page is not up to date, 2 for what is wrong with the files."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a table is out of date")
     parser.add_argument("--keep", nargs="+", metavar=("FAMILY", "FILE"), help="add what commands wrote as JSON to a family")
     parser.add_argument("--command", action="append", default=[], help="that made it, where the file does not say")

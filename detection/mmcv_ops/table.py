@@ -63,18 +63,19 @@ class _Finder(MetaPathFinder):
         if name not in (NAME, SUPPRESSION):
             return None
         if name == NAME:
-            return None if self._next(name, path) else ModuleSpec(name, _TableLoader(), origin=__file__)
-        if self._next(NAME, path):
+            return None if spec_of_others(self, name, path) else ModuleSpec(name, _TableLoader(), origin=__file__)
+        if spec_of_others(self, NAME, path):
             return None
-        spec = self._next(name, path)
+        spec = spec_of_others(self, name, path)
         if spec is not None and spec.loader is not None:
             spec.loader = _SuppressionLoader(spec.loader)
         return spec
 
-    def _next(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
-        """What the other finders say."""
-        specs = (f.find_spec(name, path) for f in sys.meta_path if f is not self and hasattr(f, "find_spec"))
-        return next((spec for spec in specs if spec is not None), None)
+
+def spec_of_others(finder: MetaPathFinder, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """What the other finders say."""
+    specs = (f.find_spec(name, path) for f in sys.meta_path if f is not finder and hasattr(f, "find_spec"))
+    return next((spec for spec in specs if spec is not None), None)
 
 
 def install() -> None:

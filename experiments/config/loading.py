@@ -25,6 +25,7 @@ from repmet.experiments.config.sections import RUNNER_KEYS
 from repmet.experiments.config.strictness import Source, UnknownKey, check_keys
 
 TREES = ("classification", "detection")
+SHIPPED = Path(__file__).parents[1]  # `experiments` itself
 _ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(.*?)\s*['\"]?\}\}")
 
 
@@ -47,7 +48,7 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
         FileNotFoundError: the file, or one that it inherits, is not there.
         ValueError: malformed YAML, or a key or `type` that nothing knows (the message names file, key and nearest one).
     """
-    path = Path(path)
+    path = find_experiment(path)
     sources: list[Source] = []
     values = _read(path, sources, ())
     for key, value in parse_options(options).items():
@@ -56,6 +57,28 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
     values = _without_marks(values)
     check_experiment(values, path, sources)
     return Config(values, filename=str(path), format_python_code=False)
+
+
+def tree_of(path: str | Path) -> str:
+    """The tree that an experiment names, itself or by what it inherits.
+
+    Raises:
+        FileNotFoundError, ValueError: the file, or one that it inherits, is not there or is malformed; it names no tree.
+    """
+    path = find_experiment(path)
+    tree = _read(path, [], ()).get("tree")
+    if tree not in TREES:
+        raise ValueError(f"{path}: top-level key `tree` must name the tree to run, `detection` or `classification`")
+    return str(tree)
+
+
+def find_experiment(path: str | Path) -> Path:
+    """An experiment's file as it is named; one that is not there is looked for among those that ship (`experiments/...`)."""
+    path = Path(path)
+    if not path.exists() and path.parts[:1] == (SHIPPED.name,):
+        shipped = SHIPPED.joinpath(*path.parts[1:])
+        return shipped if shipped.is_file() else path
+    return path
 
 
 def check_experiment(values: Mapping[str, Any], path: Path, sources: list[Source] | None = None) -> None:

@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,11 @@ def _set_defaults(cfg: Config) -> None:
 
 
 def train_command(
-    tree: str, doc: str, arguments: Mapping[str, tuple[str, str]] | None = None, argv: list[str] | None = None
+    tree: str,
+    doc: str,
+    arguments: Mapping[str, tuple[str, str]] | None = None,
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
 ) -> int:
     """The body of `python -m <tree>.train`; returns the exit code.
 
@@ -103,14 +107,16 @@ def train_command(
         doc: the command's description.
         arguments: further options of the tree, as {"--data": ("data.root", "help")}: each sets a key of the experiment.
         argv: the command line; the process's own if None.
+        prog: what the command was called by; `python -m <tree>.train` if None.
     """
-    parser = _parser(tree, doc, arguments or {})
+    module = f"python -m {tree}.train"
+    parser = _parser(tree, doc.replace(module, prog or module), arguments or {}, prog or module)
     args = parser.parse_args(argv)
     try:
         runner = _runner_of(args, tree, arguments or {})
         runner.train()
     except KeyboardInterrupt:
-        print(f"\ninterrupted; go on with: python -m {tree}.train {args.experiment} --resume auto", file=sys.stderr)
+        print(f"\ninterrupted; go on with: {parser.prog} {args.experiment} --resume auto", file=sys.stderr)
         return 130
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         if os.environ.get("REPMET_TRACEBACK"):
@@ -122,9 +128,9 @@ def train_command(
     return 0
 
 
-def _parser(tree: str, doc: str, arguments: Mapping[str, tuple[str, str]]) -> argparse.ArgumentParser:
+def _parser(tree: str, doc: str, arguments: Mapping[str, tuple[str, str]], prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m {tree}.train",
+        prog=prog,
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Several processes or GPUs: torchrun --nproc-per-node N -m "

@@ -31,7 +31,7 @@ def test_every_failure_says_how_to_repair_it(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "_installed", lambda distribution: None)
     monkeypatch.setattr(doctor.shutil, "which", lambda *args, **kwargs: None)
     monkeypatch.delenv("CXX", raising=False)
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     lines = capsys.readouterr().out.split("\n")
     bad = [i for i, line in enumerate(lines) if line.startswith(("FAIL", "warn"))]
     assert len(bad) >= 6
@@ -100,5 +100,5 @@ def test_a_check_that_crashes_is_a_failure(monkeypatch, capsys):
         raise RuntimeError("driver too old\nmore")
 
     monkeypatch.setattr(doctor, "CHECKS", [check_nothing])
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     assert "driver too old" in capsys.readouterr().out

@@ -22,8 +22,8 @@ def python(program: str, cwd: Path = ROOT) -> str:
 
 def test_importing_it_takes_no_time_and_brings_nothing() -> None:
     program = """
-import time; start = time.perf_counter()
-import repmet; seconds = time.perf_counter() - start
+import time; start = time.process_time()
+import repmet; seconds = time.process_time() - start
 import json, sys
 print(json.dumps([seconds, sorted({"torch", "numpy", "PIL", "mmengine", "mmdet"} & sys.modules.keys()), dir(repmet)]))
 """
