@@ -1,6 +1,13 @@
 """README, CONTRIBUTING and docs/: commands, files and links that they name are there, and their Python runs or compiles."""
 
+import contextlib
+import functools
+import importlib
+import io
 import re
+import runpy
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +30,14 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+def commands(page: Path) -> list[list[str]]:
+    """What is typed, in indented blocks: `repmet ...`, `python -m ...`, `torchrun ...`, `make ...`; without comments."""
+    prose = _FENCED.sub("", text_of(page)).replace("\\\n", " ")
+    lines = [line.strip() for line in prose.splitlines() if line.startswith("    ")]
+    typed = [shlex.split(line, comments=True) for line in lines if re.match(r"(repmet|\S*python|torchrun|make) ", line)]
+    return [words[: words.index("&&")] if "&&" in words else words for words in typed]
+
+
 def code(kind: str) -> list:
     """Every fenced block of a language, as (page, name of its test, code)."""
     return [
@@ -36,6 +51,55 @@ def marked(name: str) -> str:
     """The code of the block that is marked `<!-- test: NAME -->`."""
     (found,) = [block.values[1] for block in code("python") if block.values[0] == name]
     return found
+
+
+@functools.cache
+def help_of(module: str, *words: str) -> str:
+    """What `python -m MODULE WORDS --help` prints."""
+    said, argv = io.StringIO(), sys.argv
+    sys.argv = [module, *words, "--help"]
+    try:
+        with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
+            runpy.run_module(module if module == "repmet" else f"repmet.{module}", run_name="__main__")
+    finally:
+        sys.argv = argv
+    assert ended.value.code in (0, None), (module, words)
+    return said.getvalue()
+
+
+def program_of(words: list[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The module that a typed command runs (with the subcommand of `repmet`, and its experiment), and its arguments."""
+    if words[0] != "repmet":
+        words = words[words.index("-m") + 1 :]
+    if words[0] != "repmet":
+        return (words[0],), words[1:]
+    tree = [word for word in words[2:3] if words[1] in ("train", "evaluate")]
+    return ("repmet", words[1], *(known(tree))), words[2:]
+
+
+def known(experiments: list[str]) -> list[str]:
+    """An experiment that the reader is to write is like another one of its folder."""
+    return [name if (ROOT / name).is_file() else str(next((ROOT / name).parent.glob("*.yaml"))) for name in experiments]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_are_there_with_the_options_that_they_are_given(page) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for words in commands(page):
+        if words[0] == "make":
+            assert words[1] in targets, words
+            continue
+        if words[0] != "repmet" and "-m" not in words:
+            continue
+        program, arguments = program_of(words)
+        if program[0] in ("pip", "pytest"):
+            continue
+        said = help_of(*program)
+        for word in arguments:
+            if word.startswith("--"):
+                assert re.search(rf"{word}\b", said), f"{' '.join(program)} has no {word}"
+            if word.startswith("experiments/") and "my_" not in word:
+                assert (ROOT / word).is_file(), word
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -63,6 +127,14 @@ def test_links_out_of_the_site_lead_somewhere(page) -> None:
     """Those within the site are checked where it is built."""
     for target in re.findall(r"\]\(([^)#]+)", text_of(page)):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(("_name", "block"), code("python"))
+def test_python_compiles_and_imports_what_is_there(_name, block) -> None:
+    compile(block, "page", "exec")
+    for module, names in re.findall(r"^from (repmet[\w.]*) import (.+)$", block, re.MULTILINE):
+        for name in names.split(", "):
+            assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
 @pytest.mark.parametrize(("_name", "block"), code("yaml"))
