@@ -11,19 +11,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from repmet.data.files.pictures import open_rgb
+
 
 def decode(path: str | Path, size: tuple[int, int]) -> Tensor:
     """One image as (3, H, W) uint8 RGB: scaled (with antialiasing) to cover `size` (H, W), then cropped at the centre.
 
-    Raises ValueError for a file that is missing, damaged or no image.
+    Raises UnreadableImage (a ValueError) as `open_rgb`.
     """
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", size[::-1])  # a JPEG may decode at a fraction of its size, never below this one
-            image = ImageOps.exif_transpose(image).convert("RGB")
-            image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as an image ({error}); replace it or take it away") from None
+    image = ImageOps.fit(open_rgb(path, least=size[::-1]), size[::-1], Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 

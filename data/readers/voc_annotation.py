@@ -5,20 +5,20 @@ Problems are returned as sentences instead of being raised, so that the reader o
 
 import logging
 import math
-import os
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+
+from repmet.data.files.pictures import picture_problem
 
 # A box may stick out of its image by this many pixels (annotation tools round, and count from 0 or from 1): it is clipped.
 TOLERANCE = 2.0
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SHOWN = 10
-_END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,20 @@ class ImageRecord:
     difficult: np.ndarray
 
 
-def read_annotation(xml_path: Path, image_path: Path) -> tuple[ImageRecord | None, list[str]]:
-    """The record of one image from its XML file, and what is wrong with it. With problems the record is None."""
+def read_annotation(xml_path: Path, image_path: Path, image_id: str | None = None) -> tuple[ImageRecord | None, list[str]]:
+    """The record of one image from its XML file, and what is wrong with it. With problems the record is None.
+
+    Args:
+        image_id: the XML file's name without its suffix by default.
+    """
     try:
-        root = ElementTree.parse(xml_path).getroot()
+        root = parse_xml(xml_path)
     except FileNotFoundError:
         return None, [f"{xml_path}: the annotation is missing; add it, or take the image off the list"]
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
-        return None, [f"{xml_path}: not well-formed XML ({error}); fetch or export the file again"]
+    except (ValueError, OSError) as error:
+        return None, [f"{error}"]
     width, height = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
-    if not (width >= 1 and height >= 1):  # NaN where there is no number
+    if not (width >= 1 and height >= 1 and width % 1 == height % 1 == 0):  # NaN where there is no number
         return None, [f"{xml_path}: no <size> with <width> and <height>; write the picture's size there"]
     names, boxes, difficult, problems = [], [], [], []
     for i, entry in enumerate(root.iterfind("object"), start=1):
@@ -55,21 +59,24 @@ def read_annotation(xml_path: Path, image_path: Path) -> tuple[ImageRecord | Non
         corners = [_number(entry.findtext(f"bndbox/{corner}")) for corner in _CORNERS]
         x1, y1, x2, y2 = (corner - 1 for corner in corners)
         who = f"{xml_path}: object {i} ({name or 'no name'})"
+        hard = yes_or_no(entry.findtext("difficult"))
+        shown = ", ".join(f"{corner:g}" for corner in corners)
         if not name:
             problems.append(f"{who} has no <name>; give it a class or delete it")
         elif not all(map(math.isfinite, corners)):
             problems.append(f"{who} lacks a number in <bndbox>; it takes {', '.join(_CORNERS)}")
-        elif problem := box_problem((x1, y1, x2, y2), width, height):
-            shown = ", ".join(f"{corner:g}" for corner in corners)
+        elif problem := shares_problem(corners, width, height) or box_problem((x1, y1, x2, y2), width, height):
             problems.append(f"{who}: box ({shown}) {problem}; correct or delete it")
+        elif hard is None:
+            problems.append(f"{who}: <difficult> {entry.findtext('difficult')!r} is neither yes nor no; write 0 or 1")
         else:
             names.append(name)
             boxes.append((max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)))
-            difficult.append((entry.findtext("difficult") or "0").strip() not in ("0", ""))
+            difficult.append(hard)
     if problems:
         return None, problems
     record = ImageRecord(
-        id=xml_path.stem,
+        id=image_id or xml_path.stem,
         path=image_path,
         width=int(width),
         height=int(height),
@@ -78,6 +85,53 @@ def read_annotation(xml_path: Path, image_path: Path) -> tuple[ImageRecord | Non
         difficult=np.array(difficult, bool),
     )
     return record, []
+
+
+def parse_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file in any encoding that Python knows.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is not well-formed, or of an unknown encoding; the message names it.
+    """
+    content = path.read_bytes()
+    try:
+        return ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path}: not well-formed XML ({error}); fetch or export the file again") from None
+    except (ValueError, LookupError):  # of the parser: an encoding of several bytes a letter, or an unknown one
+        declared = re.search(rb"""encoding\s*=\s*["']([^"']+)""", content[:200])
+        encoding = declared[1].decode("ascii", "replace") if declared else "utf-8"
+    try:
+        return ElementTree.fromstring(content.decode(encoding))
+    except LookupError:
+        raise ValueError(f"{path}: its encoding {encoding!r} is unknown; save it in UTF-8") from None
+    except (ValueError, ElementTree.ParseError) as error:
+        raise ValueError(f"{path}: not well-formed XML in {encoding} ({error}); fetch or export the file again") from None
+
+
+_YES = frozenset({"1", "true", "yes", "y", "t", "on"})
+_NO = frozenset({"", "0", "false", "no", "n", "f", "off", "none", "null", "unspecified", "unknown"})
+
+
+def yes_or_no(value: object) -> bool | None:
+    """A flag as people and tools write it: a word in any case, or a number, which is yes unless it is 0; None is no.
+
+    Returns:
+        None where it is neither yes nor no.
+    """
+    text = "" if value is None else str(value).strip().lower()
+    if text in _YES or text in _NO:
+        return text in _YES
+    number = _number(text)
+    return None if math.isnan(number) else number != 0
+
+
+def shares_problem(numbers: Sequence[float], width: float, height: float) -> str | None:
+    """The end of a sentence where a box's four numbers cannot be pixels: all lie within the first one."""
+    if max(map(abs, numbers)) <= 1 and min(width, height) > 1:
+        return f"is no larger than a pixel of {width:g}x{height:g}: are these shares of the image? They are pixels here"
+    return None
 
 
 def box_problem(box: Sequence[float], width: float, height: float) -> str | None:
@@ -109,50 +163,9 @@ def tell_left_out(left_out: Sequence[str], records: Sequence[ImageRecord], nothi
         raise ValueError(nothing + (f"; {left_out[0]}" if left_out else ""))
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels as viewers and OpenCV show the picture: turned where a camera was held on its side.
-
-    Raises:
-        OSError: the file cannot be read as an image.
-    """
-    try:
-        with Image.open(path) as image:
-            return _shown_size(image)
-    except (SyntaxError, Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from None
-
-
 def check_image(record: ImageRecord, *, decode: bool = False) -> str | None:
-    """What is wrong with the picture of a record, or None.
-
-    Cheap: the header, its size against the annotation's, and the format's end marker in the file's tail. decode=True reads
-    every pixel, which also finds damage in the middle.
-    """
-    path = record.path
-    try:
-        with Image.open(path) as image:
-            kind, size = image.format, _shown_size(image)
-            if decode:
-                image.load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"{path}: cannot be read as an image ({error}); fetch it again"
-    if size != (record.width, record.height):
-        return (
-            f"{path}: the picture has {size[0]}x{size[1]} pixels and its annotation says {record.width}x{record.height}; "
-            "one of the two is wrong"
-        )
-    if kind in _END_MARKERS:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.path.getsize(path) - 4096))  # some cameras write a few bytes after the end
-            if _END_MARKERS[kind] not in file.read():
-                return f"{path}: the file is truncated (no {kind} end marker); fetch it again"
-    return None
-
-
-def _shown_size(image: Image.Image) -> tuple[int, int]:
-    """The size as viewers and OpenCV show it: a camera may have been held on its side. (Asking a PNG would decode it.)"""
-    turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    return image.size[::-1] if turned else image.size
+    """What is wrong with the picture of a record, or None: by its head and end, with `decode` by every pixel."""
+    return picture_problem(record.path, (record.width, record.height), decode=decode)
 
 
 def _number(text: str | None) -> float:

@@ -20,7 +20,7 @@ from repmet.detection.checkpoint import Detector
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.experiments.running.provenance import versions
 
-_CODE = ("detection", "model_definitions", "csrc")
+_CODE = ("detection", "model_definitions", "csrc", "data/files")
 
 
 class EmbeddingCache:

@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 
 from repmet.detection.modules.coarse_rpn import CoarseRPNHead
 from repmet.detection.modules.gradient_decoupling import DecoupledRoIExtractor, DecoupledRPNHead
+from repmet.detection.modules.load_image import LoadImageFromFile
 from repmet.detection.modules.np_repmet_head import NPRepMetBBoxHead
 from repmet.detection.modules.ohem import RepMetOHEMSampler
 from repmet.detection.modules.paste_objects import PasteObjects
@@ -23,6 +24,7 @@ __all__ = [
     "DecoupledRPNHead",
     "DecoupledRoIExtractor",
     "FusedRoIExtractor",
+    "LoadImageFromFile",
     "NPRepMetBBoxHead",
     "PasteObjects",
     "RepMetBBoxHead",

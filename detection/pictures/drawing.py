@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
+from repmet.data.files.pictures import open_rgb
 from repmet.detection.metrics import Outcome
 from repmet.detection.metrics.layout import GroundTruth, ScoredBoxes
 from repmet.detection.metrics.matching import match
@@ -42,17 +43,11 @@ class QueryPicture:
     difficult: np.ndarray | None = None
 
 
-def upright(path: Path) -> Image.Image:
-    """The picture in RGB, turned as a camera's note of orientation says: as the network sees it, and as boxes count."""
-    with Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
-
-
 def support_crop(path: Path, box: Sequence[float]) -> Image.Image:
     """A support box with some of what is around it, at most `CROP` pixels, the box in white."""
     x1, y1, x2, y2 = box
     margin = CONTEXT * max(x2 - x1, y2 - y1)
-    image = upright(path)
+    image = open_rgb(path)
     area = (max(0, x1 - margin), max(0, y1 - margin), min(image.width, x2 + margin), min(image.height, y2 + margin))
     crop = image.crop(tuple(round(side) for side in area))
     scale = CROP / max(crop.size)
@@ -73,7 +68,7 @@ def query_cell(query: QueryPicture, class_names: Sequence[str], min_score: float
     shown = ScoredBoxes(np.zeros(len(found), int), found.labels, found.scores, found.boxes)
     truth = GroundTruth(np.zeros(len(hard), int), np.asarray(query.labels), np.asarray(query.boxes), hard)
     matches = match(shown, truth, iou=iou, plus_one=True)
-    image = upright(query.path)
+    image = open_rgb(query.path)
     scale = CELL / max(image.size)
     picture = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     draw = ImageDraw.Draw(picture)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from repmet.detection.pictures.drawing import CROP, TAG, Colour, fit, font, tag, upright
+from repmet.data.files.pictures import open_rgb
+from repmet.detection.pictures.drawing import CROP, TAG, Colour, fit, font, tag
 
 if TYPE_CHECKING:
     from repmet.detection.few_shot_detector import Found
@@ -34,7 +35,7 @@ def found_picture(
         classes: names by class number.
         crops: (S, h, w, 3) uint8, the pictures that `found.nearest` numbers; None where no support was shown.
     """
-    image = upright(path)
+    image = open_rgb(path)
     scale = min(1.0, SIDE / max(image.size))
     picture = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     shown = np.flatnonzero(found.scores >= min_score)

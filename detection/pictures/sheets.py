@@ -48,7 +48,7 @@ def episode_sheet(
 
     Raises:
         ValueError: there is no query, or supports and class names differ in number.
-        FileNotFoundError: an image is not there.
+        UnreadableImage (a ValueError): an image is not there, or damaged.
     """
     if not queries or len(supports) != len(class_names):
         raise ValueError(

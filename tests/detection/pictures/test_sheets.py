@@ -85,7 +85,7 @@ def test_a_sheet_of_nothing_is_refused(tmp_path, image):
 
 
 def test_a_missing_image_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+    with pytest.raises(ValueError, match=r"gone\.png"):
         sheet(tmp_path, tmp_path / "gone.png", [])
 
 
