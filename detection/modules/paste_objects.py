@@ -6,6 +6,8 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
+from repmet.detection.modules.load_image import bgr
+
 TRIES = 20  # places for one object before it is left out
 MARGIN = 0.25  # of a box's sides, around it, that are pasted with it
 
@@ -25,7 +27,9 @@ class PasteObjects(BaseTransform):
             not free enough, it is left out.
         ink: the objects are dark on light paper: what is pasted is how much darker they are than the paper around them. Off,
             the pixels of the box are, blended with the ground over a quarter of the box's sides around it, so that no
-            edge tells a pasted object from another.
+            edge tells a pasted object from another. What of the crop lies in the box of another object, of whatever class,
+            is not pasted: it would come without its label. An object that shares more than `overlap` with another in its
+            own image is left out.
 
     Raises:
         ValueError: a range or a number that cannot be; in use, an image that cannot be read.
@@ -48,18 +52,19 @@ class PasteObjects(BaseTransform):
         dataset = results["dataset"]
         for _ in range(self.images):
             other = dataset.get_data_info(np.random.randint(len(dataset)))
-            pixels = cv2.imread(other["img_path"], cv2.IMREAD_COLOR)
-            if pixels is None:
-                raise ValueError(f"{other['img_path']}: cannot be read as an image; replace it or take it away")
-            for instance in other["instances"]:
-                if instance["ignore_flag"]:
+            pixels = bgr(other["img_path"])
+            around = np.array([instance["bbox"] for instance in other["instances"]], float).reshape(-1, 4)
+            for number, instance in enumerate(other["instances"]):
+                neighbours = np.delete(around, number, 0)
+                neighbours = neighbours[(neighbours[:, 2:] > neighbours[:, :2]).all(1)]
+                if instance["ignore_flag"] or (not self.ink and self._hidden(around[number], neighbours)):
                     continue
-                crop, inside = self._crop(pixels, np.array(instance["bbox"]))
+                crop, inside, strange = self._crop(pixels, around[number], neighbours)
                 place = self._place(image.shape[:2], crop.shape[:2], boxes)
                 if place is None:
                     continue
                 x, y = place
-                self._paste(image[y : y + crop.shape[0], x : x + crop.shape[1]], crop, inside)
+                self._paste(image[y : y + crop.shape[0], x : x + crop.shape[1]], crop, inside, strange)
                 boxes = np.concatenate([boxes, [inside + np.tile(place, 2)]])
                 labels.append(instance["bbox_label"])
         ignored = results["gt_ignore_flags"]
@@ -68,8 +73,16 @@ class PasteObjects(BaseTransform):
         results["gt_ignore_flags"] = np.concatenate([ignored, np.zeros(len(labels) - len(ignored), ignored.dtype)])
         return results
 
-    def _crop(self, pixels: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """An object with its surroundings, scaled (h, w, 3), and its box x1, y1, x2, y2 in there."""
+    def _hidden(self, box: np.ndarray, neighbours: np.ndarray) -> bool:
+        """Whether a box shares more than it may with one of the others of its image (n, 4): it is not one object alone."""
+        shared = (np.minimum(box[2:], neighbours[:, 2:]) - np.maximum(box[:2], neighbours[:, :2])).clip(0).prod(1)
+        areas = (neighbours[:, 2:] - neighbours[:, :2]).prod(1)
+        return bool((shared > self.overlap * np.minimum(areas, (box[2:] - box[:2]).prod())).any())
+
+    def _crop(
+        self, pixels: np.ndarray, box: np.ndarray, neighbours: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """An object with its surroundings, scaled (h, w, 3), its box x1, y1, x2, y2 in there, and the other boxes there."""
         size = np.tile(pixels.shape[1::-1], 2)
         around = 0 if self.ink else MARGIN * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)
         x1, y1, x2, y2 = outer = (box + around).round().clip(0, size).astype(int)
@@ -78,7 +91,7 @@ class PasteObjects(BaseTransform):
         how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
         crop = cv2.resize(pixels[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)], (width, height), interpolation=how)
         scale = np.array([width, height, width, height]) / np.tile((outer[2:] - outer[:2]).clip(1), 2)
-        return crop, (box - np.tile(outer[:2], 2)) * scale
+        return crop, *((b - np.tile(outer[:2], 2)) * scale for b in (box, neighbours))
 
     def _place(self, image: tuple[int, int], crop: tuple[int, int], boxes: np.ndarray) -> tuple[int, int] | None:
         """A corner x, y for a crop (h, w) in an image (H, W), or None where it fits nowhere among the boxes (n, 4)."""
@@ -92,8 +105,8 @@ class PasteObjects(BaseTransform):
         free = (shared <= self.overlap * np.minimum(areas, width * height).clip(1)).all(1)
         return tuple(corners[free.argmax(), 0].tolist()) if free.any() else None
 
-    def _paste(self, window: np.ndarray, crop: np.ndarray, inside: np.ndarray) -> None:
-        """Puts a crop (h, w, 3) over a window of the image, in place."""
+    def _paste(self, window: np.ndarray, crop: np.ndarray, inside: np.ndarray, strange: np.ndarray) -> None:
+        """Puts a crop (h, w, 3) over a window of the image, in place, but for the boxes (n, 4) of other objects in it."""
         if self.ink:
             some = crop.reshape(-1, 3)[::4]
             paper = np.partition(some, len(some) * 4 // 5, axis=0)[len(some) * 4 // 5]
@@ -104,6 +117,9 @@ class PasteObjects(BaseTransform):
         height, width = crop.shape[:2]
         rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
         share = np.minimum(_ramp(rows, inside[1], inside[3], height)[:, None], _ramp(columns, inside[0], inside[2], width))
+        for x1, y1, x2, y2 in strange:  # a pixel more on each side: scaling mixes neighbours
+            across = slice(max(0, int(np.floor(x1)) - 1), max(0, int(np.ceil(x2)) + 1))
+            share[max(0, int(np.floor(y1)) - 1) : max(0, int(np.ceil(y2)) + 1), across] = 0
         window[:] = np.round(window + share[..., None] * (crop.astype(float) - window))
 
 

@@ -134,3 +134,93 @@ def test_an_image_that_cannot_be_read_is_named(results, tmp_path):
 def test_arguments_that_cannot_be(wrong):
     with pytest.raises(ValueError, match="PasteObjects takes"):
         PasteObjects(**wrong)
+
+
+def neighbours(results, tmp_path, *boxes, ignored=1):
+    """The data set's one image with other objects in blue, which nothing else there is, beside its square of ink."""
+    pixels = np.full((SIDE, SIDE, 3), (0, PAPER, PAPER), np.uint8)
+    pixels[30:50, 20:40] = (0, INK, INK)
+    for x1, y1, x2, y2 in boxes:
+        pixels[y1:y2, x1:x2] = (255, 0, 0)
+    cv2.imwrite(str(tmp_path / "one.png"), pixels)
+    results["img"][..., 0] = 0
+    own, _ = results["dataset"].info["instances"]
+    others = [{"bbox": list(b), "bbox_label": 5, "ignore_flag": ignored} for b in boxes]
+    results["dataset"].info["instances"] = [own, *others]
+    return results
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
+@pytest.mark.parametrize("box", [(41, 28, 60, 52), (10, 33, 18, 45), (22, 51, 38, 70), (15, 25, 21, 31), (38, 20, 60, 33)])
+def test_parts_of_neighbours_are_not_pasted(results, tmp_path, box, scale):
+    """Beside the object in its margin, or over one of its corners; of a class that is ignored, as novel ones are."""
+    found = paste(neighbours(results, tmp_path, box), images=3, scale=(scale, scale), overlap=0.15)
+    assert len(found["gt_bboxes_labels"]) > 2, "the object itself is pasted"
+    assert found["img"][..., 0].max() <= 1
+    x1, y1, x2, y2 = found["gt_bboxes"].numpy()[-1].round().astype(int)
+    assert (found["img"][y1:y2, x1:x2, 1] <= INK + 1).mean() > 0.5
+
+
+def test_an_object_behind_another_is_left_out(results, tmp_path):
+    found = paste(neighbours(results, tmp_path, (30, 30, 60, 50)), images=3, scale=(1.0, 1.0))
+    assert found["gt_bboxes_labels"].tolist() == [0, 1]
+    np.testing.assert_array_equal(found["img"], results["img"])
+
+
+def test_a_crop_as_large_as_the_image_is_pasted_whole(results, tmp_path):
+    results["dataset"].info["instances"][0]["bbox"] = [0, 0, SIDE, SIDE]
+    results["dataset"].info["instances"][1]["bbox"] = [0, 0, 0, 0]
+    results["gt_bboxes"] = HorizontalBoxes(np.array([[0, 0, 1, 1], [1, 1, 2, 2]], np.float32))
+    found = paste(results, scale=(1.0, 1.0), overlap=1.0)
+    assert found["gt_bboxes"].numpy()[-1].tolist() == [0, 0, SIDE, SIDE]
+    np.testing.assert_array_equal(found["img"], cv2.imread(results["dataset"].info["img_path"]))
+    assert len(paste(results, scale=(1.02, 1.02), overlap=1.0)["gt_bboxes_labels"]) == 2, "two pixels too large"
+
+
+def test_an_object_lands_on_the_last_row_and_column_too(results):
+    """Of 100 pixels, a crop of 90 has 11 places in a row: the first and the last are drawn as all others."""
+    results["gt_bboxes"] = HorizontalBoxes(np.zeros((2, 4), np.float32))
+    results["dataset"].info["instances"][0]["bbox"] = [5, 5, 95, 95]
+    arguments = {"scale": (1.0, 1.0), "overlap": 1.0, "ink": True}
+    ends = np.array([paste(results, seed, **arguments)["gt_bboxes"].numpy()[-1] for seed in range(80)])
+    assert ends[:, :2].min(0).tolist() == [0, 0] and ends[:, 2:].max(0).tolist() == [SIDE, SIDE]
+
+
+def test_grain_stays_where_no_ink_is(results, tmp_path):
+    """Paper that is uneven by less than 15 % changes nothing below it; what is darker does."""
+    grain = np.random.default_rng(0).integers(int(0.88 * PAPER), PAPER, (20, 20, 1)).repeat(3, 2)
+    pixels = np.full((SIDE, SIDE, 3), PAPER, np.uint8)
+    pixels[30:50, 20:40] = grain
+    pixels[40, 20:40] = INK
+    cv2.imwrite(str(tmp_path / "one.png"), pixels)
+    found = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=True)
+    x1, y1, x2, y2 = found["gt_bboxes"].numpy()[-1].round().astype(int)
+    window = found["img"][y1:y2, x1:x2]
+    np.testing.assert_array_equal(np.delete(window, 10, 0), 120)
+    assert (window[10] < 40).all()
+
+
+@pytest.mark.parametrize("factor", [0.6, 2.0])
+def test_scaling_is_by_area_downwards_and_linear_upwards(results, tmp_path, factor):
+    pixels = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "one.png"), pixels)
+    results["gt_bboxes"] = HorizontalBoxes(np.zeros((2, 4), np.float32))
+    results["dataset"].info["instances"][1]["bbox"] = [0, 0, 0, 0]
+    found = paste(results, scale=(factor, factor), overlap=1.0)
+    x1, y1, x2, y2 = found["gt_bboxes"].numpy()[-1].round().astype(int)
+    side = round(20 * factor)
+    assert (x2 - x1, y2 - y1) == (side, side)
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    margin = round(5 * factor)
+    whole = cv2.resize(pixels[25:55, 15:45], (round(30 * factor),) * 2, interpolation=how)
+    np.testing.assert_array_equal(found["img"][y1:y2, x1:x2], whole[margin : margin + side, margin : margin + side])
+
+
+def test_scales_are_even_in_their_logarithm(results):
+    results["gt_bboxes"] = HorizontalBoxes(np.zeros((2, 4), np.float32))
+    sides = [
+        np.diff(paste(results, seed, scale=(0.5, 2.0), overlap=1.0, ink=True)["gt_bboxes"].numpy()[-1][[0, 2]])[0]
+        for seed in range(100)
+    ]
+    assert min(sides) >= 10 and max(sides) <= 40
+    assert np.mean(np.log2(np.array(sides) / 20)) == pytest.approx(0, abs=0.15), "the middle is 1, not 1.25"
