@@ -6,9 +6,9 @@
     python -m detection.detect work_dirs/demo --support my_support --images my_photos --finetune
     python -m detection.detect work_dirs/demo --images my_photos
 
-A support set is a folder of images with VOC XML files or a COCO JSON file, or crops of objects sorted into a folder for each
-class. Writes `results.json` (COCO's format of results), `images.json` (the images and categories that its numbers mean) and
-`pictures/`: boxes with class and score, and below them the support that each resembles most.
+A support set is a folder of images with VOC XML files, a COCO JSON file or YOLO's data.yaml, or crops of objects sorted into
+a folder for each class. Writes `results.json` (COCO's format of results), `images.json` (the images and categories that its
+numbers mean) and `pictures/`: boxes with class and score, and below them the support that each resembles most.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     detector = FewShotDetector(args.checkpoint, batch_size=args.batch_size)
     if args.support:
         given = Path(args.support)
-        if given.is_file() and given.suffix.lower() != ".json":
+        if given.is_file() and given.suffix.lower() not in (".json", ".yaml", ".yml"):
             if args.finetune:
                 raise ValueError(f"--finetune needs the support images; {given} keeps what was learnt from them")
             detector.load(given)

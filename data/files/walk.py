@@ -1,31 +1,81 @@
-"""The files below a folder: sorted, hidden ones passed over, linked folders followed once."""
+"""Folders as people mean them: hidden files are none, linked folders are followed once, what is passed over is said once."""
 
-import os
-from collections.abc import Iterator
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
+from repmet.data.files.pictures import is_image_file
 
-def files_below(root: str | Path) -> Iterator[Path]:
-    """Every file below a folder, a folder's own before those of its sub-folders, both in the order of their names.
-
-    Hidden files and folders (a leading dot, or `__MACOSX`) are passed over. A link to a folder is followed; a folder that
-    can be reached by two ways is looked into once.
-    """
-    yield from _below(Path(root), set())
-
-
-def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
-    real = os.path.realpath(folder)
-    if real in seen:
-        return
-    seen.add(real)
-    entries = sorted((p for p in folder.iterdir() if not is_hidden(p)), key=lambda p: p.name)
-    yield from (p for p in entries if p.is_file())
-    for entry in entries:
-        if entry.is_dir():
-            yield from _below(entry, seen)
+# What systems leave beside hidden files: archives made on a Mac, thumbnails of network disks and of Windows.
+_LEFT_BY_SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin")
 
 
 def is_hidden(path: Path) -> bool:
     """Whether viewers and people pass a name over."""
-    return path.name.startswith(".") or path.name == "__MACOSX"
+    return path.name.startswith(".") or path.name.lower() in _LEFT_BY_SYSTEMS
+
+
+def entries(folder: str | Path) -> list[Path]:
+    """What lies in a folder itself, by name, without hidden files and folders."""
+    return sorted((path for path in Path(folder).iterdir() if not is_hidden(path)), key=lambda path: path.name)
+
+
+def subfolders(folder: str | Path) -> list[Path]:
+    """The folders in a folder itself, linked ones too, by name."""
+    return [path for path in entries(folder) if path.is_dir()]
+
+
+def images_in(folder: str | Path) -> list[Path]:
+    """The images in a folder itself, by name; what else is there is passed over and said."""
+    inside = entries(folder)
+    images = [path for path in inside if is_image_file(path) and path.is_file()]
+    tell_passed_over(folder, set(inside) - set(images))
+    return images
+
+
+def files_below(root: str | Path) -> list[Path]:
+    """Every file below a folder, a folder's own before those of its sub-folders, both in the order of their names.
+
+    Hidden files and folders are passed over. A link to a folder is followed; a folder that can be reached by two ways is
+    looked into once, by the way without a link where there is one. A link to a folder above leads nowhere new.
+    """
+    root = Path(root)
+    seen = set(root.resolve().parents)
+    files: list[Path] = []
+    waiting = [root]
+    while waiting:
+        links: list[Path] = []
+        for folder in waiting:
+            files += _walk(folder, seen, links)
+        waiting = links
+    return sorted(files, key=lambda path: (*((1, part) for part in path.parts[:-1]), (0, path.name)))
+
+
+def _walk(folder: Path, seen: set[Path], links: list[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
+    for path in entries(folder):
+        if not path.is_dir():
+            yield path
+        elif path.is_symlink():
+            links.append(path)
+        else:
+            yield from _walk(path, seen, links)
+
+
+def tell_passed_over(where: str | Path, passed: Iterable[Path]) -> None:
+    """Says, with counts, what of a folder is neither an image nor an annotation, if anything is."""
+    kinds = Counter("folder" if path.is_dir() else path.suffix.lower() or path.name for path in sorted(passed))
+    if kinds:
+        shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+        say_once(f"{where}: files that are no images are passed over: {shown}")
+
+
+@cache
+def say_once(message: str) -> None:
+    """Says something once in the life of the process, however often a folder is read."""
+    logging.getLogger(__name__).warning("%s", message)

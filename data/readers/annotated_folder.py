@@ -1,25 +1,39 @@
-"""Anybody's annotated images, with nothing to register: a VOC devkit, a folder with VOC XML files, or COCO's JSON.
+"""Anybody's annotated images, with nothing to register: a VOC devkit, a folder with VOC XML files, COCO's JSON, or YOLO.
 
-A VOC devkit (a folder with ImageSets) names its lists itself. A folder without lists is dealt into `train` and `test` by the
-images' ids: an image stays where it is when others come. COCO files of several parts (`instances_train.json`) are its lists.
+A VOC devkit (a folder with ImageSets) names its lists itself. COCO files, folders and YOLO's `data.yaml` may name parts
+(train, val or valid, test), which are lists then. A folder without lists is dealt into `train` and `test` by the images'
+ids: an image stays where it is when others come.
 """
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from repmet.data.readers.coco import PICTURES, coco_lists, is_coco, read_coco, read_coco_tree
-from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
+from repmet.data.files.walk import entries, subfolders
+from repmet.data.readers.coco import coco_lists, coco_records, is_coco, read_coco_tree
+from repmet.data.readers.image_ids import unique_ids
+from repmet.data.readers.parts import chosen, dealt, part_of, roles
+from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
+from repmet.data.readers.voc_folder import VOCFolder, read_voc_folder, voc_folder
+from repmet.data.readers.yolo import read_yolo, read_yolo_folder, yolo_file
 from repmet.data.sources.imagenet_loc import imagenet_root, read_imagenet_loc
 from repmet.data.sources.voc import absent_classes, read_image_set
 
-TEST_SHARE = 0.25  # of a folder that names no lists
+_ANNOTATIONS = ("annotations", "annotation", "labels")  # folders of COCO files, beside those of parts
 
 
 def is_devkit(root: str | Path) -> bool:
     """Whether a folder names its own lists as Pascal VOC does, itself or in the years below it."""
     root = Path(root)
     return (root / "ImageSets" / "Main").is_dir() or any([*root.glob("VOC[12]*"), *root.glob("VOCdevkit/VOC[12]*")])
+
+
+def is_annotated(root: str | Path) -> bool:
+    """Whether `read_images` finds annotations there, whatever they say: a file, or a folder in one of the layouts."""
+    root = Path(root)
+    if root.is_file() or is_devkit(root) or imagenet_root(root) is not None:
+        return True
+    return root.is_dir() and bool(_coco_files(root) or yolo_file(root) or voc_folder(root).annotations)
 
 
 def names_lists(root: str | Path, image_set: str | None = None) -> bool:
@@ -30,12 +44,15 @@ def names_lists(root: str | Path, image_set: str | None = None) -> bool:
 def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[str] | None = None) -> list[ImageRecord]:
     """The images of a list: as `read_image_set` where the folder is a devkit, else of a folder without lists.
 
+    Their ids differ, also between the lists of one folder.
+
     Args:
         root: a devkit, the tree of ImageNet-LOC (`sources.imagenet_loc`) or of COCO (`coco_lists`), a folder that
             holds images and XML files (beside each other or in folders of their own), a folder with images and COCO files,
-            or such a file.
-        image_set: a list of the devkit or tree; else `all`, the name of one of several COCO files or a part of it (`train`
-            of `instances_train.json`), or `train` and `test` as dealt here: three quarters of the images and the rest.
+            a YOLO folder with its `data.yaml`, or such a file.
+        image_set: a list of the devkit or tree; else `all`, the name of one of several COCO files, a part (`train` of
+            instances_train.json or of train/_annotations.coco.json), or of a set without parts `train` and `test` as dealt
+            here: three quarters of the images and the rest.
         classes: classes that must each have at least one object.
 
     Raises:
@@ -51,6 +68,7 @@ def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[s
         records = read_coco_tree(root, image_set)
     else:
         records = _records(root, image_set)
+        raise_problems(root, [problem for record in records if (problem := check_image(record))])
     if not records:
         raise ValueError(f"{root}: no image falls to {image_set!r}; there are too few images to deal out")
     raise_problems(root, absent_classes(classes or (), records))
@@ -58,17 +76,14 @@ def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[s
 
 
 def list_names(root: str | Path) -> dict[str, str]:
-    """What an own folder's lists are called, for the keys of an experiment's `data` section.
-
-    With COCO files named for their parts supports come from `train` and queries from `test` (or `val`); a folder without
-    lists gives all its images to both: an episode never asks for an image that gives it a support.
-    """
-    files = _coco_files(Path(root))
-    found = {part: part for part in ("train", "test", "val") if any(part in f.stem.lower() for f in files)}
-    if len(files) > 1 and "train" in found and len(found) > 1:
-        test = found.get("test") or found["val"]
-        return {"train": "train", "base_test": test, "support": "train", "query": test}
-    return {"train": "train", "base_test": "test", "support": "all", "query": "all"}
+    """What an own folder's lists are called, for the keys of an experiment's `data` section (`data.readers.parts.roles`)."""
+    root = Path(root)
+    if files := _coco_files(root):
+        return roles(part_of(*reversed(label.split("/"))) for label in _labels(files)) if len(files) > 1 else roles([None])
+    if file := yolo_file(root):
+        return roles(read_yolo_folder(file).parts)
+    folder = voc_folder(root)
+    return roles(folder.parts if folder.in_parts else [None])
 
 
 def class_names(records: Sequence[ImageRecord]) -> list[str]:
@@ -77,69 +92,61 @@ def class_names(records: Sequence[ImageRecord]) -> list[str]:
 
 
 def _records(root: Path, image_set: str) -> list[ImageRecord]:
-    files = _coco_files(root)
-    if len(files) > 1:
-        named = [f for f in files if image_set == f.stem] or [f for f in files if image_set in f.stem.lower()]
-        if image_set != "all" and len(named) != 1:
-            stems = ", ".join(f.stem for f in files)
-            raise FileNotFoundError(f"{root}: {image_set!r} is not one of its COCO files: {stems}")
-        records = [r for f in (files if image_set == "all" else named) for r in read_coco(f)]
-        seen: set[str] = set()
-        twice = sorted({r.id for r in records if r.id in seen or seen.add(r.id)})
-        if twice:
-            raise ValueError(f"{root}: {len(twice)} image(s) are in two COCO files, the first is {twice[0]!r}")
-        return _checked(root, records)
-    records = read_coco(files[0]) if files else _read_xml(root)
-    if image_set in ("train", "test"):
-        records = [r for r in records if (_share(r.id) < TEST_SHARE) == (image_set == "test")]
-    elif image_set != "all":
-        raise FileNotFoundError(f"{root}: a folder without lists has all, train and test, not {image_set!r}")
-    return _checked(root, records)
+    if not root.exists():
+        raise FileNotFoundError(f"{root}: no such folder or file of annotations")
+    if files := _coco_files(root):
+        return _read_coco_files(root, files, image_set)
+    if file := yolo_file(root):
+        return read_yolo(read_yolo_folder(file), image_set)
+    folder = voc_folder(root)
+    if not folder.annotations:
+        raise _nothing_annotated(root, folder)
+    return read_voc_folder(folder, image_set)
 
 
 def _coco_files(root: Path) -> list[Path]:
-    """The COCO files of a folder, or the file itself."""
+    """The COCO files of a folder, in it and in its folders of annotations and parts; or the file itself."""
     if root.is_file():
-        return [root]
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder or file of annotations")
-    return sorted(p for p in [*root.glob("*.json"), *root.glob("annotations/*.json")] if is_coco(p))
+        return [] if yolo_file(root) else [root]
+    folders = [root, *(f for f in subfolders(root) if f.name.lower() in _ANNOTATIONS or part_of(f.name))]
+    files = [p for folder in folders for p in entries(folder) if p.suffix.lower() == ".json" and p.is_file()]
+    return [p for p in files if is_coco(p)]
 
 
-def _read_xml(root: Path) -> list[ImageRecord]:
-    pictures: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*.*")):
-        if path.suffix.lower() in PICTURES:
-            pictures.setdefault(path.stem, []).append(path)
-    records, problems, seen = [], [], set()
-    annotations = sorted(root.rglob("*.xml"))
-    if not annotations:
-        raise FileNotFoundError(
-            f"{root}: nothing annotated is there: neither VOC XML files, nor a JSON file in COCO's layout "
-            f"({len(pictures)} images found)"
-        )
-    for xml in annotations:
-        mine = pictures.get(xml.stem, [])
-        beside = [p for p in mine if p.parent == xml.parent] or mine
-        if xml.stem in seen:
-            problems.append(f"{xml}: another annotation has the name {xml.stem}; names tell images apart")
-        elif len(beside) != 1:
-            what = "no image of that name" if not beside else f"{len(beside)} images of that name"
-            problems.append(f"{xml}: there is {what} below {root}")
-        else:
-            record, found = read_annotation(xml, beside[0])
-            problems += found
-            records += [record] if record is not None else []
-        seen.add(xml.stem)
-    raise_problems(root, problems)
-    return records
+def _labels(files: Sequence[Path]) -> list[str]:
+    """What the COCO files are called: by their own names, by those of their folders where the first are all one."""
+    stems = [file.stem for file in files]
+    if len(set(stems)) == len(stems):
+        return stems
+    folders = [file.parent.name for file in files]
+    return folders if len(set(folders)) == len(folders) else [f"{file.parent.name}/{file.stem}" for file in files]
 
 
-def _checked(root: Path, records: list[ImageRecord]) -> list[ImageRecord]:
-    raise_problems(root, [problem for record in records if (problem := check_image(record))])
-    return records
+def _read_coco_files(root: Path, files: Sequence[Path], image_set: str) -> list[ImageRecord]:
+    """The images of one or all of the files. All are read, since ids must differ between them."""
+    parts = len(files) > 1
+    wanted = chosen(_labels(files), image_set, root, "COCO files") if parts else [0]
+    read = [coco_records(file) for file in files]
+    raise_problems(root if parts else files[0], [problem for k in wanted for problem in read[k][1]])
+    base = root if root.is_dir() else root.parent
+    stems = {record.path: record.id for records, _ in reversed(read) for record in records}
+    ids = dict(zip(stems, unique_ids(list(stems.values()), list(stems), base), strict=True))
+    named = [[replace(record, id=ids[record.path]) for record in records] for records, _ in read]
+    owners: dict[str, int] = {}
+    twice = [r.id for k in wanted for r in named[k] if owners.setdefault(r.id, k) != k]
+    if twice:
+        raise ValueError(f"{root}: {len(twice)} image(s) are in two COCO files, the first is {twice[0]!r}")
+    records = [record for k in wanted for record in named[k]]
+    if parts or image_set == "all":
+        return records
+    if image_set not in ("train", "test"):
+        raise FileNotFoundError(f"{root}: a folder without lists has all, train and test, not {image_set!r}")
+    return [record for record in records if dealt(record.id, image_set)]
 
 
-def _share(image_id: str) -> float:
-    """A number in [0, 1) for an id, by SHA-256: the same on every machine."""
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") / 2**64
+def _nothing_annotated(root: Path, folder: VOCFolder) -> FileNotFoundError:
+    images = sum(map(len, folder.images.values()))
+    return FileNotFoundError(
+        f"{root}: nothing annotated is there: neither VOC XML files, nor a JSON file in COCO's layout, nor YOLO's data.yaml "
+        f"({images} images found)"
+    )

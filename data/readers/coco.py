@@ -4,44 +4,54 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from repmet.data.readers.voc_annotation import ImageRecord, box_problem, check_image, raise_problems, tell_left_out
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+from repmet.data.readers.coco_pictures import picture_finder
+from repmet.data.readers.image_ids import unique_ids
+from repmet.data.readers.voc_annotation import (
+    ImageRecord,
+    box_problem,
+    check_image,
+    raise_problems,
+    shares_problem,
+    tell_left_out,
+    yes_or_no,
+)
 
 
 def is_coco(path: Path) -> bool:
     """Whether a JSON file looks like COCO annotations: a mapping with `images`, `annotations` and `categories`."""
     try:
-        with path.open(encoding="utf-8") as file:
-            content = json.load(file)
+        content = json.loads(path.read_bytes(), object_pairs_hook=_without_outlines)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
 
 
 def read_coco(path: str | Path, images: str | Path | None = None) -> list[ImageRecord]:
-    """The images of a COCO file with their objects, crowds as `difficult` ones; an image's id is its file name.
+    """The images of a COCO file with their objects, crowds as `difficult` ones.
 
-    Boxes are [x, y, width, height] in pixels from 0; one may stick out of its image by up to two pixels and is clipped.
+    An image's id is its file name without the suffix; of two that differ in the suffix alone, with it. Boxes are [x, y,
+    width, height] in pixels from 0; one may stick out of its image by up to two pixels and is clipped.
 
     Args:
         path: the JSON file.
-        images: the folder of the images; by default they are looked for beside the file and above it, as `file_name` says,
-            and by their mere name in any folder below.
+        images: the folder of the images; by default `data.readers.coco_pictures` looks for them around the file.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no COCO file, or what is wrong with its images and boxes, all in one message.
     """
-    records, problems = _read(Path(path), Path(images) if images is not None else None)
+    path = Path(path)
+    records, problems = coco_records(path, Path(images) if images is not None else None)
     raise_problems(path, problems)
-    return records
+    ids = unique_ids([r.id for r in records], [r.path for r in records], path.parent)
+    return [replace(record, id=image_id) for record, image_id in zip(records, ids, strict=True)]
 
 
 def coco_lists(root: str | Path, image_set: str | None) -> list[Path] | None:
@@ -67,7 +77,7 @@ def read_coco_tree(root: str | Path, image_set: str) -> list[ImageRecord]:
     """
     root, records, left_out = Path(root), [], []
     for file in coco_lists(root, image_set) or [root / "annotations" / f"instances_{image_set}.json"]:
-        own, problems = _read(file, root / file.stem.removeprefix("instances_"))
+        own, problems = coco_records(file, root / file.stem.removeprefix("instances_"))
         left_out += problems
         for record in own:
             problem = check_image(record)
@@ -79,35 +89,49 @@ def read_coco_tree(root: str | Path, image_set: str) -> list[ImageRecord]:
     return records
 
 
-def _read(path: Path, images: Path | None) -> tuple[list[ImageRecord], list[str]]:
-    """The images of a file that are as they should be, and what is wrong with the others."""
+def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageRecord], list[str]]:
+    """The images of a file that are as they should be, with ids that may not be unique yet; what is wrong with the others.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no COCO file.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of annotations")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_outlines)
+        content = json.loads(path.read_bytes(), object_pairs_hook=_without_outlines)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}, not a mapping with images, annotations and categories")
         names = {c["id"]: str(c["name"]).strip() for c in content["categories"]}
+        if len(names) < len(content["categories"]):
+            raise ValueError("two categories have the same id")
         listed = {i["id"]: i for i in content["images"]}
         by_image: dict[Any, list[dict]] = {i: [] for i in listed}
         entries = list(content["annotations"])
-        twice = sorted(n for n, c in Counter(str(i["file_name"]) for i in content["images"]).items() if c > 1)
+        file_names = Counter(str(i["file_name"]).strip() for i in content["images"])
     except (ValueError, KeyError, TypeError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: not a COCO file of annotations: {reason}") from None
-    problems = [f"image {name} is listed twice" for name in twice]
-    if len(listed) < len(content["images"]) and not twice:
+    problems = [f"image {name} is listed twice" for name, count in sorted(file_names.items()) if count > 1]
+    if len(listed) < len(content["images"]) and not problems:
         problems.append("two images have the same id")
+    problems += [f"category {i} has no name" for i, name in names.items() if not name]
     for number, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or entry.get("image_id") not in by_image:
+        if not isinstance(entry, Mapping) or not _is_key(entry.get("image_id"), by_image):
             problems.append(f"annotation {number} is of an image that is not listed")
-        elif entry.get("category_id") not in names:
+        elif not _is_key(entry.get("category_id"), names):
             problems.append(f"annotation {number}: there is no category {entry.get('category_id')!r}")
         else:
             by_image[entry["image_id"]].append(entry)
-    find = _finder(path, images)
-    records = []
+    find = picture_finder(path, images)
+    records: list[ImageRecord] = []
+    taken: dict[Path, str] = {}
     for image_id, image in listed.items():
-        record, found = _record(image, by_image[image_id], names, find)
-        problems += found
+        record, wrong = _record(image, by_image[image_id], names, find)
+        if record is not None and (other := taken.setdefault(record.path, image["file_name"])) != image["file_name"]:
+            wrong = [f"images {other} and {image['file_name']} are the same file, {record.path}"]
+            record = None
+        problems += wrong
         records += [record] if record is not None else []
     return records, problems
 
@@ -117,13 +141,15 @@ def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in pairs if key != "segmentation"}
 
 
-def _record(image: Mapping, entries: list[Mapping], names: Mapping, find: Any) -> tuple[ImageRecord | None, list[str]]:
-    file_name, width, height = str(image["file_name"]), image.get("width"), image.get("height")
+def _record(
+    image: Mapping, entries: list[Mapping], names: Mapping, find: Callable[[str], Path | str]
+) -> tuple[ImageRecord | None, list[str]]:
+    file_name, width, height = str(image["file_name"]).strip(), image.get("width"), image.get("height")
     picture = find(file_name)
-    if picture is None:
-        return None, [f"image {file_name} is not there"]
-    if not (isinstance(width, int | float) and isinstance(height, int | float) and min(width, height) >= 1):
-        return None, [f"image {file_name} has no width and height"]
+    if isinstance(picture, str):
+        return None, [f"image {file_name} {picture}"]
+    if not (_finite(width) and _finite(height) and min(width, height) >= 1 and width % 1 == height % 1 == 0):
+        return None, [f"image {file_name} has no width and height in pixels"]
     labels, boxes, difficult, problems = [], [], [], []
     for entry in entries:
         box = entry.get("bbox")
@@ -133,12 +159,15 @@ def _record(image: Mapping, entries: list[Mapping], names: Mapping, find: Any) -
             problems.append(f"{who}: bbox {box} is not [x, y, width, height]")
             continue
         corners = (box[0], box[1], box[0] + box[2], box[1] + box[3])
-        if problem := box_problem(corners, width, height):
+        crowd = yes_or_no(entry.get("iscrowd"))
+        if problem := shares_problem(box, width, height) or box_problem(corners, width, height):
             problems.append(f"{who}: bbox {box} {problem}; correct or delete it")
-            continue
-        labels.append(name)
-        boxes.append((max(corners[0], 0), max(corners[1], 0), min(corners[2], width), min(corners[3], height)))
-        difficult.append(bool(entry.get("iscrowd", 0)))
+        elif crowd is None:
+            problems.append(f"{who}: iscrowd {entry['iscrowd']!r} is neither 0 nor 1")
+        else:
+            labels.append(name)
+            boxes.append((max(corners[0], 0), max(corners[1], 0), min(corners[2], width), min(corners[3], height)))
+            difficult.append(crowd)
     if problems:
         return None, problems
     record = ImageRecord(
@@ -153,24 +182,9 @@ def _record(image: Mapping, entries: list[Mapping], names: Mapping, find: Any) -
     return record, []
 
 
-def _finder(path: Path, images: Path | None) -> Any:
-    """A function from a `file_name` to the picture, or None; the folders below are only walked where that is needed."""
-    places = [images] if images is not None else [path.parent, path.parent / "images", path.parent.parent]
-    below: dict[str, Path] = {}
-
-    def find(name: str) -> Path | None:
-        for place in places:
-            if (place / name).is_file():
-                return place / name
-        if not below:
-            # Annotations often lie in a folder of their own, beside those of the images.
-            beside = path.parent.name.lower() in ("annotations", "labels")
-            top = images or (path.parent.parent if beside else path.parent)
-            below.update((p.name, p) for p in sorted(top.rglob("*.*")) if p.suffix.lower() in PICTURES)
-            below.setdefault("", path)
-        return below.get(Path(name).name)
-
-    return find
+def _is_key(value: Any, mapping: Mapping) -> bool:
+    """Whether a value of any type is an id that is there."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool) and value in mapping
 
 
 def _finite(value: Any) -> bool:

@@ -6,10 +6,13 @@ reading, before time is spent: all problems of an image set come in one error.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from repmet.data.files.pictures import is_image_file
+from repmet.data.files.text import lines_of
+from repmet.data.files.walk import entries
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
 
 VOC_CLASSES = (
@@ -17,7 +20,6 @@ VOC_CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 CLASS_LISTS = Path(__file__).parents[1] / "classes"
-_PICTURES = (".jpg", ".jpeg", ".png")
 _SHOWN = 10
 
 
@@ -43,26 +45,52 @@ def read_image_set(
     root = Path(root)
     records: list[ImageRecord] = []
     problems: list[str] = []
+    years = _years(root)
     for part in image_set.split("+"):
         folder, name = _resolve(root, part.strip())
-        pictures = {p.stem: p for p in (folder / "JPEGImages").glob("*.*") if p.suffix.lower() in _PICTURES}
-        for image_id in _image_ids(folder, name):
-            xml_path = folder / "Annotations" / f"{image_id}.xml"
-            picture = pictures.get(image_id)
-            if picture is None:
-                missing = folder / "JPEGImages" / f"{image_id}.jpg"
-                problems.append(f"{missing}: the image is missing; add it, or take {image_id} off the list {name}")
-                continue
-            record, found = read_annotation(xml_path, picture)
-            problems += found
-            if record is not None:
-                problem = check_image(record, decode=decode)
-                problems += [problem] if problem else []
-                records.append(record)
+        pictures = _pictures(folder)
+        # Of several years, which are read one by one, an image has the year in its id where another has its name too.
+        shared = {stem for year in years.values() if year != folder for stem in _pictures(year)} if len(years) > 1 else set()
+        for image_id in _image_ids(folder, name, pictures):
+            record, wrong = _read(folder, name, image_id, pictures.get(image_id, []), shared, decode)
+            problems += wrong
+            records += [record] if record is not None else []
     if not problems and classes is not None:
         problems += absent_classes(classes, records)
     raise_problems(f"{root}, image set {image_set}", problems)
     return records
+
+
+def _read(
+    folder: Path, name: str, image_id: str, pictures: Sequence[Path], shared: Collection[str], decode: bool
+) -> tuple[ImageRecord | None, list[str]]:
+    """One image of a list, and what is wrong with it."""
+    xml_path = folder / "Annotations" / f"{image_id}.xml"
+    if not xml_path.is_file():
+        others = (xml_path.with_suffix(suffix) for suffix in (".XML", ".Xml"))
+        xml_path = next((other for other in others if other.is_file()), xml_path)
+    if not pictures:
+        missing = folder / "JPEGImages" / f"{image_id}.jpg"
+        return None, [f"{missing}: the image is missing; add it, or take {image_id} off the list {name}"]
+    if len(pictures) > 1:
+        named = ", ".join(path.name for path in pictures)
+        return None, [f"{folder / 'JPEGImages'}: {image_id} is several images: {named}; take away all but one"]
+    record, problems = read_annotation(
+        xml_path, pictures[0], f"{folder.name}/{image_id}" if image_id in shared else image_id
+    )
+    if record is not None and (problem := check_image(record, decode=decode)):
+        problems = [problem]
+    return record, problems
+
+
+def _pictures(folder: Path) -> dict[str, list[Path]]:
+    """The images of a devkit by their ids, the names without suffix."""
+    pictures: dict[str, list[Path]] = {}
+    place = folder / "JPEGImages"
+    for path in entries(place) if place.is_dir() else ():
+        if is_image_file(path):
+            pictures.setdefault(path.stem, []).append(path)
+    return pictures
 
 
 def read_class_list(source: str | Path | Sequence[str], root: str | Path | None = None) -> tuple[str, ...]:
@@ -76,7 +104,7 @@ def read_class_list(source: str | Path | Sequence[str], root: str | Path | None 
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             raise FileNotFoundError(f"no class list {source}; looked for {', '.join(map(str, places))}")
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        names = tuple(lines_of(path))
         if not names:
             raise ValueError(f"{path}: the class list is empty; write one class name a line")
         source = path
@@ -99,7 +127,7 @@ def _resolve(root: Path, image_set: str) -> tuple[Path, str]:
         if dated and not _list_file(root, image_set).is_file() and root.name == f"VOC{dated[1]}":
             name = dated[2]
     else:
-        years = {path.name[3:]: path for path in sorted([*root.glob("VOC[12]*"), *root.glob("VOCdevkit/VOC[12]*")])}
+        years = _years(root)
         if not years:
             raise FileNotFoundError(f"{root}: holds neither ImageSets/Main nor a VOCdevkit (VOC2007, VOC2012); check it")
         if dated is None or dated[1] not in years:
@@ -116,17 +144,28 @@ def _resolve(root: Path, image_set: str) -> tuple[Path, str]:
     return folder, name
 
 
+def _years(root: Path) -> dict[str, Path]:
+    """The years of a VOCdevkit, itself or below; of a devkit of one year none."""
+    if (root / "ImageSets" / "Main").is_dir():
+        return {}
+    return {path.name[3:]: path for path in sorted([*root.glob("VOC[12]*"), *root.glob("VOCdevkit/VOC[12]*")])}
+
+
 def _list_file(folder: Path, name: str) -> Path:
     return folder / "ImageSets" / "Main" / f"{name}.txt"
 
 
-def _image_ids(folder: Path, name: str) -> list[str]:
+def _image_ids(folder: Path, name: str, pictures: Mapping[str, Sequence[Path]]) -> list[str]:
+    """The ids of a list; a line may also be an image's whole name, and hold spaces."""
     path = _list_file(folder, name)
-    ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    ids = lines_of(path)
     if not ids:
         raise ValueError(f"{path}: the list is empty; write one image id a line")
-    if columns := [line for line in ids if len(line.split()) > 1]:
+    columns = [line for line in ids if line not in pictures and re.fullmatch(r".*\S\s+(-1|0|1)", line)]
+    if columns:
         raise ValueError(f"{path}: {columns[0]!r} is not one image id; lists of single classes are no image sets")
+    by_name = {image.name: stem for stem, images in pictures.items() for image in images}
+    ids = [line if line in pictures else by_name.get(line, line) for line in ids]
     if len(set(ids)) < len(ids):
         twice = sorted(image_id for image_id, count in Counter(ids).items() if count > 1)
         raise ValueError(f"{path}: lists {len(twice)} image(s) more than once: {', '.join(twice[:_SHOWN])}")

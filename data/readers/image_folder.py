@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
+from repmet.data.files.pictures import IMAGE_SUFFIXES
+from repmet.data.files.walk import images_in, subfolders
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split, seeded_order, split_each_class
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 def read(
@@ -26,7 +26,7 @@ def read(
     """One split of a folder of class folders, as files. Without a way to split there is one split, `all`.
 
     Args:
-        root: the folder. Files of other kinds and hidden ones are passed over.
+        root: the folder. Hidden files are passed over, and with one message files of other kinds.
         split: `all`; or `train`, `val`, `test`, and `trainval`, which is `train` and `val` together.
         images_per_class: {train: 10, test: 5} draws so many images of every class; the rest is in no split.
         val_per_class: of the images that `images_per_class` gives to training, so many are `val` and not `train`.
@@ -62,11 +62,13 @@ def _scan(root: Path) -> LabelledImages:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; it should hold one folder of images a class")
     paths: list[Path] = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        own = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
-        if not own:
-            raise ValueError(f"{folder}: the class folder holds no image ({', '.join(PICTURES)}); fill it or take it away")
-        paths += own
+    for folder in subfolders(root):
+        images = images_in(folder)
+        if not images:
+            raise ValueError(
+                f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)}); fill it or take it away"
+            )
+        paths += images
     if not paths:
         raise ValueError(f"{root}: holds no class folders; it should hold one folder of images a class")
     return LabelledImages.of_names([path.parent.name for path in paths], paths=paths)

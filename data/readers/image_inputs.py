@@ -6,11 +6,9 @@ Both trees' commands and the public classes take their images through `image_inp
 
 import glob
 import io
-import logging
 import sys
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from repmet.data.files.pictures import IMAGE_SUFFIXES, as_rgb, is_image_file, open_rgb
-from repmet.data.files.walk import files_below
+from repmet.data.files.walk import files_below, tell_passed_over
 
 TIMEOUT = 30  # seconds without an answer
 LARGEST = 200 << 20  # bytes of an image at an address
@@ -144,12 +142,9 @@ def _paths(text: str) -> list[Path]:
     else:
         raise FileNotFoundError(f"{text}: no such image or folder")
     files = [p for p in candidates if is_image_file(p)]
-    passed_over = Counter(p.suffix.lower() or p.name for p in candidates if not is_image_file(p))
     if not files:
         raise FileNotFoundError(f"{text}: {kind} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    if passed_over:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in passed_over.most_common(5))
-        logging.getLogger(__name__).warning("%s: files that are no images are passed over: %s", text, kinds)
+    tell_passed_over(text, (p for p in candidates if not is_image_file(p)))
     return files
 
 

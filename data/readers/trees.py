@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from repmet.data.files.text import read_text
+
 SHIPPED = Path(__file__).parents[1] / "classes" / "trees"
 _NEWICK = re.compile(r"\s*('(?:[^']|'')*'|[(),:;]|[^\s(),:;']+)")
 
@@ -40,7 +42,7 @@ def read_tree(source: str | Path) -> Tree:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
         raise FileNotFoundError(f"{source}: no such file of a tree; the project brings: {known}")
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     try:
         if path.suffix in (".yaml", ".yml", ".json"):
             tree = _of_mapping(json.loads(text) if path.suffix == ".json" else yaml.safe_load(text))

@@ -6,6 +6,7 @@ H. Oh Song, Y. Xiang, S. Jegelka, S. Savarese, CVPR 2016. It is not downloaded: 
 
 from pathlib import Path
 
+from repmet.data.files.text import read_text
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_files, check_split
 from repmet.data.sources.class_halves import SPLITS, carve
@@ -46,7 +47,7 @@ def _listed(place: Path, name: str) -> tuple[list[str], list[Path]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of Stanford Online Products")
     names, paths = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         fields = line.split()
         if not fields or (number == 1 and fields[0] == "image_id"):
             continue

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from repmet.data.files.text import read_text
 from repmet.data.sources.voc import ImageRecord
 
 FORMAT = "repmet-episodes-1"
@@ -123,7 +124,7 @@ def load_episodes(path: str | Path) -> Episodes:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of episodes")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}")
         stated = content.pop("hash")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from repmet.data.files.text import lines_of, read_text
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.episodes.episode import listed, plain_boxes
 
@@ -100,7 +101,7 @@ def draw_boxes(images: Mapping[str, list[int]], name: str, shot: int, seed: int)
 
 def _voc_file(path: Path, by_id: Mapping[str, ImageRecord], name: str, shot: int) -> tuple[tuple[str, int], ...]:
     found: list[tuple[str, int]] = []
-    for line in path.read_text(encoding="utf-8").split():
+    for line in lines_of(path):
         record = by_id.get(Path(line).stem)
         boxes = plain_boxes(record, name) if record is not None else []
         if not boxes:
@@ -112,7 +113,7 @@ def _voc_file(path: Path, by_id: Mapping[str, ImageRecord], name: str, shot: int
 
 def _coco_file(path: Path, by_name: Mapping[str, ImageRecord], name: str) -> tuple[tuple[str, int], ...]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         files = {image["id"]: _RELEASE.sub("", Path(image["file_name"]).name) for image in content["images"]}
         wanted = [(files[a["image_id"]], [float(side) for side in a["bbox"]]) for a in content["annotations"]]
     except (ValueError, KeyError, TypeError) as error:

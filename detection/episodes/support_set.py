@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from repmet.data.readers.annotated_folder import is_devkit, read_images
-from repmet.data.readers.coco import PICTURES, is_coco
-from repmet.data.readers.voc_annotation import ImageRecord, check_image, image_size, raise_problems
-from repmet.detection.pictures.drawing import upright
+from repmet.data.files.pictures import IMAGE_SUFFIXES, UnreadableImage, image_size, is_image_file, open_rgb
+from repmet.data.files.walk import files_below, images_in, subfolders, tell_passed_over
+from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_images
+from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
 
 SHARE = 3  # a crop fills a third of its canvas, about as an object fills a scene
 
@@ -27,9 +27,7 @@ def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
         ValueError: what is wrong with images and boxes, or that no object is marked.
     """
     path = Path(path)
-    annotated = path.is_file() or is_devkit(path) or any(path.rglob("*.xml"))
-    annotated = annotated or any(is_coco(p) for p in [*path.glob("*.json"), *path.glob("annotations/*.json")])
-    if annotated:
+    if is_annotated(path):
         records = read_images(path, _devkit_list(path) if is_devkit(path) else "all")
     else:
         records = _crops(path, Path(scratch))
@@ -48,9 +46,11 @@ def images_to_look_at(paths: list[str | Path] | str | Path) -> list[ImageRecord]
     files: dict[Path, Path] = {}
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
+            files_there = files_below(path)
+            inside = [p for p in files_there if is_image_file(p)]
+            tell_passed_over(path, set(files_there) - set(inside))
             if not inside:
-                raise FileNotFoundError(f"{path}: the folder holds no image ({', '.join(PICTURES)})")
+                raise FileNotFoundError(f"{path}: the folder holds no image ({', '.join(IMAGE_SUFFIXES)})")
         elif path.is_file():
             inside = [path]
         else:
@@ -68,8 +68,8 @@ def _whole(where: object, files: list[tuple[str, Path]]) -> list[ImageRecord]:
     for name, file in files:
         try:
             width, height = image_size(file)
-        except OSError as error:
-            problems.append(f"{file}: cannot be read as an image ({error})")
+        except UnreadableImage as error:
+            problems.append(str(error))
             continue
         record = ImageRecord(name, file, width, height, (), np.empty((0, 4), np.float32), np.empty(0, bool))
         problem = check_image(record)
@@ -90,19 +90,19 @@ def _devkit_list(root: Path) -> str:
 def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder or file of supports")
-    folders = sorted(p for p in root.iterdir() if p.is_dir())
-    files = [(folder.name, p) for folder in folders for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURES]
+    folders = subfolders(root)
+    files = [(folder.name, p) for folder in folders for p in images_in(folder)]
     if empty := sorted({f.name for f in folders} - {name for name, _ in files}):
         raise ValueError(f"{root}: no image in the class folder(s) {', '.join(empty)}")
     if not files:
         raise FileNotFoundError(
-            f"{root}: no supports are there. Put images with VOC XML files or a COCO JSON file into it, or crops of the "
-            "objects into a folder for each class"
+            f"{root}: no supports are there. Put images with VOC XML files, a COCO JSON file or YOLO's data.yaml into it, "
+            "or crops of the objects into a folder for each class"
         )
     records = []
     scratch.mkdir(parents=True, exist_ok=True)
     for number, whole in enumerate(_whole(root, [(str(p), p) for _, p in files])):
-        crop = upright(whole.path)
+        crop = open_rgb(whole.path)
         pixels = np.asarray(crop)
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])  # (b, 3)
         side = SHARE * max(crop.size)

@@ -184,7 +184,9 @@ def test_years_of_a_devkit(devkit, tmp_path):
     (tmp_path / "VOCdevkit/VOC2012/ImageSets/Main/train.txt").write_text("c")
     for root in (tmp_path, tmp_path / "VOCdevkit"):
         records = read_image_set(root, "2007_train+2012_train")
-        assert [r.id for r in records] == ["b", "a", "c", "c"] and "VOC2012" in str(records[-1].path)
+        assert [r.id for r in records] == ["VOC2007/b", "VOC2007/a", "VOC2007/c", "VOC2012/c"], "files apart, ids apart"
+        assert "VOC2012" in str(records[-1].path)
+        assert [r.id for r in read_image_set(root, "2012_train")] == ["VOC2012/c"], "whichever lists are read together"
     assert len(read_image_set(tmp_path / "VOCdevkit/VOC2012", "2012_train")) == 1
     with pytest.raises(FileNotFoundError, match=r"as in 2007_trainval; years there: 2007, 2012"):
         read_image_set(tmp_path, "train")
@@ -246,3 +248,135 @@ def test_real_voc_images(repmet_data):
     first = next(r for r in test if r.id == "000001")
     assert first.names == ("dog", "person")
     assert first.boxes.tolist() == [[47, 239, 194, 370], [7, 11, 351, 497]]
+
+
+@pytest.mark.parametrize(
+    ("word", "hard"),
+    [
+        ("0", False), ("1", True), ("False", False), ("TRUE", True), ("no", False), ("Yes", True), ("0.0", False),
+        ("1.0", True), ("Unspecified", False), ("", False), ("  \n ", False), (" 1 ", True), ("none", False), ("2", True),
+    ],
+)  # fmt: skip
+def test_difficult_as_people_write_it(devkit, word, hard):
+    (devkit / "Annotations/a.xml").write_text(xml(thing("cat", 1, 2, 31, 40, more=f"<difficult>{word}</difficult>")))
+    assert read_image_set(devkit, "train")[1].difficult.tolist() == [hard]
+
+
+def test_difficult_that_is_neither(devkit):
+    (devkit / "Annotations/a.xml").write_text(xml(thing("cat", 1, 2, 31, 40, more="<difficult>perhaps</difficult>")))
+    with pytest.raises(ValueError, match=r"a\.xml: object 1 \(cat\): <difficult> 'perhaps' is neither yes nor no"):
+        read_image_set(devkit, "train")
+    (devkit / "Annotations/a.xml").write_text(xml(thing("cat", 1, 2, 31, 40, more="")))
+    assert read_image_set(devkit, "train")[1].difficult.tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (xml(thing("cat", -1, 2, 31, 40)), "lies outside the image"),
+        (xml(thing("cat", 1, -1, 31, 40)), "lies outside the image"),
+        (xml(thing("cat", 0.1, 0.2, 0.7, 0.9)), "are these shares of the image"),
+        (xml(thing("cat", 1, 1, 9, 9), size="<size><width>60</width></size>"), "no <size>"),
+        (xml(thing("cat", 1, 1, 9, 9), size="<size><width>60</width><height>x</height></size>"), "no <size>"),
+        (xml(thing("cat", 1, 1, 9, 9), size="<size><width>60.5</width><height>40</height></size>"), "no <size>"),
+    ],
+)
+def test_more_broken_annotations(devkit, content, message):
+    (devkit / "Annotations/a.xml").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_image_set(devkit, "train")
+
+
+def test_a_box_half_a_pixel_before_the_first_is_clipped(devkit):
+    """xmin 0 is x = -1 from 0, within the tolerance of two pixels; xmin -1 is beyond it."""
+    (devkit / "Annotations/a.xml").write_text(xml(thing("cat", -0.9, 0, 31, 40)))
+    assert read_image_set(devkit, "train")[1].boxes.tolist() == [[0, 0, 30, 39]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation(devkit, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    size = (40, 60) if orientation >= 5 else (60, 40)
+    Image.new("RGB", size).save(devkit / "JPEGImages/a.jpg", exif=exif)
+    assert len(read_image_set(devkit, "train")) == 3
+    Image.new("RGB", size[::-1]).save(devkit / "JPEGImages/a.jpg", exif=exif)
+    with pytest.raises(ValueError, match="40x60 pixels and its annotation says 60x40"):
+        read_image_set(devkit, "train")
+
+
+def test_a_jpeg_with_bytes_behind_its_end_is_whole(devkit):
+    path = devkit / "JPEGImages/a.jpg"
+    path.write_bytes(path.read_bytes() + b"\0" * 100)
+    assert len(read_image_set(devkit, "train", decode=True)) == 3
+
+
+def test_exactly_ten_problems_are_all_shown(devkit):
+    (devkit / "ImageSets/Main/train.txt").write_text("\n".join(["a", *(f"m{i:02d}" for i in range(10))]))
+    with pytest.raises(ValueError, match=r"10 problem\(s\)") as caught:
+        read_image_set(devkit, "train")
+    assert "m09" in str(caught.value) and "more" not in str(caught.value)
+
+
+def test_an_oversized_picture_is_one_line(devkit, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"a\.jpg: cannot be read as an image \(.*decompression bomb"):
+        read_image_set(devkit, "train")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_with_a_byte_order_mark(devkit, encoding, tmp_path):
+    (devkit / "ImageSets/Main/train.txt").write_text("b\r\na\r\n", encoding=encoding)
+    assert [r.id for r in read_image_set(devkit, "train")] == ["b", "a"]
+    (tmp_path / "mine.txt").write_text("cat\ndog\n", encoding=encoding)
+    assert read_class_list(tmp_path / "mine.txt") == ("cat", "dog")
+
+
+def test_lists_in_another_encoding_are_refused(devkit):
+    (devkit / "ImageSets/Main/train.txt").write_bytes("кот".encode("cp1251"))
+    with pytest.raises(ValueError, match=r"train\.txt: not text in UTF-8 \(byte 0\); save it in UTF-8"):
+        read_image_set(devkit, "train")
+
+
+def rename(devkit, stem, suffix=".jpg"):
+    (devkit / "JPEGImages/a.jpg").rename(devkit / "JPEGImages" / f"{stem}{suffix}")
+    (devkit / "Annotations/a.xml").rename(devkit / "Annotations" / f"{stem}.xml")
+
+
+@pytest.mark.parametrize("line", ["my photo 1", "my photo 1.jpg", "a b  c -1", "x 0", "photo.v2", "фото 1", "2_a"])
+def test_ids_with_spaces_dots_and_suffixes(devkit, line):
+    rename(devkit, line.removesuffix(".jpg"))
+    (devkit / "ImageSets/Main/train.txt").write_text(f"{line}\nb\n")
+    assert [r.id for r in read_image_set(devkit, "train")] == [line.removesuffix(".jpg"), "b"]
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".TIF", ".JPEG", ".jfif", ".bmp", ".gif", ".avif"])
+def test_any_suffix_of_a_picture_in_any_case(devkit, suffix):
+    with Image.open(devkit / "JPEGImages/a.jpg") as image:
+        image.load()
+    (devkit / "JPEGImages/a.jpg").unlink()
+    image.save(devkit / f"JPEGImages/a{suffix}", Image.registered_extensions()[suffix.lower()])
+    (devkit / "Annotations/a.xml").rename(devkit / "Annotations/a.XML")
+    (devkit / "JPEGImages/._a.jpg").write_bytes(b"left by a Mac")
+    assert read_image_set(devkit, "train")[1].path.suffix == suffix
+
+
+def test_equal_stems_in_a_devkit_are_an_error(devkit):
+    shutil.copy(devkit / "JPEGImages/a.jpg", devkit / "JPEGImages/a.png")
+    with pytest.raises(ValueError, match=r"JPEGImages: a is several images: a\.jpg, a\.png; take away all but one"):
+        read_image_set(devkit, "train")
+
+
+def test_an_image_has_its_year_in_its_id_only_where_another_has_its_name(devkit, tmp_path):
+    for year in ("2007", "2012"):
+        shutil.copytree(devkit, tmp_path / f"VOC{year}")
+    for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (tmp_path / f"VOC2012/{folder}/c.{suffix}").rename(tmp_path / f"VOC2012/{folder}/d.{suffix}")
+    (tmp_path / "VOC2012/ImageSets/Main/train.txt").write_text("d\na\n")
+    assert [r.id for r in read_image_set(tmp_path, "2012_train+2007_train")] == [
+        "d",
+        "VOC2012/a",
+        "VOC2007/b",
+        "VOC2007/a",
+        "c",
+    ]
