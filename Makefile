@@ -114,7 +114,7 @@ clean:
 
 # New locks: versions and no addresses, for all systems and Pythons from 3.10 on. The first is what `make demo` needs; the
 # second what tests, documentation, page and export need on top of it.
-COMPILE = uv pip compile pyproject.toml --extra detection --extra timm --universal --python-version 3.10 --no-header --no-annotate
+COMPILE = uv pip compile pyproject.toml --extra detection --extra timm --extra fonts --universal --python-version 3.10 --no-header --no-annotate
 lock:
 	$(COMPILE) --constraint <(printf 'torch==2.11.0\ntorchvision==0.26.0\n') --output-file requirements.lock
 	@mkdir -p build

@@ -17,6 +17,7 @@ from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.methods.base import Method
 from repmet.classification.metrics.retrieval import largest, similarities
 from repmet.classification.pictures.pictures import RIGHT, WRONG, pixels
+from repmet.data.files.lettering import lettered
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of blur and occlusion, as fractions of an image's side
 
@@ -71,7 +72,8 @@ def norms_plot(out: Path, norms: Mapping[str, Tensor]) -> None:
         axis.plot(LEVELS, middle, marker="o")
         axis.set(title=name, xlabel="level, fraction of the side")
     axes[0].set_ylabel("norm of the embedding")
-    figure.savefig(out)
+    with lettered(figure):
+        figure.savefig(out)
 
 
 def risk_plot(out: Path, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
@@ -83,7 +85,8 @@ def risk_plot(out: Path, curves: Mapping[str, Mapping[str, Sequence[float]]]) ->
     axis.set(xlabel="coverage: share kept, the most certain first", ylabel="risk: share of them that is wrong")
     axis.set(xlim=(0, 1), ylim=(0, None))
     axis.legend()
-    figure.savefig(out)
+    with lettered(figure):
+        figure.savefig(out)
 
 
 def certainty_plot(out: Path, images: ImageSet, embeddings: Tensor, number: int = 10) -> None:
@@ -97,7 +100,8 @@ def certainty_plot(out: Path, images: ImageSet, embeddings: Tensor, number: int 
         for axis, picture, i in zip(axes[row], pixels(images, chosen.tolist()), chosen.tolist(), strict=True):
             _show(axis, picture, f"{norms[i]:.1f}")
         axes[row, 0].set_ylabel(title)
-    figure.savefig(out)
+    with lettered(figure):
+        figure.savefig(out)
 
 
 def neighbours_plot(
@@ -112,7 +116,8 @@ def neighbours_plot(
         for k, (axis, picture, i) in enumerate(zip(row, pixels(images, [query, *near]), [query, *near], strict=True)):
             right = images.labels[i] == images.labels[query]
             _show(axis, picture, "query" if k == 0 else "", "black" if k == 0 else RIGHT if right else WRONG)
-    figure.savefig(out)
+    with lettered(figure):
+        figure.savefig(out)
 
 
 def neighbours(embeddings: Tensor, queries: Tensor, number: int, metric: str = "cosine") -> Tensor:

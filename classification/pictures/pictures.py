@@ -13,6 +13,7 @@ from torch import Tensor
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.metrics.episodes import Episodes
 from repmet.data.files.decoding import decode_batch
+from repmet.data.files.lettering import lettered
 from repmet.model_definitions.representatives import squared_distances
 
 RIGHT, WRONG = "#2a8a3e", "#c0392b"
@@ -194,4 +195,5 @@ def _short(name: str, length: int) -> str:
 
 def _save(figure: Any, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    with lettered(figure):
+        figure.savefig(out)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repmet.data.files.lettering import lettered
 from repmet.model_definitions.hierarchy import Hierarchy
 
 
@@ -84,7 +85,8 @@ def write_figure(path: Path, checkpoints: Sequence[str | Path]) -> None:
         points = result.representatives.points.cpu().mean(1)
         draw(axes, result.embeddings, result.images.labels, points, hierarchy, title)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with lettered(figure):
+        figure.savefig(path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from repmet.data.files.lettering import draw_text, legible, text_width
 from repmet.data.files.pictures import open_rgb
 from repmet.detection.metrics import Outcome
 from repmet.detection.metrics.layout import GroundTruth, ScoredBoxes
@@ -90,7 +91,7 @@ def query_cell(query: QueryPicture, class_names: Sequence[str], min_score: float
     line = f"for {class_names[query.listed_under]}: {right} of {np.count_nonzero(~hard)} found"
     cell = Image.new("RGB", (CELL, picture.height + 20), "white")
     cell.paste(picture, (0, 0))
-    ImageDraw.Draw(cell).text((0, picture.height + 2), fit(line, CELL, 13), fill=(60, 60, 60), font=font(13))
+    draw_text(ImageDraw.Draw(cell), (0, picture.height + 2), fit(line, CELL, 13), 13, (60, 60, 60))
     return cell
 
 
@@ -107,7 +108,7 @@ def tag(
     Returns:
         Its left and right end and its top, for `taken` of the next.
     """
-    width = draw.textlength(text, font=font(12)) + 4
+    width = text_width(text, 12) + 4
     left = max(0.0, min(place[0], size[0] - width))
     wanted = max(0.0, min(place[1], size[1] - TAG))
     tops = [wanted, *np.arange(wanted, size[1] - TAG, 4), *np.arange(wanted, 0, -4)]
@@ -115,7 +116,7 @@ def tag(
     free = [t for t in tops if all(abs(t - y) >= TAG for y in near)]
     top = float(free[0] if free else wanted)
     draw.rectangle((left, top, left + width, top + TAG), fill=colour)
-    draw.text((left + 2, top), text, fill="black" if sum(colour) > BRIGHT else "white", font=font(12))
+    draw_text(draw, (left + 2, top), text, 12, "black" if sum(colour) > BRIGHT else "white")
     return left, left + width, top
 
 
@@ -130,13 +131,9 @@ def dashed(draw: ImageDraw.ImageDraw, box: np.ndarray, colour: Colour, dash: int
             draw.line((x, start, x, min(start + dash, y2)), fill=colour, width=3)
 
 
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, so that nothing depends on the fonts of a machine."""
-    return ImageFont.load_default(size)
-
-
 def fit(text: str, width: int, size: int) -> str:
     """The text, shortened to fit `width` pixels."""
-    while len(text) > 4 and font(size).getlength(text) > width:
+    text = legible(text)
+    while len(text) > 4 and text_width(text, size) > width:
         text = textwrap.shorten(text, len(text) - 1, placeholder="…") if " " in text else text[:-2] + "…"
     return text

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
+from repmet.data.files.lettering import draw_text
 from repmet.data.files.pictures import open_rgb
-from repmet.detection.pictures.drawing import CROP, TAG, Colour, fit, font, tag
+from repmet.detection.pictures.drawing import CROP, TAG, Colour, fit, tag
 
 if TYPE_CHECKING:
     from repmet.detection.few_shot_detector import Found
@@ -71,8 +72,8 @@ def _with_supports(
         crop = Image.fromarray(np.asarray(crops[found.nearest[k]])).resize((CROP, CROP))
         sheet.paste(crop, (x, y))
         draw.rectangle((x, y, x + CROP - 1, y + CROP - 1), outline=_colour(found.labels[k]), width=3)
-        draw.text((x, y + CROP), fit(classes[found.labels[k]], CROP, 12), fill="black", font=font(12))
-        draw.text((x, y + CROP + TAG), f"{found.scores[k]:.2f}", fill=(90, 90, 90), font=font(12))
+        draw_text(draw, (x, y + CROP), fit(classes[found.labels[k]], CROP, 12), 12)
+        draw_text(draw, (x, y + CROP + TAG), f"{found.scores[k]:.2f}", 12, (90, 90, 90))
     return sheet
 
 

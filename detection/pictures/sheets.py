@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from repmet.data.files.lettering import draw_text, lettered, text_width
 from repmet.detection.metrics import Outcome
-from repmet.detection.pictures.drawing import CELL, COLOURS, CROP, MISSED, QueryPicture, fit, font, query_cell, support_crop
+from repmet.detection.pictures.drawing import CELL, COLOURS, CROP, MISSED, QueryPicture, fit, query_cell, support_crop
 
 __all__ = ["QueryPicture", "episode_sheet", "pick", "precision_recall_plot"]
 
@@ -64,13 +65,13 @@ def episode_sheet(
     top = 74
     sheet = Image.new("RGB", (width, top + support_band.height + sum(h + GAP for h in heights) + GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, 10), title, fill="black", font=font(22))
+    draw_text(draw, (GAP, 10), title, 22)
     x = GAP
     for name, colour in LEGEND:
         draw.rectangle((x, 47, x + 14, 61), fill=colour)
-        draw.text((x + 20, 45), name, fill="black", font=font(14))
-        x += 44 + int(draw.textlength(name, font=font(14)))
-    draw.text((x, 45), f"scores from {min_score:.2f}", fill=(90, 90, 90), font=font(14))
+        draw_text(draw, (x + 20, 45), name, 14)
+        x += 44 + int(text_width(name, 14))
+    draw_text(draw, (x, 45), f"scores from {min_score:.2f}", 14, (90, 90, 90))
     sheet.paste(support_band, (0, top))
     y = top + support_band.height
     for row, height in zip(rows, heights, strict=True):
@@ -106,7 +107,8 @@ def precision_recall_plot(out: Path, curves: Mapping[str, Mapping[str, Any]], *,
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", fontsize=9)
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    with lettered(figure):
+        figure.savefig(out)
 
 
 def pick(episode_map: np.ndarray, *, each: int = 2) -> dict[str, list[int]]:
@@ -137,7 +139,7 @@ def _support_band(
     draw = ImageDraw.Draw(band)
     for c, (name, boxes) in enumerate(zip(class_names, supports, strict=True)):
         x = GAP + c * group
-        draw.text((x, 8), fit(f"{name} ({len(boxes)})", group - GAP, 16), fill="black", font=font(16))
+        draw_text(draw, (x, 8), fit(f"{name} ({len(boxes)})", group - GAP, 16), 16)
         for k, (path, box) in enumerate(boxes):
             place = (x + k % across * (CROP + 4), 32 + k // across * (CROP + 4))
             band.paste(support_crop(path, box), place)
