@@ -36,7 +36,7 @@ def roles(parts: Iterable[str | None]) -> dict[str, str]:
     """
     parts = set(parts)
     test = "test" if "test" in parts else "val"
-    if None not in parts and {"train", test} <= parts:
+    if {"train", test} <= parts:
         return {"train": "train", "base_test": test, "support": "train", "query": test}
     return {"train": "train", "base_test": "test", "support": "all", "query": "all"}
 
