@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments" / "detection"
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 CLASSES, PROPOSALS = 20, 1000
 SIZES = 0.02  # by how much the numbers of trained weights of two equal detectors may differ
 
@@ -67,7 +67,9 @@ def repmet_head(batch: dict) -> Training:
     from repmet.experiments.config.loading import load_experiment
 
     model = mmdet_config()
-    model.roi_head.bbox_head = load_experiment(EXPERIMENTS / "repmet_r50_fpn_voc07.yaml").model.roi_head.bbox_head
+    model.roi_head.bbox_head = load_experiment(
+        EXPERIMENTS / "published/detection/repmet_r50_fpn_voc07.yaml"
+    ).model.roi_head.bbox_head
     model.roi_head.bbox_head.num_classes = CLASSES
     return _mmdet_step(model, batch)
 

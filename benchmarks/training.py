@@ -26,7 +26,7 @@ from repmet.model_definitions import roi_layers
 @dataclass(frozen=True)
 class Step:
     name: str
-    experiment: str  # file in experiments/detection
+    experiment: str  # file in experiments
     classes: int
     images: int
     size: tuple[int, int]  # height, width in pixels
@@ -34,8 +34,8 @@ class Step:
 
 
 STEPS = (
-    Step("demo's detector", "demo.yaml", 400, 8, (192, 192)),
-    Step("RepMet on ResNet-50 FPN", "repmet_r50_fpn_voc07.yaml", 20, 2, (320, 480)),
+    Step("demo's detector", "detection/demo.yaml", 400, 8, (192, 192)),
+    Step("RepMet on ResNet-50 FPN", "published/detection/repmet_r50_fpn_voc07.yaml", 20, 2, (320, 480)),
 )
 
 

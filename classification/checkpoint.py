@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 from repmet.classification.experiment import read_split, size_model
 from repmet.classification.methods.base import Method
 from repmet.experiments.config.loading import load_experiment, parse_experiment
+from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import check_weights, download, latest_checkpoint, load_checkpoint, sha256_of
 from repmet.experiments.running.training_command import training_command
 
@@ -51,7 +52,7 @@ def load_own(experiment: str, options: Sequence[str]) -> Config:
 
 def run_folder(checkpoint: str, experiment: str) -> Path:
     """Where figures go: beside the checkpoint where that is a run folder, else to the experiment's own one."""
-    return Path(checkpoint) if Path(checkpoint).is_dir() else Path("work_dirs") / Path(experiment).stem
+    return Path(checkpoint) if Path(checkpoint).is_dir() else Path("work_dirs") / experiment_name(experiment)
 
 
 def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:

@@ -1,6 +1,6 @@
 """Evaluate a classifier or an embedding: whole sets where it knows the classes, episodes where it does not.
 
-    python -m classification.evaluate experiments/classification/protonets_1_5.yaml work_dirs/protonets_1_5
+    python -m classification.evaluate experiments/published/classification/protonets_1_5.yaml work_dirs/protonets_1_5
     python -m classification.evaluate EXPERIMENT.yaml CHECKPOINT --episodes 10000 --way 20 --shot 1 5 --query 15 --seed 9001
     python -m classification.evaluate EXPERIMENT.yaml CHECKPOINT --against OTHER_CHECKPOINT
     python -m classification.evaluate EXPERIMENT.yaml CHECKPOINT --out pictures_of_it
@@ -23,6 +23,7 @@ from repmet.classification.checkpoint import load_own, load_trained, run_folder
 from repmet.classification.protocols.cost_report import cost_rows, cost_table
 from repmet.classification.protocols.evaluation import Evaluation, compare, evaluate
 from repmet.classification.protocols.report import comparison_table, table, write_metrics
+from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.experiments.running.provenance import origin
 
@@ -52,7 +53,7 @@ def run(
     result = evaluate(trained, part)
     paired = compare(result, other) if other else []
     metrics = {
-        "experiment": Path(cfg.filename).stem,
+        "experiment": experiment_name(cfg.filename),
         "checkpoint": trained.name,
         "sha256": trained.sha256,
         "command": trained.command,

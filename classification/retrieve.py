@@ -1,6 +1,6 @@
 r"""Evaluate an embedding by retrieval: the test set in itself, none of whose classes need have been trained on.
 
-    python -m classification.retrieve experiments/classification/retrieval/elnivmf_cars196_r50_128.yaml \
+    python -m classification.retrieve experiments/published/classification/nivmf.yaml:elnivmf_cars196_r50_128 \
         work_dirs/elnivmf_cars196_r50_128
     python -m classification.retrieve EXPERIMENT.yaml CHECKPOINT --metrics recall@1 kNN@5 "AURC by norm" --split val
 
@@ -37,6 +37,7 @@ from repmet.classification.protocols.embedding import embed_split
 from repmet.classification.protocols.report import aligned, table
 from repmet.classification.protocols.rows import row_of
 from repmet.data.files.atomic import write_text
+from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.reporting.intervals import Estimate
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.experiments.running.provenance import origin
@@ -79,7 +80,7 @@ def run(
         if not math.isnan(value)
     ]
     content = {
-        "experiment": Path(cfg.filename).stem,
+        "experiment": experiment_name(cfg.filename),
         "checkpoint": trained.name,
         "sha256": trained.sha256,
         "command": trained.command,

@@ -48,6 +48,7 @@ from repmet.detection.scoring.methods import DEFAULT_METHODS, Method, check_meth
 from repmet.detection.scoring.representatives import base_representatives
 from repmet.detection.scoring.rule import few_shot_rule
 from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import latest_checkpoint
 from repmet.experiments.running.provenance import origin
 
@@ -114,7 +115,7 @@ def evaluate(
         rows, paired = few_shot(detector, out, episode_file, finetune=finetune)
     base = base_class_map(detector) if not by_lists else None
     metrics = {
-        "experiment": Path(cfg.filename).stem,
+        "experiment": experiment_name(cfg.filename),
         "seed": cfg.episodes.seed if rows or kshot else None,
         **origin(),
         "seconds": round(time.monotonic() - start, 1),
@@ -224,7 +225,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         if episode_file and fixed:
             raise ValueError(f"{' '.join(fixed)}: the episode file {episode_file} fixes these; leave them out")
         cfg = load_experiment(args.experiment, _options(args))
-        out = Path(args.out) if args.out else Path("work_dirs") / Path(args.experiment).stem
+        out = Path(args.out) if args.out else Path("work_dirs") / experiment_name(args.experiment)
         if (args.seeds or args.lists) and args.episodes:
             raise ValueError("--seeds and --lists take the place of --episodes: give one of them")
         asked = {"seeds": args.seeds, "lists": args.lists, "finetune": args.finetune}

@@ -1,7 +1,7 @@
 """Train a detector from a YAML experiment.
 
 python -m detection.train experiments/detection/demo.yaml
-python -m detection.train experiments/detection/repmet_r50_fpn_voc07.yaml --data /path/to/VOCdevkit --resume auto
+python -m detection.train experiments/published/detection/repmet_r50_fpn_voc07.yaml --data /path/to/VOCdevkit --resume auto
 python -m detection.train experiments/detection/repmet_r18_fod.yaml --data my_photos --novel 5
 """
 

@@ -23,6 +23,7 @@ import repmet.experiments.running.training_record  # noqa: F401  (these six regi
 from repmet.experiments.config.dialect import ExperimentDumper, ExperimentLoader
 from repmet.experiments.config.sections import RUNNER_KEYS
 from repmet.experiments.config.strictness import Source, UnknownKey, check_keys
+from repmet.experiments.config.suites import SUFFIXES, experiment_of_suite, is_suite, nearest_address, split_address
 
 TREES = ("classification", "detection")
 SHIPPED = Path(__file__).parents[1]  # `experiments` itself
@@ -38,7 +39,7 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
     known.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or SUITE.yaml:NAME for one of a suite (`repmet.experiments.config.suites`).
         options: changes, as {"model.backbone.depth": 18} or ["model.backbone.depth=18"] with values in YAML.
 
     Returns:
@@ -50,13 +51,14 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
     """
     path = find_experiment(path)
     sources: list[Source] = []
-    values = _read(path, sources, ())
+    values = _read(path, sources, (), {})
     for key, value in parse_options(options).items():
         _set_option(values, key, value)
         sources.insert(0, Source("--cfg-options", {}, key))
     values = _without_marks(values)
     check_experiment(values, path, sources)
-    return Config(values, filename=str(path), format_python_code=False)
+    text = split_address(path)[0].read_text(encoding="utf-8")
+    return Config(values, cfg_text=text, filename=str(path), format_python_code=False)
 
 
 def tree_of(path: str | Path) -> str:
@@ -135,27 +137,35 @@ def import_tree(tree: Any, path: Path) -> ModuleType:
         ) from error
 
 
-def _read(path: Path, sources: list[Source], chain: tuple[Path, ...]) -> dict:
-    """One YAML file merged over its bases; `sources` collects the files, nearest first."""
-    if not path.is_file():
-        wanted_by = f" (named as _base_ by {chain[-1]})" if chain else ""
-        raise FileNotFoundError(f"{path}: no such experiment file{wanted_by}")
-    if path.suffix not in (".yaml", ".yml"):
-        raise ValueError(f"{path}: an experiment is a .yaml file")
+def _read(path: Path, sources: list[Source], chain: tuple[Path, ...], parsed: dict[Path, dict]) -> dict:
+    """One experiment merged over its bases; `sources` collects the files, nearest first, `parsed` their content."""
+    file, name = split_address(path)
+    if not file.is_file():
+        wanted_by = f" (named as _base_ by {chain[-1]})" if chain else nearest_address(path)
+        raise FileNotFoundError(f"{file}: no such experiment file{wanted_by}")
+    if file.suffix not in SUFFIXES:
+        raise ValueError(f"{file}: an experiment is a .yaml file")
     if path.resolve() in [p.resolve() for p in chain]:
-        raise ValueError(f"{path}: _base_ leads back to this file")
-    own = _parse(path.read_text(encoding="utf-8"), str(path))
-    sources.append(Source(str(path), own))
-    bases = own.pop("_base_", None) or []
+        raise ValueError(f"{path}: _base_ leads back to {'this file' if name is None else 'it'}")
+    if file not in parsed:
+        parsed[file] = _parse(file.read_text(encoding="utf-8"), str(file))
+    values = dict(parsed[file])
+    if is_suite(values):
+        values = experiment_of_suite(values, file, name, parts_too=bool(chain))
+    elif name is not None:
+        raise ValueError(f"{path}: {file.name} is one experiment and no suite; leave out :{name}")
+    sources.append(Source(str(path), values))
+    bases = values.pop("_base_", None) or []
     merged: dict = {}
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
             raise ValueError(f"{path}: _base_ is a file name or a list of them, got {base!r}")
-        inherited = (
-            _read_package(base, path, sources) if "::" in base else _read(path.parent / base, sources, (*chain, path))
-        )
+        if "::" in base:
+            inherited = _read_package(base, path, sources)
+        else:
+            inherited = _read(path.parent / base, sources, (*chain, path), parsed)
         merged = _merge(inherited, merged)
-    return _merge(own, merged)
+    return _merge(values, merged)
 
 
 def _read_package(base: str, path: Path, sources: list[Source]) -> dict:

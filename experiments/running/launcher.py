@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from repmet.experiments.config.loading import check_experiment, experiment_text, import_tree, load_experiment
 from repmet.experiments.config.sections import RUNNER_KEYS
+from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import latest_checkpoint
 from repmet.experiments.running.mixed_precision import cpu_multiplies_bfloat16
 from repmet.experiments.running.online_log import add_online_log
@@ -41,7 +42,7 @@ def build_runner(
         ValueError, FileNotFoundError: from the tree's `prepare`, or for a checkpoint to resume from that is not there.
     """
     path = Path(cfg.filename) if cfg.filename else Path("experiment.yaml")
-    name = cfg.get("experiment_name") or path.stem
+    name = cfg.get("experiment_name") or experiment_name(path)
     check_experiment(cfg.to_dict(), path)  # it may come from a checkpoint that somebody else wrote
     name_of_tree, tree = cfg.tree, import_tree(cfg.tree, path)
     text = experiment_text(cfg)

@@ -4,6 +4,7 @@ The training is the experiment's own, shrunk: small images, two iterations of on
 The images are glyph scenes under the names of the experiment's own classes, in the folders and lists that it names.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -17,35 +18,41 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 
+from repmet.benchmarks.tables.keeping import RESULTS
+from repmet.benchmarks.tables.runs import read_runs
 from repmet.data.generated.glyph_scenes import lay_out
 from repmet.data.readers.annotated_folder import read_images
 from repmet.data.sources.voc import ImageRecord, read_class_list, read_image_set
 from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.config.suites import experiment_name, experiments_below, split_address
 from repmet.experiments.running.launcher import build_runner
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in (ROOT / "experiments").rglob("*.yaml")
-    if not {"_base_"} & {*path.relative_to(ROOT).parts}
-)
-DETECTION = [name for name in SHIPPED if name.startswith("experiments/detection/")]
+SHIPPED = [Path(address).relative_to(ROOT).as_posix() for address in experiments_below(ROOT / "experiments")]
+FILES = sorted({split_address(name)[0].as_posix() for name in SHIPPED})
+DETECTION = [name for name in SHIPPED if "detection" in Path(name).parts]
 SCENES = {
     "image_size": 160,
     "base_classes": 20,
     "novel_classes": 10,
     "counts": {"train": 8, "val": 8, "novel_support": 5, "novel_query": 5},
 }
+DIGESTS = json.loads((Path(__file__).parent / "digests.json").read_text(encoding="utf-8"))
 LONGEST_SIDE = 64  # pixels, of the images as the network sees them
 REGIONS = 12
 
 
 def header(name: str) -> list[str]:
-    """The comment that an experiment begins with, line by line; a backslash joins two."""
+    """The comment that a file begins with, line by line; a backslash joins two."""
     lines = (ROOT / name).read_text(encoding="utf-8").split("\n")
     end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
     comment = "\n".join(line.lstrip("# ").rstrip() for line in lines[:end])
     return comment.replace("\\\n", "").split("\n")
+
+
+def digest(cfg: Config) -> str:
+    """What tells two configurations apart, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(cfg.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def test_there_are_experiments() -> None:
@@ -53,17 +60,39 @@ def test_there_are_experiments() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_it_loads_and_its_header_gives_its_own_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_loads_as_it_was_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REPMET_DATA", raising=False)
     cfg = load_experiment(ROOT / name)
-    commands = [line for line in header(name) if line.startswith("python -m ")]
-    run = f"work_dirs/{Path(name).stem}"
-    assert f"python -m {cfg.tree}.train {name}" in commands
-    measure = "retrieve" if "retrieval" in Path(name).parts else "evaluate"
-    assert f"python -m {cfg.tree}.{measure} {name} {run}" in [c.removesuffix(" --finetune") for c in commands]
-    about_others = [c for c in commands if "experiments/" in c and name not in c.split()]
-    assert not about_others
-    assert name.split("/")[1] == cfg.tree, "an experiment lies in the folder of its tree"
+    assert cfg.tree in Path(name).parts, "an experiment lies in the folder of its tree"
+    if cfg.tree == "classification":  # detection inherits what the installed mmdet brings
+        assert digest(cfg) == DIGESTS.get(name), (
+            f"{name} is not the configuration that its figures are of: measure it anew, and put {digest(cfg)} into "
+            "digests.json"
+        )
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_header_gives_the_commands_of_its_own_experiments(file: str) -> None:
+    lines = header(file)
+    assert any(line.startswith("Result") for line in lines), "the result to expect, or that it was not measured"
+    commands = [line for line in lines if line.startswith("python -m ")]
+    tree = next(tree for tree in ("classification", "detection") if tree in Path(file).parts)
+    names = [name for name in SHIPPED if split_address(name)[0].as_posix() == file]
+    measure = "retrieve" if Path(file).stem in ("retrieval", "nivmf") else "evaluate"
+    complete = [
+        name
+        for name in names
+        if f"python -m {tree}.train {name}" in commands
+        and f"python -m {tree}.{measure} {name} work_dirs/{experiment_name(name)}"
+        in [command.removesuffix(" --finetune") for command in commands]
+    ]
+    assert complete
+    assert not [c for c in commands if "experiments/" in c and not {*c.split()} & {*names}], "commands of others"
+
+
+def test_every_kept_run_is_of_an_experiment_that_there_is() -> None:
+    kept = {run.experiment for run in read_runs(ROOT / RESULTS) if run.experiment}
+    assert kept and kept <= {experiment_name(name) for name in SHIPPED}
 
 
 @pytest.mark.parametrize("name", DETECTION)

@@ -18,12 +18,13 @@ from repmet.classification.protocols.cost_report import cost_rows
 from repmet.classification.protocols.evaluation import evaluate
 from repmet.data.readers.trees import read_tree
 from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.config.suites import experiment_name, experiments_in
 from repmet.experiments.running.launcher import build_runner
 from repmet.experiments.running.runner import ExperimentRunner
 from repmet.model_definitions.hierarchy import Hierarchy
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted((ROOT / "experiments" / "classification" / "prototypes").glob("*.yaml"))
+SHIPPED = experiments_in(ROOT / "experiments" / "classification" / "prototypes.yaml")
 FIGURE = {f"{data}_{model}" for data in ("digits", "mnist") for model in (
     "cross_entropy", "free", "guided_visual", "fixed_visual", "guided_numbers", "fixed_numbers"
 )}  # fmt: skip
@@ -65,14 +66,15 @@ def tiny(cfg: Config, name: str, folders: Path) -> dict[str, Any]:
 
 
 def test_the_figure_is_there() -> None:
-    assert {path.stem for path in SHIPPED} >= FIGURE
+    assert {experiment_name(address) for address in SHIPPED} >= FIGURE
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_it_trains_and_its_mistakes_are_measured(path, folders, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("address", SHIPPED, ids=experiment_name)
+def test_it_trains_and_its_mistakes_are_measured(address, folders, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("classification.inputs.features.CACHE", tmp_path / "cache")
     monkeypatch.setattr(ExperimentRunner, "save_checkpoint", lambda *args, **kwargs: None)
-    cfg = load_experiment(path, tiny(load_experiment(path), path.stem, folders))
+    name = experiment_name(address)
+    cfg = load_experiment(address, tiny(load_experiment(address), name, folders))
     runner = build_runner(cfg, work_dir=tmp_path / "run")
     before = {key: value.clone() for key, value in runner.model.named_parameters()}
 
@@ -84,7 +86,7 @@ def test_it_trains_and_its_mistakes_are_measured(path, folders, tmp_path, monkey
     learnt = {key: value for key, value in runner.model.named_parameters() if value.requires_grad}
     moved = {key for key, value in learnt.items() if not torch.equal(value, before[key])}
     assert moved >= {key for key in learnt if "bias" not in key}
-    fixed = "fixed" in path.stem or "hyperspherical" in path.stem
+    fixed = "fixed" in name or "hyperspherical" in name
     assert fixed == any("representatives" in key for key in before.keys() - learnt.keys())
 
     rows = {row["metric"]: row for row in cost_rows(evaluate(Trained(cfg, runner.model.eval(), ""), unsupervised=False))}

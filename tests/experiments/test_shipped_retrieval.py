@@ -8,14 +8,14 @@ import torch
 
 from repmet.classification.pml.losses import ProbabilisticProxyLoss
 from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.config.suites import experiment_name, experiments_in
 from repmet.experiments.running.launcher import build_runner
 
 ROOT = Path(__file__).parents[2]
-RETRIEVAL = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in (ROOT / "experiments" / "classification" / "retrieval").rglob("*.yaml")
-    if "_base_" not in path.parts
-)
+COMPARED, PUBLISHED = "experiments/classification/retrieval.yaml", "experiments/published/classification/nivmf.yaml"
+RETRIEVAL = [
+    Path(address).relative_to(ROOT).as_posix() for suite in (COMPARED, PUBLISHED) for address in experiments_in(ROOT / suite)
+]
 RECIPES = (
     "elnivmf_cub200_r50_128",
     "elnivmf_cub200_r50_512",
@@ -27,19 +27,18 @@ ENCODER = {"_delete_": True, "type": "Conv4", "width": 4, "image_size": 16}
 
 
 def test_the_recipes_and_the_similarities_are_there():
-    stems = {Path(name).stem for name in RETRIEVAL}
-    assert stems >= set(RECIPES)
+    assert {experiment_name(name) for name in RETRIEVAL} >= set(RECIPES)
     for similarity in ("el_nivmf", "el_vmf", "b_vmf", "kl_vmf", "nivmf", "l2", "cosine"):
-        cfg = load_experiment(ROOT / f"experiments/classification/retrieval/ablation_{similarity}_cub200_r50_512.yaml")
+        cfg = load_experiment(ROOT / f"{PUBLISHED}:ablation_{similarity}_cub200_r50_512")
         assert cfg.model.loss.similarity == similarity and cfg.model.loss.guidance_weight == 0
-    cfg = load_experiment(ROOT / "experiments/classification/retrieval/elnivmf_cars196_r50_128.yaml")
+    cfg = load_experiment(ROOT / f"{PUBLISHED}:elnivmf_cars196_r50_128")
     assert cfg.model.encoder.name == "resnet50" and cfg.model.encoder.frozen_statistics
     assert cfg.data.source == "cars196" and cfg.model.head.out_channels == 128
 
 
 def test_the_losses_compared_differ_in_nothing_else():
     for data in ("cars_crops", "omniglot"):
-        kinds = [load_experiment(ROOT / name) for name in RETRIEVAL if f"/{data}_" in name]
+        kinds = [load_experiment(ROOT / name) for name in RETRIEVAL if f":{data}_" in name]
         assert len(kinds) >= 8
         for key in ("data", "train_cfg", "train_dataloader", "train_pipeline", "test_pipeline"):
             assert all(cfg[key] == kinds[0][key] for cfg in kinds), key

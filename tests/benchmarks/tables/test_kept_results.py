@@ -7,6 +7,7 @@ import pytest
 
 from repmet.benchmarks.tables.keeping import RESULTS, refusal
 from repmet.benchmarks.tables.runs import NOT_KEPT, read_runs
+from repmet.experiments.config.suites import experiments_below
 from repmet.experiments.running.provenance import git
 
 ROOT = Path(__file__).parents[3]
@@ -35,5 +36,6 @@ def test_commands_without_a_revision_work_in_this_checkout():
     commands = [command for run in RUNS if run.revision == NOT_KEPT for command in run.commands]
     modules = {re.search(r"-m (\S+)", command)[1] for command in commands}
     assert len(modules) > 3 and all((ROOT / f"{module.replace('.', '/')}.py").is_file() for module in modules)
-    files = {word for command in commands for word in command.split() if ".yaml" in word}
-    assert len(files) > 50 and all((ROOT / file).is_file() for file in files)
+    named = {word for command in commands for word in command.split() if ".yaml" in word}
+    known = {Path(address).relative_to(ROOT).as_posix() for address in experiments_below(ROOT / "experiments")}
+    assert len(named) > 50 and named <= known
