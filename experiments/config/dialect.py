@@ -6,7 +6,11 @@ from typing import Any
 import yaml
 
 
-class ExperimentLoader(yaml.SafeLoader):
+# libyaml's parser, where PyYAML was built with it, is ten times as fast.
+_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class ExperimentLoader(_SafeLoader):
     """Safe YAML (no Python tags) with three repairs: `1e-4` is a number, a key given twice is an error, `!tuple`."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
