@@ -1,7 +1,7 @@
 """Train a classifier or an embedding from a YAML experiment.
 
 python -m classification.train experiments/published/classification/protonets_1_5.yaml
-python -m classification.train experiments/published/classification/repmet_flowers_3_12_4.yaml --data my_flowers --resume auto
+python -m classification.train experiments/published/classification/repmet_flowers_3_12_4.yaml --data flowers --resume auto
 """
 
 import sys

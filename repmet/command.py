@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _tree(command: str, words: Sequence[str]) -> str | None:
     """The tree of the experiment that is named; None after saying what is missing."""
-    paths = [word for word in words if word.endswith((".yaml", ".yml"))]
+    from repmet.experiments.config.suites import SUFFIXES, split_address
+
+    paths = [word for word in words if split_address(word)[0].suffix in SUFFIXES]
     if not paths:
         usage = f"usage: repmet {command} EXPERIMENT.yaml ..."
         if {"-h", "--help"} & set(words):

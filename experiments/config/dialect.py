@@ -5,7 +5,6 @@ from typing import Any
 
 import yaml
 
-
 # libyaml's parser, where PyYAML was built with it, is ten times as fast.
 _SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

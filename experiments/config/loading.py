@@ -1,6 +1,5 @@
 """An experiment's YAML file, with everything that it inherits, as one checked configuration."""
 
-import copy
 import importlib
 import importlib.util
 import os
@@ -21,12 +20,19 @@ import repmet.experiments.running.representatives_hook
 import repmet.experiments.running.tensorboard
 import repmet.experiments.running.training_record  # noqa: F401  (these six register what experiments name)
 from repmet.experiments.config.dialect import ExperimentDumper, ExperimentLoader
+from repmet.experiments.config.merging import merge, without_marks
 from repmet.experiments.config.sections import RUNNER_KEYS
 from repmet.experiments.config.strictness import Source, UnknownKey, check_keys
-from repmet.experiments.config.suites import SUFFIXES, experiment_of_suite, is_suite, nearest_address, split_address
+from repmet.experiments.config.suites import (
+    SUFFIXES,
+    experiment_of_suite,
+    find_experiment,
+    is_suite,
+    nearest_address,
+    split_address,
+)
 
 TREES = ("classification", "detection")
-SHIPPED = Path(__file__).parents[1]  # `experiments` itself
 _ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(.*?)\s*['\"]?\}\}")
 
 
@@ -55,7 +61,7 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
     for key, value in parse_options(options).items():
         _set_option(values, key, value)
         sources.insert(0, Source("--cfg-options", {}, key))
-    values = _without_marks(values)
+    values = without_marks(values)
     check_experiment(values, path, sources)
     text = split_address(path)[0].read_text(encoding="utf-8")
     return Config(values, cfg_text=text, filename=str(path), format_python_code=False)
@@ -68,19 +74,10 @@ def tree_of(path: str | Path) -> str:
         FileNotFoundError, ValueError: the file, or one that it inherits, is not there or is malformed; it names no tree.
     """
     path = find_experiment(path)
-    tree = _read(path, [], ()).get("tree")
+    tree = _read(path, [], (), {}).get("tree")
     if tree not in TREES:
         raise ValueError(f"{path}: top-level key `tree` must name the tree to run, `detection` or `classification`")
     return str(tree)
-
-
-def find_experiment(path: str | Path) -> Path:
-    """An experiment's file as it is named; one that is not there is looked for among those that ship (`experiments/...`)."""
-    path = Path(path)
-    if not path.exists() and path.parts[:1] == (SHIPPED.name,):
-        shipped = SHIPPED.joinpath(*path.parts[1:])
-        return shipped if shipped.is_file() else path
-    return path
 
 
 def check_experiment(values: Mapping[str, Any], path: Path, sources: list[Source] | None = None) -> None:
@@ -164,8 +161,8 @@ def _read(path: Path, sources: list[Source], chain: tuple[Path, ...], parsed: di
             inherited = _read_package(base, path, sources)
         else:
             inherited = _read(path.parent / base, sources, (*chain, path), parsed)
-        merged = _merge(inherited, merged)
-    return _merge(values, merged)
+        merged = merge(inherited, merged)
+    return merge(values, merged)
 
 
 def _read_package(base: str, path: Path, sources: list[Source]) -> dict:
@@ -204,26 +201,6 @@ def _parse(text: str, name: str) -> dict:
     if not isinstance(values, dict):
         raise ValueError(f"{name}: an experiment is a mapping of sections, got {type(values).__name__}")
     return values
-
-
-def _merge(child: Mapping, base: Mapping) -> dict:
-    """`child` over `base`, mapping by mapping; lists and values are replaced."""
-    merged = dict(base)
-    for key, value in child.items():
-        inherited = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(inherited, Mapping) and not value.get("_delete_", False):
-            merged[key] = _merge(value, inherited)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def _without_marks(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {key: _without_marks(value) for key, value in node.items() if key != "_delete_"}
-    if isinstance(node, list | tuple):
-        return type(node)(_without_marks(value) for value in node)
-    return node
 
 
 def _set_option(values: dict, key: str, value: Any) -> None:

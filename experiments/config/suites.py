@@ -23,6 +23,7 @@ from repmet.experiments.config.dialect import ExperimentLoader
 
 SECTIONS = ("parts", "experiments")
 SUFFIXES = (".yaml", ".yml")
+SHIPPED = Path(__file__).parents[1]  # `experiments` itself
 
 
 def split_address(address: str | Path) -> tuple[Path, str | None]:
@@ -86,15 +87,25 @@ def experiment_of_suite(suite: Mapping[str, Any], file: Path, name: str | None, 
     return {"_base_": [*bases, *(f"{file.name}:{part}" for part in used)], **chosen}
 
 
+def find_experiment(address: str | Path) -> Path:
+    """An address as it is named; a file that is not there is looked for among those that ship (`experiments/...`)."""
+    path = Path(address)
+    if not split_address(path)[0].exists() and path.parts[:1] == (SHIPPED.name,):
+        shipped = SHIPPED.joinpath(*path.parts[1:])
+        return shipped if split_address(shipped)[0].is_file() else path
+    return path
+
+
 def nearest_address(address: str | Path) -> str:
     """`; did you mean ADDRESS?` for an experiment that is not there, looked for by name in the folders around; or nothing.
 
     Experiments move between folders and into suites, and their names stay.
     """
     file, _ = split_address(address)
-    folder = next((parent for parent in file.parents if parent.name == "experiments" and parent.is_dir()), None)
+    folder = next((parent for parent in file.parents if parent.name == SHIPPED.name), None)
     if folder is None:
         return ""
+    folder = folder if folder.is_dir() else SHIPPED
     by_name: dict[str, list[str]] = {}
     for known in experiments_below(folder):
         by_name.setdefault(experiment_name(known), []).append(known)
