@@ -15,6 +15,8 @@ import torch
 import yaml
 from torch import nn
 
+from repmet.experiments.config.suites import experiments_below
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _TABLE = re.compile(r"<!-- results:.*?<!-- /results -->", re.DOTALL)
@@ -115,11 +117,22 @@ def test_what_is_named_in_code_font_is_there(page) -> None:
 def test_experiments_in_the_tables_are_there() -> None:
     tree = ""
     for line in text_of(ROOT / "docs/train.md").splitlines():
-        if head := re.match(r"\| `(experiments/\w+/)` \|", line):
+        if head := re.match(r"\| `(experiments/[\w/]+/)` \|", line):
             tree = head[1]
         elif line.startswith("| `") and tree:
-            for name in re.findall(r"`([^`]+\.yaml)`", line.split("|")[1]):
+            for name in re.findall(r"`([^`]+\.yaml)(?::\*)?`", line.split("|")[1]):
                 assert list((ROOT / tree).glob(name)) or name.startswith("..."), name
+
+
+def test_experiments_that_commands_name_are_there() -> None:
+    known = {Path(address).relative_to(ROOT).as_posix() for address in experiments_below(ROOT / "experiments")}
+    named = {
+        word
+        for page in PAGES
+        for word in re.findall(r"^ {4,}.*?(experiments/\S+\.yaml\S*)", text_of(page), re.MULTILINE)
+        if "my_" not in word
+    }
+    assert len(named) >= 5 and named <= known
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=name_of)

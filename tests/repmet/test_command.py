@@ -14,6 +14,7 @@ from repmet.command import COMMANDS, main
 ROOT = Path(__file__).parents[2]
 DEMO = "experiments/detection/demo.yaml"
 CLASSIFIER = "experiments/classification/image_folder.yaml"
+OF_A_SUITE = "experiments/classification/prototypes.yaml:digits_free"
 
 
 def test_the_version_takes_no_time_and_brings_nothing() -> None:
@@ -72,11 +73,13 @@ def test_each_command_runs_its_module_with_the_rest_of_the_line(monkeypatch) -> 
     main(["train", DEMO, "--seed", "3"])
     main(["evaluate", CLASSIFIER, "run"])
     main(["train", "--seed", "3", CLASSIFIER])
+    main(["train", OF_A_SUITE])
     assert seen == [
         ("detection.detect", ["run", "--images", "a b.jpg"], "repmet detect"),
         ("detection.train", [DEMO, "--seed", "3"], "repmet train"),
         ("classification.evaluate", [CLASSIFIER, "run"], "repmet evaluate"),
         ("classification.train", ["--seed", "3", CLASSIFIER], "repmet train"),
+        ("classification.train", [OF_A_SUITE], "repmet train"),
     ]
 
 
