@@ -13,7 +13,7 @@ from torch import Tensor
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.metrics.episodes import Episodes
 from repmet.data.files.decoding import decode_batch
-from repmet.data.files.lettering import lettered
+from repmet.data.files.lettering import legible, lettered
 from repmet.model_definitions.representatives import squared_distances
 
 RIGHT, WRONG = "#2a8a3e", "#c0392b"
@@ -190,6 +190,7 @@ def _show(axis: Any, picture: np.ndarray, colour: str) -> None:
 
 
 def _short(name: str, length: int) -> str:
+    name = legible(name)
     return name if len(name) <= length else "…" + name[1 - length :]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from repmet.classification.prediction import Prediction
+from repmet.data.files.lettering import legible, lettered
 
 SIDE = 480  # pixels, the longest side of the image in a picture
 SMALL = 160  # and on a page
@@ -45,7 +46,8 @@ def prediction_picture(prediction: Prediction) -> Image.Image:
     for name, axis in parts.items():
         if name != "bars":
             axis.axis("off")
-    canvas.draw()
+    with lettered(figure):
+        canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
@@ -120,4 +122,5 @@ def _small(picture: Image.Image, side: int) -> Image.Image:
 
 
 def _short(name: str, length: int) -> str:
+    name = legible(name)
     return name if len(name) <= length else "…" + name[1 - length :]

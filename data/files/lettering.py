@@ -58,18 +58,23 @@ def _latin(letter: str) -> str:
 
 @contextlib.contextmanager
 def lettered(figure: Any) -> Iterator[None]:
-    """While a figure of matplotlib is saved, all its text is in letters that its fonts have."""
+    """While a figure of matplotlib is drawn, all its text is in fonts that have it.
+
+    Names at ticks are written anew by every drawing: they have to be `legible` before.
+    """
+    import matplotlib
     from matplotlib.text import Text
 
-    texts = [text for text in figure.findobj(Text) if not text.get_text().isascii()]
-    for text in texts:
-        text.set_text("\n".join(legible(line) for line in text.get_text().split("\n")))
+    for text in figure.findobj(Text):
         text.set_fontfamily(_families())
+        if not text.get_text().isascii():
+            text.set_text("\n".join(legible(line) for line in text.get_text().split("\n")))
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
     log.setLevel(logging.ERROR)  # it says that Noto's file begins with its thin weight
     try:
-        yield
+        with matplotlib.rc_context({"font.family": _families()}):  # for the ticks, which come to be now
+            yield
     finally:
         log.setLevel(level)
 
