@@ -49,15 +49,19 @@ def support_crop(path: Path, box: Sequence[float]) -> Image.Image:
     x1, y1, x2, y2 = box
     margin = CONTEXT * max(x2 - x1, y2 - y1)
     image = open_rgb(path)
-    area = (max(0, x1 - margin), max(0, y1 - margin), min(image.width, x2 + margin), min(image.height, y2 + margin))
-    crop = image.crop(tuple(round(side) for side in area))
+    left, top = (min(max(0, side - margin), last - 1) for side, last in ((x1, image.width), (y1, image.height)))
+    right, bottom = min(image.width, x2 + margin), min(image.height, y2 + margin)
+    area = (round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1))
+    crop = image.crop(area)
     scale = CROP / max(crop.size)
     tile = Image.new("RGB", (CROP, CROP), (238, 240, 243))
     resized = crop.resize((max(1, round(crop.width * scale)), max(1, round(crop.height * scale))))
     corner = ((CROP - resized.width) // 2, (CROP - resized.height) // 2)
     tile.paste(resized, corner)
-    outline = [(x1 - area[0]) * scale, (y1 - area[1]) * scale, (x2 - area[0]) * scale, (y2 - area[1]) * scale]
-    shifted = [side + corner[k % 2] for k, side in enumerate(outline)]
+    outline = [(x1 - left) * scale, (y1 - top) * scale, (x2 - left) * scale, (y2 - top) * scale]
+    # Of a box at the border of the image the line lies on its last pixels.
+    shifted = [min(side, resized.size[k % 2] - 1) + corner[k % 2] for k, side in enumerate(outline)]
+    shifted[2:] = [max(end, start) for start, end in zip(shifted[:2], shifted[2:], strict=True)]
     ImageDraw.Draw(tile).rectangle(shifted, outline=(255, 255, 255), width=1)
     return tile
 
