@@ -15,6 +15,8 @@ from repmet.detection.experiment import prepare_data, size_model  # registers th
 from repmet.experiments.config.loading import check_experiment
 from repmet.experiments.running.checkpoints import check_weights, experiment_of, latest_checkpoint, load_checkpoint
 
+SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "photos.safetensors"
+
 
 @dataclass(frozen=True)
 class Detector:
@@ -52,18 +54,25 @@ def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
     return _filled(cfg, loaded, checkpoint)
 
 
-def open_detector(checkpoint: str | Path) -> Detector:
+def open_detector(checkpoint: str | Path | None = None) -> Detector:
     """A detector with nothing but its checkpoint: the experiment and the base classes are those that it embeds.
 
     The data that it was trained on need not be there; the image lists in `cfg.data` are not looked at.
 
     Args:
-        checkpoint: a file, or a run folder for its last one.
+        checkpoint: a file, or a run folder for its last one. None: the weights that ship with this package.
 
     Raises:
         FileNotFoundError: no such checkpoint.
         ValueError: it embeds no experiment of detection.
     """
+    if checkpoint is None:
+        if not SHIPPED.is_file():
+            raise FileNotFoundError(
+                f"{SHIPPED}: no weights ship with this copy; name a checkpoint, such as the run folder of "
+                "`python -m detection.train EXPERIMENT.yaml`"
+            )
+        checkpoint = SHIPPED
     path = latest_checkpoint(checkpoint) or Path(checkpoint)
     if path.is_dir():
         raise FileNotFoundError(f"{path}: no checkpoint in this folder")

@@ -1,13 +1,18 @@
 """Annotated images as an mmdet data set. `data.readers.annotated_folder` reads them; this only hands its records on."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+import cv2
+import numpy as np
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
+from mmengine.dataset import Compose
 
 from repmet.data.readers.annotated_folder import read_images
 from repmet.data.sources.voc import ImageRecord
+from repmet.detection.episodes.open_image import OpenImage
 
 
 def batches_of_one_size(records: Sequence[ImageRecord], batch_size: int) -> Iterator[list[int]]:
@@ -20,6 +25,21 @@ def batches_of_one_size(records: Sequence[ImageRecord], batch_size: int) -> Iter
         by_size[record.height, record.width].append(i)
     for alike in by_size.values():
         yield from (alike[start : start + batch_size] for start in range(0, len(alike), batch_size))
+
+
+@contextlib.contextmanager
+def naming(record: ImageRecord) -> Iterator[None]:
+    """Around what loads and transforms one image: where that fails, the file is named.
+
+    Raises:
+        ValueError: the image is damaged, or of a shape that cannot be scaled to the size asked for.
+    """
+    try:
+        yield
+    except (cv2.error, AssertionError, OSError, ValueError, ArithmeticError) as error:
+        shape = f"{record.width}x{record.height}"
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{record.path}: damaged, or too odd an image to be looked at ({shape}; {reason[:200]})") from error
 
 
 def to_data_info(record: ImageRecord, classes: Sequence[str]) -> dict:
@@ -39,6 +59,31 @@ def to_data_info(record: ImageRecord, classes: Sequence[str]) -> dict:
             for name, box, difficult in zip(record.names, record.boxes, record.difficult, strict=True)
         ],
     }
+
+
+def sample(pipeline: Compose, record: ImageRecord, info: dict | None = None) -> dict:
+    """What mmdet's pipeline makes of an image, whose first step loads it: of one in memory, what that step would have given.
+
+    Args:
+        info: of the record, by default as `to_data_info` of no class.
+
+    Raises:
+        ValueError: the image is damaged, or of a shape that cannot be scaled to the size asked for; it is named.
+    """
+    with naming(record):
+        results = loaded(pipeline, record, info)
+        for transform in pipeline.transforms[1:]:
+            results = transform(results)
+    return results
+
+
+def loaded(pipeline: Compose, record: ImageRecord, info: dict | None = None) -> dict:
+    """`sample` after the pipeline's first step: `img` (H, W, 3) in BGR beside what is known of the image."""
+    results = dict(to_data_info(record, ()) if info is None else info)
+    if not isinstance(record, OpenImage):
+        return pipeline.transforms[0](results)
+    image = np.ascontiguousarray(record.pixels[..., ::-1])
+    return results | {"img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2]}
 
 
 @DATASETS.register_module()

@@ -14,47 +14,28 @@ numbers mean) and `pictures/`: boxes with class and score, and below them the su
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from rich.console import Console
-from rich.progress import track
-
 from repmet.data.files.atomic import write_text
-from repmet.detection.episodes.support_set import images_to_look_at
-from repmet.detection.few_shot_detector import FewShotDetector, Found
-from repmet.detection.pictures.found import found_picture
+from repmet.data.readers.image_inputs import ImageInput, image_inputs
+from repmet.detection.few_shot_detector import FewShotDetector
+from repmet.detection.formats import coco
 from repmet.detection.scoring.finetune import finetune_rule
 
 PROG = "python -m detection.detect"
 
 
-def coco_results(found: Iterable[tuple[Path, Found]], classes: Sequence[str], sizes: dict[Path, tuple[int, int]]) -> tuple:
-    """COCO's list of results and the `images` and `categories` that it speaks of; numbers from 1.
+def run(args: argparse.Namespace) -> int:
+    """The command: what may refuse at once comes before any image is looked at.
 
-    Args:
-        found: as `FewShotDetector.detect` gives it.
-        sizes: width and height by path; every image is listed, also one in which nothing was found.
+    Returns:
+        0, or 1 where images could not be looked at; the results of the others are written.
     """
-    numbers = {path: number for number, path in enumerate(sizes, start=1)}
-    images = [
-        {"id": numbers[path], "file_name": str(path), "width": width, "height": height}
-        for path, (width, height) in sizes.items()
-    ]
-    results = []
-    for path, one in found:
-        for label, score, (x1, y1, x2, y2) in zip(one.labels, one.scores, one.boxes, strict=True):
-            box = [round(float(side), 2) for side in (x1, y1, x2 - x1, y2 - y1)]
-            results.append({"image_id": numbers[path], "category_id": int(label) + 1, "bbox": box, "score": float(score)})
-    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
-    return results, {"images": images, "categories": categories}
-
-
-def run(args: argparse.Namespace) -> None:
-    """The command: everything that may refuse comes before any image is looked at."""
-    records = images_to_look_at(args.images) if args.images else []
-    if not records and not args.save:
+    given = image_inputs(args.images) if args.images else []
+    inputs = list({image.path.resolve() if image.path else image.name: image for image in given}.values())  # each once
+    if not inputs and not args.save:
         raise ValueError("nothing to do: name images by --images, or a file by --save")
     if args.finetune and not args.support:
         raise ValueError("--finetune trains on a support set: name one by --support")
@@ -62,36 +43,46 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("--save keeps what was learnt from a support set: name one by --support")
     detector = FewShotDetector(args.checkpoint, batch_size=args.batch_size)
     if args.support:
-        given = Path(args.support)
-        if given.is_file() and given.suffix.lower() not in (".json", ".yaml", ".yml"):
+        support = Path(args.support)
+        if support.is_file() and support.suffix.lower() not in (".json", ".yaml", ".yml"):
             if args.finetune:
-                raise ValueError(f"--finetune needs the support images; {given} keeps what was learnt from them")
-            detector.load(given)
+                raise ValueError(f"--finetune needs the support images; {support} keeps what was learnt from them")
+            detector.load(support)
         else:
-            detector.learn(given, finetune=finetune_rule(detector.cfg.get("finetune")) if args.finetune else None)
+            detector.learn(support, finetune=finetune_rule(detector.cfg.get("finetune")) if args.finetune else None)
         print(f"{len(detector.classes)} classes: {', '.join(detector.classes)}")
     if args.save:
         detector.save(args.save)
         print(f"written: {args.save}")
-    if not records:
-        return
-    out, found = Path(args.out), []
-    (out / "pictures").mkdir(parents=True, exist_ok=True)
-    looks = detector.look_at(records, min_score=args.min_score)
-    shown = track(looks, "looking", total=len(records), console=Console(stderr=True))
-    for number, (path, one) in enumerate(shown):
-        found.append((path, one))
-        crops = detector.learnt.crops.numpy() if detector.learnt else None
-        picture = found_picture(path, one, detector.classes, crops, min_score=max(args.min_score, args.show))
-        picture.save(out / "pictures" / f"{number:05d}_{path.stem}.png")
-    results, listing = coco_results(found, detector.classes, {r.path: (r.width, r.height) for r in records})
-    write_text(out / "results.json", json.dumps(results) + "\n")
+    return _look(detector, inputs, args) if inputs else 0
+
+
+def _look(detector: FewShotDetector, inputs: Sequence[ImageInput], args: argparse.Namespace) -> int:
+    unreadable: list[str] = []
+    out, results = Path(args.out), []
+    for number, found in enumerate(detector.detect(inputs, min_score=args.min_score, unreadable=unreadable)):
+        found.plot(max(args.min_score, args.show)).save(_folder(out / "pictures") / f"{number:05d}_{found.image.stem}.png")
+        results.append(replace(found, supports=None, picture=None))
+    if not results:
+        raise ValueError("; ".join(unreadable))
+    listing = coco(results)
+    rows = [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in listing.pop("annotations")]
+    write_text(out / "results.json", json.dumps(rows) + "\n")
     write_text(out / "images.json", json.dumps(listing, indent=1) + "\n")
-    for path, one in found:
-        best = [f"{detector.classes[k]} {s:.2f}" for k, s in zip(one.labels, one.scores, strict=True) if s >= args.show]
-        print(f"{path}: {', '.join(best[:8]) or 'nothing'}" + (f" and {len(best) - 8} more" if len(best) > 8 else ""))
-    count = int(np.sum([len(one.labels) for _, one in found]))
-    print(f"written: {out / 'results.json'}, {count} boxes in {len(records)} images; look at {out / 'pictures'}")
+    for found in results:
+        best = [f"{name} {score:.2f}" for _, name, score, *_ in found.filter(args.show).rows()]
+        more = f" and {len(best) - 8} more" if len(best) > 8 else ""
+        print(f"{found.image.name}: {', '.join(best[:8]) or 'nothing'}{more}")
+    boxes = sum(map(len, results))
+    print(f"written: {out / 'results.json'}, {boxes} boxes in {len(results)} images; look at {out / 'pictures'}")
+    for problem in unreadable:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
@@ -99,7 +90,8 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a run folder for its last one")
+    shipped = "a file, or a run folder for its last one (default: the weights that ship)"
+    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=shipped)
     parser.add_argument("--support", metavar="DIR|FILE", help="what shows the classes, or what --save wrote")
     parser.add_argument("--finetune", action="store_true", help="train the detector on the support images first")
     parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="files, and folders of images")
@@ -112,11 +104,10 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     try:
         if not 0 <= args.min_score <= 1 or not 0 <= args.show <= 1 or args.batch_size < 1:
             raise ValueError("--min-score and --show are in [0, 1], --batch-size is at least 1")
-        run(args)
+        return run(args)
     except (ValueError, OSError, ArithmeticError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

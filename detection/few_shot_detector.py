@@ -1,168 +1,168 @@
-"""A detector for classes that somebody shows it: learn from a support set, detect, keep what was learnt in a small file.
+"""A detector for classes that somebody shows it: learn from marked images, detect, keep what was learnt in a small file.
 
     detector = FewShotDetector("work_dirs/demo")
-    detector.learn("my_support")
-    for path, found in detector.detect(["my_photos"]): ...
+    detector.learn({"nut": [("a.jpg", (10, 20, 60, 80))], "washer": [("b.jpg", (5, 5, 40, 40))]})
+    for found in detector.detect("photos"):
+        print(found.image.name, found.names, found.scores)
 
-Shapes: N classes, K representatives a class, S support boxes, P proposals of an image, e embedding dimensions.
+Shapes: N classes, K representatives a class, S support embeddings, P proposals of an image, e embedding dimensions.
 """
 
-import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import DefaultScope
-from torch import Tensor
-
-from repmet.data.readers.annotated_folder import class_names
-from repmet.data.sources.voc import ImageRecord
-from repmet.detection.checkpoint import open_detector
-from repmet.detection.dataset import batches_of_one_size, to_data_info
+from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
+from repmet.detection.checkpoint import SHIPPED, open_detector
 from repmet.detection.embedding.embedder import Embedder
-from repmet.detection.embedding.views import with_views
-from repmet.detection.episodes.episode import plain_boxes
-from repmet.detection.episodes.support_set import images_to_look_at, read_support
-from repmet.detection.pictures.drawing import support_crop
-from repmet.detection.saved_classes import SavedClasses, read_classes, write_classes
-from repmet.detection.scoring.finetune import FinetuneRule, adapted, trained_parameters
-from repmet.detection.scoring.methods import NearestRepresentative
+from repmet.detection.episodes.marked_images import Marks, read_marks
+from repmet.detection.episodes.open_image import OpenImage, picture
+from repmet.detection.episodes.support_set import read_support
+from repmet.detection.learning import embedded_supports, learn, saved_classes
+from repmet.detection.looking import base_detections, runs_of_one_size
+from repmet.detection.results import Detections
+from repmet.detection.saved_classes import Found, SavedClasses, read_classes, write_classes
+from repmet.detection.scoring.finetune import FinetuneRule
+from repmet.detection.scoring.methods import Method, NearestRepresentative, check_methods, spaces_of
 from repmet.detection.scoring.representatives import SupportSet, base_representatives
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
-from repmet.detection.scoring.suppression import after_nms
-from repmet.model_definitions.representatives import squared_distances
+from repmet.detection.tuned_weights import TunedWeights
 from repmet.model_definitions.weights_digest import weights_digest
-
-SPACE = "repmet"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was found in one image, best first.
-
-    Attributes:
-        labels: (n,) class numbers.
-        scores: (n,) in (0, 1].
-        boxes: (n, 4), x1, y1, x2, y2 in pixels from 0.
-        nearest: (n,) the number of the support box that is nearest in the embedding; -1 where none was shown.
-    """
-
-    labels: np.ndarray
-    scores: np.ndarray
-    boxes: np.ndarray
-    nearest: np.ndarray
+from repmet.progress import progress as bar
 
 
 class FewShotDetector:
-    """Detects the classes of a support set, or before `learn` those that it was trained on.
+    """Detects the classes that it is shown, or before `learn` those that it was trained on.
+
+    What fails changes nothing: after an error, detector and classes are as they were before the call.
 
     Args:
-        checkpoint: a file, or a run folder for its last one; nothing else is needed of the training.
+        checkpoint: a file, or a run folder for its last one; nothing else is needed of the training. None: the weights that
+            ship with this package.
+        method: how classes are learnt and scored, of `detection.scoring.methods.METHODS`.
         batch_size: images of one size that go through the network together.
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: it is no checkpoint of a detector.
+        ValueError: it is no checkpoint of a detector; no such method; a batch_size below 1.
     """
 
-    def __init__(self, checkpoint: str | Path, *, batch_size: int = 4) -> None:
+    def __init__(self, checkpoint: str | Path | None = None, *, method: str = "repmet", batch_size: int = 4) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        check_methods([method])
         opened = open_detector(checkpoint)
-        self.model, self.cfg, self.batch_size = opened.model, opened.cfg, batch_size
-        self.checkpoint = Path(checkpoint)
+        self.model, self.cfg, self.batch_size, self.method = opened.model, opened.cfg, batch_size, method
+        self.checkpoint = Path(SHIPPED if checkpoint is None else checkpoint)
         self.learnt: SavedClasses | None = None
+        self._supports: SupportSet | None = None  # of what was learnt from images; None after `load`
+        self._tuned = TunedWeights(self.model)
         self._embed: Embedder | None = None
-        self._adaptation = contextlib.ExitStack()  # undoes the fine-tuning
+        self._digest: str | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """What `detect` looks for."""
         return self.learnt.classes if self.learnt else tuple(self.cfg.data.base_classes)
 
     @property
     def embedder(self) -> Embedder:
         """Made when it is needed: a plain Faster R-CNN detects its own classes without one."""
         if self._embed is None:
-            self._embed = Embedder(self.model, self.cfg.test_pipeline, batch_size=self.batch_size, spaces=(SPACE,))
+            self._embed = Embedder(
+                self.model, self.cfg.test_pipeline, batch_size=self.batch_size, spaces=spaces_of([self.method])
+            )
         return self._embed
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of the weights as the checkpoint brought them."""
-        return weights_digest(self.model)
+        if self._digest is None:
+            with self._tuned.as_trained():
+                self._digest = weights_digest(self.model)
+        return self._digest
 
-    def learn(self, support: str | Path, *, finetune: FinetuneRule | None = None) -> None:
+    # --- classes -----------------------------------------------------------------------------------------------------------
+
+    def learn(self, support: str | Path | Marks, *, finetune: FinetuneRule | None = None) -> "FewShotDetector":
         """Takes the classes of a support set in the place of those before; without `finetune` there is no training.
 
         Args:
-            support: annotated images or crops, see `detection.episodes.support_set.read_support`.
+            support: annotated images or crops on disk, see `detection.episodes.support_set.read_support`; or
+                {class: [(image, box), ...]}, see `detection.episodes.marked_images.read_marks`.
             finetune: train the detector on the support images first, until the next call of `learn` or `load`.
 
         Raises:
-            FileNotFoundError, ValueError: there is no such set, or what is wrong with it; or the head has no embedding.
-            EpisodeDiverged: fine-tuning came to a loss that is not finite; the detector is as it was.
+            FileNotFoundError, ValueError, TypeError: there is no such set, or what is wrong with it; the head has no
+                embedding; fine-tuning with a method that scores otherwise than RepMet.
+            EpisodeDiverged: fine-tuning came to a loss that is not finite.
         """
-        _ = self.embedder  # it may refuse
-        self._forget()
-        _ = self.digest  # of the weights before any training
-        rule = few_shot_rule(self.cfg)
-        base = base_representatives(self.model.roi_head.bbox_head, rule)  # before fine-tuning puts others there
-        with tempfile.TemporaryDirectory() as scratch:
-            supports = self._embedded(read_support(support, scratch), rule)
-            points = supports.representatives(rule, SPACE)
-            if finetune is not None:
-                tuned = adapted(self.model, self.cfg.test_pipeline, supports, points, finetune)
-                points = self._adaptation.enter_context(tuned)
-                supports = self._embedded(list(supports.records.values()), rule)
-            by_class = supports.embeddings(rule, SPACE)
-            counted = [
-                (supports.records[i], box, len(found))
-                for pairs, embeddings in zip(supports.boxes, by_class, strict=True)
-                for (i, box), found in zip(pairs, embeddings, strict=True)
-            ]
-            crops = [np.asarray(support_crop(r.path, r.boxes[box])) for r, box, n in counted for _ in range(n)]
-        flat = [torch.cat(embeddings) for embeddings in by_class]
-        self.learnt = SavedClasses(
-            classes=supports.classes,
-            scorer=NearestRepresentative(rule=rule, representatives=points, space=SPACE, base=base),
-            embeddings=torch.cat(flat),
-            labels=torch.cat([torch.full((len(v),), c) for c, v in enumerate(flat)]),
-            crops=torch.from_numpy(np.stack(crops)),
-            weights=self._changed(finetune.train) if finetune is not None else {},
-        )
+        if finetune is not None and self.method != "repmet":
+            raise ValueError(f"fine-tuning trains RepMet's representatives; the method here is {self.method!r}")
+        with self._tuned.as_trained(), tempfile.TemporaryDirectory() as scratch:
+            if isinstance(support, str | Path):
+                records = [
+                    OpenImage.read(r) if Path(scratch) in r.path.parents else r for r in read_support(support, scratch)
+                ]
+            else:
+                records = read_marks(support)
+            embedder = self.embedder  # it may refuse
+            learnt, supports = learn(records, self._method(few_shot_rule(self.cfg)), embedder, finetune)
+        self._use(learnt, supports)
+        return self
 
-    def detect(self, images: Sequence[str | Path] | str | Path, *, min_score: float = 0.05) -> Iterator[tuple[Path, Found]]:
-        """Looks at files and folders of images, one after the other.
+    def add(self, name: str, marks: Iterable[tuple[Any, Any]]) -> "FewShotDetector":
+        """Adds a class, or supports to one that is there. The other classes' representatives stay as they are.
 
         Args:
-            images: files, and folders of which all images are taken.
-            min_score: detections below are left out; in [0, 1].
-
-        Yields:
-            The path and what was found in it, in the order of the images within each size.
+            name: of the class.
+            marks: pairs (image, box), as in `learn`.
 
         Raises:
-            FileNotFoundError, ValueError: before anything is looked at: a path that is not there or no image.
+            As `learn`; ValueError: what was loaded from a file by a method that needs the support images to go on.
         """
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score is in [0, 1], not {min_score}")
-        return self.look_at(images_to_look_at(images), min_score=min_score)
+        if self.learnt is None:
+            return self.learn({name: marks})
+        more = embedded_supports(read_marks({name: marks}), self.embedder, self.learnt.scorer.rule)
+        supports = None if self._supports is None else self._supports.joined(more)
+        if isinstance(self.learnt.scorer, NearestRepresentative):
+            self.learnt, self._supports = self.learnt.joined(saved_classes(more, self.learnt.scorer)), supports
+        else:
+            self._learn_again(supports)
+        return self
 
-    def look_at(self, records: Sequence[ImageRecord], *, min_score: float = 0.05) -> Iterator[tuple[Path, Found]]:
-        """`detect` for images that were read before."""
-        look = self._by_supports if self.learnt else self._by_training
-        for batch in batches_of_one_size(records, self.batch_size):
-            chosen = [records[i] for i in batch]
-            for record, found in zip(chosen, look(chosen), strict=True):
-                order = np.argsort(-found.scores, kind="stable")
-                order = order[found.scores[order] >= min_score]
-                yield record.path, Found(*(getattr(found, f.name)[order] for f in fields(Found)))
+    def remove(self, name: str) -> "FewShotDetector":
+        """Forgets a class.
+
+        Raises:
+            ValueError: there is no such class among the learnt ones, or no other.
+        """
+        number = self._number(name)
+        if len(self.classes) == 1:
+            raise ValueError(f"{name!r} is the only class that was learnt; learn or add others first")
+        supports = None if self._supports is None else self._supports.without(name)
+        if isinstance(self.learnt.scorer, NearestRepresentative):
+            self.learnt, self._supports = self.learnt.without(number), supports
+        else:
+            self._learn_again(supports)
+        return self
+
+    def rename(self, name: str, new: str) -> "FewShotDetector":
+        """Gives a class another name.
+
+        Raises:
+            ValueError: there is no such class among the learnt ones, or the new name is taken or empty.
+        """
+        number = self._number(name)
+        if not new.strip() or new in self.classes:
+            raise ValueError(f"{new!r} is {'the name of another class' if new.strip() else 'no name'}")
+        supports = None if self._supports is None else self._supports.renamed(name, new)
+        self.learnt, self._supports = self.learnt.renamed(number, new), supports
+        return self
 
     def save(self, path: str | Path) -> None:
-        """Writes what was learnt: representatives, support embeddings and their pictures, for this checkpoint alone.
+        """Writes what was learnt: what the method keeps, support embeddings and their pictures, for this checkpoint alone.
 
         Raises:
             ValueError: nothing was learnt.
@@ -171,57 +171,106 @@ class FewShotDetector:
             raise ValueError("there is nothing to save: learn from a support set first")
         write_classes(self.learnt, self.digest, path)
 
-    def load(self, path: str | Path) -> None:
+    def load(self, path: str | Path) -> "FewShotDetector":
         """Takes what `save` wrote in the place of a support set.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: it is no such file, or was made with another checkpoint.
         """
-        self._forget()
         head = self.model.roi_head.bbox_head
-        self.learnt = read_classes(path, self.digest, self.checkpoint, lambda rule: base_representatives(head, rule))
-        if self.learnt.weights:
-            before = {name: value.clone() for name, value in self.model.state_dict().items()}
-            self._adaptation.callback(self.model.load_state_dict, before)
-            self.model.load_state_dict(before | self.learnt.weights)
+        learnt = read_classes(path, self.digest, self.checkpoint, lambda rule: base_representatives(head, rule))
+        if strange := self._tuned.strange(learnt.weights):
+            raise ValueError(f"{path}: damaged: its weight {strange} is none of this detector's")
+        self._use(learnt, None)
+        return self
 
-    def _forget(self) -> None:
-        """The detector as the checkpoint brought it."""
-        self._adaptation.close()
-        self.learnt = None
+    # --- detection ---------------------------------------------------------------------------------------------------------
 
-    def _embedded(self, records: Sequence[ImageRecord], rule: FewShotRule) -> SupportSet:
-        """Every plain box of the records as a support."""
-        names = [n for n in class_names(records) if any(plain_boxes(r, n) for r in records)]
-        boxes = [[(r.id, box) for r in records for box in plain_boxes(r, name)] for name in names]
-        embedded = with_views(self.embedder(records), records, self.embedder, rule.support_views)
-        return SupportSet(tuple(names), boxes, {r.id: r for r in records}, embedded)
+    def detect(
+        self, images: Any, *, min_score: float = 0.05, progress: bool = True, unreadable: list[str] | None = None
+    ) -> Detections | Iterator[Detections]:
+        """Looks at images.
 
-    def _changed(self, part: str) -> dict[str, Tensor]:
-        """The weights that fine-tuning this part of the detector trains, but for the representatives."""
-        trained = {id(p) for p in trained_parameters(self.model, part)}
-        changed = {name: p for name, p in self.model.named_parameters() if id(p) in trained}
-        return {name: p.detach().clone().cpu() for name, p in changed.items() if "bbox_head.representatives" not in name}
+        Args:
+            images: files, folders, globs, addresses, PIL images, arrays, tensors, or any number of these; see
+                `data.readers.image_inputs`.
+            min_score: detections below are left out; in [0, 1].
+            progress: a bar on the terminal where there are many images.
+            unreadable: of several images, those that cannot be looked at are passed over where this is given, and a line
+                about each is put there.
 
-    def _by_supports(self, records: Sequence[ImageRecord]) -> list[Found]:
-        learnt = self.learnt
-        embedded = self.embedder(records)
-        results = []
-        for record in records:
-            image = embedded[record.id]
-            ((seen, proposals),) = after_nms([image], learnt.scorer.scores(image), learnt.scorer.rule)
-            labels = torch.from_numpy(seen.labels)
-            d2 = squared_distances(image.embeddings[SPACE][proposals], learnt.embeddings[:, None])[..., 0]  # (n, S)
-            of_its_class = learnt.labels[None] == labels[:, None]
-            nearest = d2.masked_fill(~of_its_class, torch.inf).argmin(1) if len(d2) else labels
-            results.append(Found(seen.labels, seen.scores, seen.boxes, nearest.numpy()))
-        return results
+        Returns:
+            For one image its detections, best first; else an iterator over those of all, in their order, computed as they
+            are asked for.
 
-    @torch.inference_mode()
-    def _by_training(self, records: Sequence[ImageRecord]) -> list[Found]:
-        with DefaultScope.overwrite_default_scope("mmdet"):
-            pipeline = Compose(self.cfg.test_pipeline)
-        samples = self.model.test_step(pseudo_collate([pipeline(to_data_info(r, ())) for r in records]))
-        found = [s.pred_instances.cpu().numpy() for s in samples]
-        return [Found(p.labels, p.scores, p.bboxes, np.full(len(p.labels), -1)) for p in found]
+        Raises:
+            FileNotFoundError: an image that is not there; before any is looked at.
+            ValueError: a min_score outside [0, 1]; an image that cannot be looked at, which is named.
+            ConnectionError: an address that does not answer.
+        """
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score is in [0, 1], not {min_score}")
+        inputs = image_inputs(images)
+        if is_one_image(images):
+            return next(self._found(inputs, min_score, None))
+        total = len(inputs) if isinstance(inputs, list) else None
+        return bar(self._found(inputs, min_score, unreadable), "looking", total, show=progress)
+
+    def _found(self, inputs: Iterable[ImageInput], min_score: float, unreadable: list[str] | None) -> Iterator[Detections]:
+        together = self.batch_size if isinstance(inputs, list) else 1  # a camera's image is not kept waiting for the next
+        for images in runs_of_one_size(inputs, together, unreadable):
+            records = [record for _, record in images]
+            for (image, record), found in zip(images, self._each(records, unreadable), strict=True):
+                if found is not None:
+                    yield self._result(image, record, found).best_first().above(min_score)
+
+    def _result(self, image: ImageInput, record: OpenImage, found: Found) -> Detections:
+        seen, nearest = found
+        return Detections(
+            **vars(seen),
+            nearest=nearest,
+            classes=self.classes,
+            image=image,
+            size=(record.width, record.height),
+            supports=self.learnt.crops.numpy() if self.learnt else None,
+            picture=None if image.path else picture(record),
+        )
+
+    def _each(self, records: list[OpenImage], unreadable: list[str] | None) -> list[Found | None]:
+        """What is found in the images of a batch; one that cannot be looked at takes none of the others with it."""
+        try:
+            if self.learnt is None:
+                return base_detections(self.model, self.cfg.test_pipeline, records)
+            embedded = self.embedder(records)
+            return [self.learnt.detect(embedded[record.id]) for record in records]
+        except ValueError as error:
+            if unreadable is None:
+                raise
+            if len(records) > 1:
+                return [self._each([record], unreadable)[0] for record in records]
+            unreadable.append(str(error))
+            return [None]
+
+    def _method(self, rule: FewShotRule) -> Method:
+        return Method(self.method, rule, base_representatives(self.model.roi_head.bbox_head, rule))
+
+    def _learn_again(self, supports: SupportSet | None) -> None:
+        if supports is None:
+            raise ValueError(
+                f"{self.method} learns all classes together from their images, and what was loaded holds none; learn from "
+                "the support images again"
+            )
+        scorer = self._method(self.learnt.scorer.rule).learn(supports)
+        self.learnt, self._supports = saved_classes(supports, scorer), supports
+
+    def _number(self, name: str) -> int:
+        if self.learnt is None or name not in self.learnt.classes:
+            there = ", ".join(self.learnt.classes) if self.learnt else "none"
+            raise ValueError(f"there is no class {name!r} among the learnt ones; there are: {there}")
+        return self.learnt.classes.index(name)
+
+    def _use(self, learnt: SavedClasses, supports: SupportSet | None) -> None:
+        """From now on these classes, with the weights that belong to them."""
+        self._tuned.use(learnt.weights)
+        self.learnt, self._supports = learnt, supports

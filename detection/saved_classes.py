@@ -1,19 +1,29 @@
 """What a detector has learnt from a support set, by any method of scoring, and the small file that keeps it for later calls.
 
-Shapes: N classes, S support embeddings, e embedding dimensions.
+Shapes: N classes, n detections, S support embeddings, e embedding dimensions.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.scoring.class_scores import padded
+from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.methods import NearestRepresentative
+from repmet.detection.scoring.representatives import episode_representatives
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer, restored
+from repmet.detection.scoring.suppression import after_nms
 from repmet.experiments.running.checkpoints import load_checkpoint, save_checkpoint
+from repmet.model_definitions.representatives import squared_distances
 
+Found = tuple[Detections, np.ndarray]  # and the number of the nearest support of each, -1 for none
+SPACE = "repmet"  # of the support embeddings, in which the support nearest to a detection is looked for
 FORMAT = "repmet-classes-2"
 FIRST_FORMAT = "repmet-representatives-1"  # RepMet's representatives alone, with their rule beside them
 
@@ -26,6 +36,7 @@ class SavedClasses:
         classes: N names.
         scorer: what the method has learnt.
         embeddings, labels: of every support embedding, (S, e) and (S,).
+        boxes: (S,) int64, the number of the support box that each embedding stands for.
         crops: (S, h, w, 3) uint8, pictures of the supports.
         weights: by name, what fine-tuning has changed of the detector.
     """
@@ -34,8 +45,58 @@ class SavedClasses:
     scorer: ClassScorer
     embeddings: Tensor
     labels: Tensor
+    boxes: Tensor
     crops: Tensor
     weights: dict[str, Tensor]
+
+    def detect(self, image: EmbeddedImage) -> Found:
+        """What is found in an image, and the number of the support of its class that each detection resembles most."""
+        ((found, proposals),) = after_nms([image], self.scorer.scores(image), self.scorer.rule)
+        labels = torch.from_numpy(found.labels)
+        d2 = squared_distances(image.embeddings[SPACE][proposals], self.embeddings[:, None])[..., 0]  # (n, S)
+        of_its_class = self.labels[None] == labels[:, None]
+        nearest = d2.masked_fill(~of_its_class, torch.inf).argmin(1) if len(d2) else labels
+        return found, nearest.numpy()
+
+    def joined(self, more: "SavedClasses") -> "SavedClasses":
+        """With the supports of another one added, classes of the same name being one; for a `NearestRepresentative`.
+
+        A class that gets no support keeps its representatives, bit for bit.
+        """
+        classes = tuple(dict.fromkeys([*self.classes, *more.classes]))
+        numbers = torch.tensor([classes.index(name) for name in more.classes])
+        both = replace(
+            self,
+            classes=classes,
+            embeddings=torch.cat([self.embeddings, more.embeddings]),
+            labels=torch.cat([self.labels, numbers[more.labels]]),
+            boxes=torch.cat([self.boxes, more.boxes + int(self.boxes.max()) + 1]),
+            crops=torch.cat([self.crops, more.crops]),
+        )
+        rule = self.scorer.rule
+        shots = [len(both.boxes[both.labels == c].unique()) for c in range(len(classes))]
+        points = list(self.scorer.representatives) + [None] * (len(classes) - len(self.classes))
+        for c in numbers.tolist():
+            points[c] = episode_representatives([[both.embeddings[both.labels == c]]], rule.modes_for(max(shots)))[0]
+        return replace(both, scorer=replace(self.scorer, representatives=padded(points)))
+
+    def without(self, number: int) -> "SavedClasses":
+        """Without a class and its supports; for a `NearestRepresentative`."""
+        kept = self.labels != number
+        points = self.scorer.representatives
+        return replace(
+            self,
+            classes=self.classes[:number] + self.classes[number + 1 :],
+            scorer=replace(self.scorer, representatives=torch.cat([points[:number], points[number + 1 :]])),
+            embeddings=self.embeddings[kept],
+            labels=self.labels[kept] - (self.labels[kept] > number).long(),
+            boxes=self.boxes[kept],
+            crops=self.crops[kept],
+        )
+
+    def renamed(self, number: int, name: str) -> "SavedClasses":
+        """With another name for a class."""
+        return replace(self, classes=(*self.classes[:number], name, *self.classes[number + 1 :]))
 
 
 def write_classes(learnt: SavedClasses, digest: str, path: str | Path) -> None:
@@ -72,6 +133,7 @@ def read_classes(
     if kept["format"] == FIRST_FORMAT:
         rule = FewShotRule(**kept["rule"])
         scorer = NearestRepresentative(rule=rule, representatives=kept["representatives"], base=base(rule))
+        kept["boxes"] = torch.arange(len(kept["labels"]))
     else:
         scorer = restored(kept["scorer"])
     values = {f.name: kept[f.name] for f in fields(SavedClasses) if f.name != "scorer"}

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from repmet.classification.few_shot_classifier import FewShotClassifier
     from repmet.classification.prediction import Prediction
     from repmet.detection.few_shot_detector import FewShotDetector
+    from repmet.detection.results import Detections
 
     __version__: str
 
-__all__ = ["FewShotClassifier", "FewShotDetector", "Prediction", "__version__"]
+__all__ = ["Detections", "FewShotClassifier", "FewShotDetector", "Prediction", "__version__"]
 
 _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "setup.py").is_file() and (_checkout / "csrc").is_dir():
     __path__.append(str(_checkout))
 
 _PUBLIC = {
+    "Detections": "repmet.detection.results",
     "FewShotClassifier": "repmet.classification.few_shot_classifier",
     "FewShotDetector": "repmet.detection.few_shot_detector",
     "Prediction": "repmet.classification.prediction",

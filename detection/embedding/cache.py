@@ -18,6 +18,7 @@ from repmet.data.files import tensor_cache
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.checkpoint import Detector
 from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.episodes.open_image import OpenImage
 from repmet.experiments.running.provenance import versions
 
 _CODE = ("detection", "model_definitions", "csrc", "data/files")
@@ -49,7 +50,7 @@ class EmbeddingCache:
         return other
 
     def _path(self, record: ImageRecord) -> Path:
-        digest = sha256(Path(record.path).read_bytes())
+        digest = sha256(record.pixels if isinstance(record, OpenImage) else Path(record.path).read_bytes())
         digest.update(record.boxes.tobytes())
         return self.folder / f"{digest.hexdigest()[:24]}.pt"
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.checkpoint import Detector
-from repmet.detection.dataset import batches_of_one_size, to_data_info
+from repmet.detection.dataset import batches_of_one_size, sample
 from repmet.detection.embedding.cache import EmbeddingCache
 from repmet.detection.embedding.embedded_image import SPACES, EmbeddedImage
 from repmet.detection.processes import my_share, say
@@ -118,7 +118,7 @@ class Embedder:
 
     @torch.inference_mode()
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
-        samples = [self.pipeline(to_data_info(r, ())) for r in records]
+        samples = [sample(self.pipeline, r) for r in records]
         batch = self.model.data_preprocessor(pseudo_collate(samples), False)
         levels = self.model.extract_feat(batch["inputs"])
         found = self.model.rpn_head.predict(levels, batch["data_samples"], rescale=False)

@@ -15,7 +15,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 
 from repmet.data.sources.voc import ImageRecord
-from repmet.detection.dataset import to_data_info
+from repmet.detection.dataset import loaded
 from repmet.detection.embedding.embedded_image import VIEWS, EmbeddedImage
 from repmet.detection.embedding.embedder import Embedder
 
@@ -65,13 +65,12 @@ class ViewEmbedder(Embedder):
         ]
 
     def _view(self, records: list[ImageRecord], number: int) -> list[dict[str, torch.Tensor]]:
-        load, *rest = self.pipeline.transforms
         samples, regions = [], []
         for record in records:
-            results = load(to_data_info(record, ()))
+            results = loaded(self.pipeline, record)
             results["img"], boxes = view(results["img"], record.boxes, number)
             results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
-            for transform in rest:
+            for transform in self.pipeline.transforms[1:]:
                 results = transform(results)
             samples.append(results)
             scale = np.tile(results["data_samples"].scale_factor, 2)

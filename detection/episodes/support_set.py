@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from repmet.data.files.pictures import IMAGE_SUFFIXES, UnreadableImage, image_size, is_image_file, open_rgb
-from repmet.data.files.walk import files_below, images_in, subfolders, tell_passed_over
+from repmet.data.files.pictures import UnreadableImage, image_size, open_rgb
+from repmet.data.files.walk import images_in, subfolders
 from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_images
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
 
@@ -34,32 +34,6 @@ def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
     if not any(not hard for r in records for hard in r.difficult):
         raise ValueError(f"{path}: no object is marked (difficult ones do not count): there is nothing to learn from")
     return records
-
-
-def images_to_look_at(paths: list[str | Path] | str | Path) -> list[ImageRecord]:
-    """Files, and the images of folders, as records without boxes whose id is the path; each once, in order.
-
-    Raises:
-        FileNotFoundError: a path is not there, or a folder holds no image.
-        ValueError: files that cannot be read as images, all in one message.
-    """
-    files: dict[Path, Path] = {}
-    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
-        if path.is_dir():
-            files_there = files_below(path)
-            inside = [p for p in files_there if is_image_file(p)]
-            tell_passed_over(path, set(files_there) - set(inside))
-            if not inside:
-                raise FileNotFoundError(f"{path}: the folder holds no image ({', '.join(IMAGE_SUFFIXES)})")
-        elif path.is_file():
-            inside = [path]
-        else:
-            raise FileNotFoundError(f"{path}: no such image or folder")
-        for file in inside:
-            files.setdefault(file.resolve(), file)
-    if not files:
-        raise FileNotFoundError("no image to look at")
-    return _whole("the images", [(str(file), file) for file in files.values()])
 
 
 def _whole(where: object, files: list[tuple[str, Path]]) -> list[ImageRecord]:

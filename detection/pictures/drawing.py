@@ -44,11 +44,10 @@ class QueryPicture:
     difficult: np.ndarray | None = None
 
 
-def support_crop(path: Path, box: Sequence[float]) -> Image.Image:
+def support_crop(image: Image.Image, box: Sequence[float]) -> Image.Image:
     """A support box with some of what is around it, at most `CROP` pixels, the box in white."""
     x1, y1, x2, y2 = box
     margin = CONTEXT * max(x2 - x1, y2 - y1)
-    image = open_rgb(path)
     left, top = (min(max(0, side - margin), last - 1) for side, last in ((x1, image.width), (y1, image.height)))
     right, bottom = min(image.width, x2 + margin), min(image.height, y2 + margin)
     area = (round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from repmet.data.files.lettering import draw_text
-from repmet.data.files.pictures import open_rgb
 from repmet.detection.pictures.drawing import CROP, TAG, Colour, fit, tag
 
 if TYPE_CHECKING:
-    from repmet.detection.few_shot_detector import Found
+    from repmet.detection.results import Detections
 
 PALETTE: tuple[Colour, ...] = (
     (230, 60, 60), (40, 120, 230), (30, 170, 80), (245, 150, 20), (150, 70, 200),
@@ -25,18 +22,13 @@ MOST_CROPS = 12
 GAP = 6
 
 
-def found_picture(
-    path: Path, found: Found, classes: Sequence[str], crops: np.ndarray | None, *, min_score: float = 0.3
-) -> Image.Image:
+def found_picture(found: Detections, *, min_score: float = 0.3) -> Image.Image:
     """Draws what was found with at least `min_score`, the best on top; below, the nearest support of the best ones.
 
     Args:
-        path: the image.
-        found: its detections, best first.
-        classes: names by class number.
-        crops: (S, h, w, 3) uint8, the pictures that `found.nearest` numbers; None where no support was shown.
+        found: the detections of an image, best first.
     """
-    image = open_rgb(path)
+    image, classes = found.open(), found.classes
     scale = min(1.0, SIDE / max(image.size))
     picture = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     shown = np.flatnonzero(found.scores >= min_score)
@@ -50,14 +42,12 @@ def found_picture(
         x, y = found.boxes[k][:2] * scale
         text = f"{fit(classes[found.labels[k]], 140, 12)} {found.scores[k]:.2f}"
         taken.append(tag(draw, (x, y - TAG), text, _colour(found.labels[k]), picture.size, taken))
-    if crops is None or not len(shown):
+    if found.supports is None or not len(shown):
         return picture
-    return _with_supports(picture, found, shown[:MOST_CROPS], classes, crops)
+    return _with_supports(picture, found, shown[:MOST_CROPS])
 
 
-def _with_supports(
-    picture: Image.Image, found: Found, shown: np.ndarray, classes: Sequence[str], crops: np.ndarray
-) -> Image.Image:
+def _with_supports(picture: Image.Image, found: Detections, shown: np.ndarray) -> Image.Image:
     """The picture with a band below it: for every box the crop of its nearest support, framed in the box's colour."""
     cell = CROP + GAP
     width = max(picture.width, cell + GAP)
@@ -69,10 +59,10 @@ def _with_supports(
     for place, k in enumerate(shown):
         x = GAP + place % across * cell
         y = picture.height + GAP + place // across * (cell + 2 * TAG)
-        crop = Image.fromarray(np.asarray(crops[found.nearest[k]])).resize((CROP, CROP))
+        crop = Image.fromarray(found.supports[found.nearest[k]]).resize((CROP, CROP))
         sheet.paste(crop, (x, y))
         draw.rectangle((x, y, x + CROP - 1, y + CROP - 1), outline=_colour(found.labels[k]), width=3)
-        draw_text(draw, (x, y + CROP), fit(classes[found.labels[k]], CROP, 12), 12)
+        draw_text(draw, (x, y + CROP), fit(found.classes[found.labels[k]], CROP, 12), 12)
         draw_text(draw, (x, y + CROP + TAG), f"{found.scores[k]:.2f}", 12, (90, 90, 90))
     return sheet
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from repmet.data.files.lettering import draw_text, lettered, text_width
+from repmet.data.files.pictures import open_rgb
 from repmet.detection.metrics import Outcome
 from repmet.detection.pictures.drawing import CELL, COLOURS, CROP, MISSED, QueryPicture, fit, query_cell, support_crop
 
@@ -142,7 +143,7 @@ def _support_band(
         draw_text(draw, (x, 8), fit(f"{name} ({len(boxes)})", group - GAP, 16), 16)
         for k, (path, box) in enumerate(boxes):
             place = (x + k % across * (CROP + 4), 32 + k // across * (CROP + 4))
-            band.paste(support_crop(path, box), place)
+            band.paste(support_crop(open_rgb(path), box), place)
     below = Image.new("RGB", (width, band.height + GAP), "white")
     below.paste(band, (0, 0))
     return below

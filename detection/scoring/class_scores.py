@@ -3,6 +3,8 @@
 Shapes: N classes, K representatives a class, B embeddings of e dimensions.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,13 +13,18 @@ from repmet.model_definitions.losses.repmet_detection import detection_logits
 from repmet.model_definitions.representatives import posterior, squared_distances
 
 
-def stacked(first: Tensor, second: Tensor) -> Tensor:
-    """Representatives (N, K, e) and (N', K', e) as those of N + N' classes, with the larger K.
+def padded(classes: Sequence[Tensor]) -> Tensor:
+    """Representatives (K_i, e) of each class as (N, K, e) with the largest K.
 
-    The class with fewer modes repeats its first, which changes no distance to the nearest mode.
+    A class with fewer modes repeats its first, which changes no distance to the nearest mode.
     """
-    modes = max(first.shape[1], second.shape[1])
-    return torch.cat([torch.cat([r, r[:, :1].expand(-1, modes - r.shape[1], -1)], 1) for r in (first, second)])
+    modes = max(map(len, classes))
+    return torch.stack([torch.cat([points, points[:1].expand(modes - len(points), -1)]) for points in classes])
+
+
+def stacked(first: Tensor, second: Tensor) -> Tensor:
+    """Representatives (N, K, e) and (N', K', e) as those of N + N' classes, with the larger K (`padded`)."""
+    return padded([*first, *second])
 
 
 def class_scores(embeddings: Tensor, representatives: Tensor, rule: FewShotRule, base: Tensor | None = None) -> Tensor:

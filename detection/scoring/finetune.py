@@ -16,7 +16,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from repmet.detection.dataset import batches_of_one_size, to_data_info
+from repmet.detection.dataset import batches_of_one_size, sample, to_data_info
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.model_definitions.representatives import Representatives
 
@@ -133,10 +133,11 @@ def _train(model: nn.Module, pipeline: list, supports: SupportSet, rule: Finetun
     with DefaultScope.overwrite_default_scope("mmdet"):
         load = Compose([pipeline[0], {"type": "LoadAnnotations", "with_bbox": True}, *pipeline[1:]])
     infos = support_infos(supports)
-    batches = list(batches_of_one_size([supports.records[info["img_id"]] for info in infos], rule.batch_size))
+    records = [supports.records[info["img_id"]] for info in infos]
+    batches = list(batches_of_one_size(records, rule.batch_size))
 
     def losses(batch: list[int]) -> dict[str, Tensor]:
-        data = model.data_preprocessor(pseudo_collate([load(dict(infos[k])) for k in batch]), True)
+        data = model.data_preprocessor(pseudo_collate([sample(load, records[k], infos[k]) for k in batch]), True)
         return model.parse_losses(model.loss(data["inputs"], data["data_samples"]))[1]
 
     fit(parameters, batches, losses, rule)

@@ -4,8 +4,9 @@ Shapes: N classes, K representatives a class, P proposals of an image, G annotat
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, count
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,29 @@ class SupportSet:
             for image, box in pairs:
                 numbers.setdefault(image, {})[box] = c
         return numbers
+
+    def joined(self, more: "SupportSet") -> "SupportSet":
+        """With another one's supports added: classes of the same name are one, images of the same id are two."""
+        taken = self.records.keys()
+        ids = {i: next(k for k in chain([i], (f"{i} ({n})" for n in count(2))) if k not in taken) for i in more.records}
+        classes = tuple(dict.fromkeys([*self.classes, *more.classes]))
+        first = dict(zip(self.classes, self.boxes, strict=True))
+        second = {c: [(ids[i], b) for i, b in pairs] for c, pairs in zip(more.classes, more.boxes, strict=True)}
+        return SupportSet(
+            classes,
+            [[*first.get(c, ()), *second.get(c, ())] for c in classes],
+            {**self.records, **{ids[i]: record for i, record in more.records.items()}},
+            {**self.embedded, **{ids[i]: image for i, image in more.embedded.items()}},
+        )
+
+    def without(self, name: str) -> "SupportSet":
+        """Without a class; its objects in the other classes' images are unlabelled ones then."""
+        kept = [c for c, other in enumerate(self.classes) if other != name]
+        return replace(self, classes=tuple(self.classes[c] for c in kept), boxes=[self.boxes[c] for c in kept])
+
+    def renamed(self, name: str, new: str) -> "SupportSet":
+        """With another name for a class."""
+        return replace(self, classes=tuple(new if other == name else other for other in self.classes))
 
     def embeddings(self, rule: FewShotRule, space: str) -> list[list[Tensor]]:
         """By class and support box, the embeddings that stand for it, (1..support_rois + support_views - 1, e)."""

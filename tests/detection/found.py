@@ -4,11 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
+from repmet.data.readers.image_inputs import image_inputs
+from repmet.detection.episodes.open_image import OpenImage
 from repmet.detection.few_shot_detector import FewShotDetector
 
 
+def records_of(photos: Path) -> list[OpenImage]:
+    """The images of a folder without boxes, as the embedder takes them."""
+    return [OpenImage.of(image.name, image.open()) for image in image_inputs(photos)]
+
+
 def everything(detector: FewShotDetector, photos: Path) -> dict:
-    return {path.name: found for path, found in detector.detect([photos], min_score=0.0)}
+    return {found.image.path.name: found for found in detector.detect([photos], min_score=0.0)}
 
 
 def same(a: dict, b: dict) -> None:

@@ -4,17 +4,17 @@ import contextlib
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from found import everything, same
+from found import everything, records_of, same
 from PIL import Image
 from pycocotools.coco import COCO
 
 from repmet.detection import detect
-from repmet.detection.episodes.support_set import images_to_look_at
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.scoring.finetune import FinetuneRule
 from repmet.model_definitions.weights_digest import weights_digest
@@ -29,7 +29,7 @@ def test_without_supports_it_detects_its_base_classes(glyph_run, photos, capsys,
     with open(glyph_run / "scenes/classes_base.txt") as file:
         assert list(detector.classes) == file.read().split()
     found = everything(detector, photos)
-    for r in images_to_look_at(photos):
+    for r in records_of(photos):
         model = detector.model
         model.cfg = detector.cfg.copy()
         model.cfg.test_dataloader = {"dataset": {"pipeline": detector.cfg.test_pipeline}}
@@ -49,13 +49,13 @@ def test_the_command_writes_coco_results_and_pictures(taught, glyph_run, support
     arguments = [glyph_run, "--support", support, "--images", photos, "--save", saved, "--out", out, "--min-score", "0.01"]
     assert detect.main([*map(str, arguments), "--show", "0.01"]) == 0
     said = capsys.readouterr()
-    assert "4 images" in said.out and "looking" in said.err
+    assert "4 images" in said.out
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(out / "images.json")) if "annotations" in json.loads((out / "images.json").read_text()) else COCO()
         coco.dataset = json.loads((out / "images.json").read_text())
         coco.createIndex()
         read = coco.loadRes(str(out / "results.json"))
-    expected = dict(taught.detect(photos, min_score=0.01))
+    expected = {found.image.path: found for found in taught.detect(photos, min_score=0.01)}
     assert len(coco.imgs) == len(expected) == 4
     for number, image in coco.imgs.items():
         rows = read.imgToAnns[number]
@@ -71,6 +71,28 @@ def test_the_command_writes_coco_results_and_pictures(taught, glyph_run, support
     assert detect.main([str(glyph_run), "--support", str(saved), "--images", str(photos), "--out", str(out)]) == 0
     first = json.loads((out / "results.json").read_text())
     assert all(row["score"] >= 0.05 for row in first)
+
+
+def test_a_damaged_image_costs_the_others_nothing(taught, glyph_run, support, photos, tmp_path, capsys) -> None:
+    """One that is cut off and one that no detector can scale: a line each, exit code 1, and all else as without them."""
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    whole = (photos / "wide.png").read_bytes()
+    (folder / "cut_off.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (3000, 2)).save(folder / "thin.png")
+    (folder / "again.png").symlink_to(folder / "wide.png")
+    command = [str(glyph_run), "--support", str(support), "--out", str(tmp_path / "out"), "--images"]
+    assert detect.main([*command, str(folder / "wide.png"), str(folder)]) == 1
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if line.startswith("left out: ")]
+    assert len(lines) == 2 and "Traceback" not in said.err
+    assert "cut_off.png: cannot be read as an image" in lines[0] and "thin.png: damaged, or too odd an image" in lines[1]
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    images = json.loads((tmp_path / "out/images.json").read_text())["images"]
+    names = [Path(i["file_name"]).name.replace("again", "wide") for i in images]
+    assert sorted(names) == sorted(p.name for p in photos.iterdir()), "each file once, by whatever way it is named"
+    expected = everything(taught, photos)
+    assert len(results) == sum(int((found.scores >= 0.05).sum()) for found in expected.values())
 
 
 def test_fine_tuning_lasts_until_the_next_support_set(taught, glyph_run, support, photos, tmp_path, capsys) -> None:

@@ -2,20 +2,23 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from found import everything, same
+from found import everything, records_of, same
 from PIL import Image
 from torchvision.ops import nms
 
-from repmet.detection.episodes.support_set import images_to_look_at
+from repmet.detection import checkpoint, learning
 from repmet.detection.few_shot_detector import FewShotDetector
+from repmet.detection.results import Detections
 from repmet.detection.scoring.class_scores import class_scores
-from repmet.detection.scoring.finetune import FinetuneRule
+from repmet.detection.scoring.finetune import EpisodeDiverged, FinetuneRule
 from repmet.detection.scoring.rule import FewShotRule
+from repmet.model_definitions.weights_digest import weights_digest
 
 
 def test_what_is_found_is_what_the_equations_give(taught: FewShotDetector, photos: Path, support_records) -> None:
@@ -42,9 +45,9 @@ def test_what_is_found_is_what_the_equations_give(taught: FewShotDetector, photo
     for c in range(len(names)):
         mean = torch.stack([v for own, v in supports if own == c]).mean(0)
         means.append(mean / mean.norm())
-    looked = images_to_look_at(photos)
-    for path, found in taught.detect([photos], min_score=0.0):
-        (record,) = [r for r in looked if r.path == path]
+    looked = records_of(photos)
+    for found in taught.detect([photos], min_score=0.0):
+        (record,) = [r for r in looked if r.path == found.image.path]
         image = taught.embedder([record])[record.id]
         e = image.embeddings["repmet"]
         s = torch.stack([torch.exp(-((e - m) ** 2).sum(1) / (2 * 0.5**2)) for m in means], 1)
@@ -110,12 +113,12 @@ def test_base_classes_compete_where_the_experiment_says_so(taught, glyph_run, su
     detector.cfg.episodes.scale = 2.0  # soft enough that a class that does not match takes its share
     base = detector.model.roi_head.bbox_head.representatives.points.detach()
     detector.learn(support, finetune=finetune)
-    for record in images_to_look_at(photos):
+    for record in records_of(photos):
         image = detector.embedder([record])[record.id]
         shown = image.embeddings["repmet"], detector.learnt.scorer.representatives, FewShotRule(scale=2.0)
         expected = class_scores(*shown, base)
         assert (expected < 0.95 * class_scores(*shown)).all()
-        ((_, found),) = detector.detect([record.path], min_score=0.0)
+        found = detector.detect(record.path, min_score=0.0)
         np.testing.assert_allclose(found.scores.max(), expected.max(), rtol=1e-5)
     detector.save(tmp_path / "classes.pth")
     again = FewShotDetector(glyph_run)
@@ -129,7 +132,224 @@ def test_a_photograph_held_on_its_side_is_looked_at_upright(taught, photos, tmp_
         exif = Image.Exif()
         exif[0x0112] = 6  # turn by 90 degrees clockwise to view
         image.rotate(90, expand=True).convert("RGB").save(tmp_path / "turned.jpg", exif=exif, quality=100, subsampling=0)
-    upright, turned = images_to_look_at([tmp_path / "upright.png", tmp_path / "turned.jpg"])
-    assert (turned.width, turned.height) == (upright.width, upright.height) == (160, 120)
-    boxes = {p.name: f.boxes for p, f in taught.detect(tmp_path, min_score=0.0)}
+    found = list(taught.detect(tmp_path, min_score=0.0))
+    assert [one.size for one in found] == [(160, 120), (160, 120)]
+    boxes = {one.image.path.name: one.boxes for one in found}
     assert boxes["turned.jpg"][:, 2].max() > 121  # wider than it is stored
+
+
+# --- images of every kind --------------------------------------------------------------------------------------------------
+
+
+def test_results_come_in_the_order_of_the_images_whatever_they_are(taught, photos) -> None:
+    paths = sorted(photos.iterdir())
+    pictures = [Image.open(p).convert("RGB") for p in paths]
+    tensor = torch.from_numpy(np.array(pictures[1])).permute(2, 0, 1)
+    mixed = [paths[3], pictures[0], str(paths[2]), np.asarray(pictures[0]), tensor, tensor / 255, paths[3]]
+    alone = {k: taught.detect(paths[k], min_score=0.0) for k in (0, 1, 2, 3)}
+    results = taught.detect(mixed, min_score=0.0)
+    assert isinstance(results, Iterator)
+    results = list(results)
+    for found, k in zip(results, (3, 0, 2, 0, 1, 1, 3), strict=True):
+        assert found.size == pictures[k].size and found.classes == taught.classes
+        assert found.labels.tolist() == alone[k].labels.tolist() and len(found) > 3
+        np.testing.assert_allclose(found.scores, alone[k].scores, atol=1e-5)
+        np.testing.assert_allclose(found.boxes, alone[k].boxes, atol=1e-2)
+        assert (np.diff(found.scores) <= 0).all()
+    assert [r.image.name for r in results][1::2] == ["image 2", "image 4", "image 6"]
+    np.testing.assert_array_equal(np.asarray(results[4].open()), np.asarray(pictures[1]))
+
+
+def test_one_image_has_one_result(taught, photos) -> None:
+    path = photos / "wide.png"
+    for image in (path, str(path), Image.open(path), np.asarray(Image.open(path).convert("RGB"))):
+        found = taught.detect(image)
+        assert isinstance(found, Detections) and found.size == (160, 120) and (found.scores >= 0.05).all()
+    assert len(list(taught.detect([path]))) == 1
+
+
+def test_images_are_looked_at_as_they_are_asked_for(taught, photos) -> None:
+    """A camera's images: each has its result before the next one is taken."""
+    taken = []
+
+    def camera():
+        for path in sorted(photos.iterdir()):
+            taken.append(path)
+            yield Image.open(path)
+
+    results = taught.detect(camera(), progress=False)
+    assert taken == []
+    next(results)
+    assert len(taken) == 1
+    assert len(list(results)) == 3
+
+
+def test_what_is_no_image_is_said_before_any_is_looked_at(taught, photos, tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.png: no such image or folder"):
+        taught.detect([photos, tmp_path / "gone.png"])
+    with pytest.raises(ValueError, match=r"min_score is in \[0, 1\], not 5"):
+        taught.detect(photos, min_score=5)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"text\.png: cannot be read as an image"):
+        taught.detect(tmp_path / "text.png")
+    unreadable: list[str] = []
+    found = list(taught.detect([tmp_path / "text.png", photos / "wide.png"], unreadable=unreadable))
+    assert [f.image.path.name for f in found] == ["wide.png"] and len(unreadable) == 1
+
+
+# --- classes that come and go ----------------------------------------------------------------------------------------------
+
+
+def marks_of(records) -> dict:
+    """The records' boxes as somebody marks them from Python."""
+    names = sorted({n for r in records for n in r.names})
+    return {name: [(r.path, r.boxes[b]) for r in records for b, own in enumerate(r.names) if own == name] for name in names}
+
+
+@pytest.fixture(scope="module")
+def marks(support_records) -> dict:
+    return marks_of(sorted(support_records, key=lambda r: r.id))
+
+
+def test_marks_teach_what_xml_files_teach(taught, glyph_run, marks, photos) -> None:
+    detector = FewShotDetector(glyph_run)
+    assert detector.learn(marks) is detector
+    assert detector.classes == taught.classes
+    close(everything(detector, photos), everything(taught, photos))
+
+
+def close(a: dict, b: dict) -> None:
+    """The same images reach the network from files and from memory, in batches of other sizes."""
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].names == b[name].names and len(a[name]) > 3
+        np.testing.assert_allclose(a[name].scores, b[name].scores, atol=1e-5)
+        np.testing.assert_allclose(a[name].boxes, b[name].boxes, atol=1e-2)
+
+
+@pytest.mark.parametrize("modes", [1, None])
+@pytest.mark.parametrize("method", ["repmet", "np_repmet", "tfa_cosine"])
+def test_adding_and_removing_is_learning_those_classes(glyph_run, marks, photos, method, modes) -> None:
+    first, second, third, *_ = marks
+    detectors = [FewShotDetector(glyph_run, method=method) for _ in range(2)]
+    for detector in detectors:
+        detector.cfg.episodes.modes = modes
+    step_by_step, at_once = detectors
+    step_by_step.learn({first: marks[first], second: marks[second]})
+    step_by_step.add(third, marks[third][:1])
+    step_by_step.add(third, marks[third][1:]) if marks[third][1:] else None
+    step_by_step.remove(first)
+    at_once.learn({second: marks[second], third: marks[third]})
+    assert step_by_step.classes == at_once.classes == tuple(sorted((second, third)))
+    if method == "repmet":  # the other two look at the images' backgrounds, which an image added again brings again
+        close(everything(step_by_step, photos), everything(at_once, photos))
+    assert all(set(found.names) <= {second, third} for found in everything(step_by_step, photos).values())
+
+
+def test_other_classes_keep_their_representatives_bit_for_bit(glyph_run, marks) -> None:
+    first, second, third, *_ = marks
+    detector = FewShotDetector(glyph_run).learn({first: marks[first], third: marks[third]})
+    before = detector.learnt.scorer.representatives
+    detector.add(second, marks[second])
+    after = detector.learnt.scorer.representatives
+    order = detector.classes
+    for k, name in enumerate((first, third)):
+        assert torch.equal(after[order.index(name), : before.shape[1]], before[k])
+    numbers = [detector.classes[k] for k in detector.learnt.labels]
+    assert {n: numbers.count(n) for n in order} == {n: len(marks[n]) for n in (first, second, third)}
+
+
+def test_before_learning_add_begins(glyph_run, marks) -> None:
+    name, other, *_ = marks
+    detector = FewShotDetector(glyph_run)
+    base = detector.classes
+    assert detector.add(name, marks[name]).classes == (name,)
+    assert base != (name,)
+    with pytest.raises(ValueError, match=f"{name!r} is the only class that was learnt"):
+        detector.remove(name)
+    detector.add(other, marks[other]).rename(name, "a new name")
+    assert set(detector.classes) == {"a new name", other}
+    for wrong, message in (("nail", "there is no class 'nail' among the learnt ones; there are: "),):
+        with pytest.raises(ValueError, match=message):
+            detector.remove(wrong)
+        with pytest.raises(ValueError, match=message):
+            detector.rename(wrong, "x")
+    with pytest.raises(ValueError, match="is the name of another class"):
+        detector.rename(other, "a new name")
+    with pytest.raises(ValueError, match="is no name"):
+        detector.rename(other, " ")
+
+
+def test_what_was_loaded_can_be_added_to_where_the_method_needs_no_images(glyph_run, marks, photos, tmp_path) -> None:
+    first, second, third, *_ = marks
+    for method in ("repmet", "baseline_ft"):
+        detector = FewShotDetector(glyph_run, method=method).learn({first: marks[first], second: marks[second]})
+        detector.save(tmp_path / f"{method}.pth")
+        again = FewShotDetector(glyph_run, method=method).load(tmp_path / f"{method}.pth")
+        same(everything(again, photos), everything(detector, photos))
+        if method == "repmet":
+            detector.add(third, marks[third])
+            again.add(third, marks[third]).remove(first)
+            same(everything(again, photos), everything(detector.remove(first), photos))
+        else:
+            with pytest.raises(ValueError, match="learns all classes together from their images"):
+                again.add(third, marks[third])
+
+
+# --- what fails changes nothing --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["fresh", "taught", "tuned"])
+def test_after_an_error_all_is_as_it_was(glyph_run, support, marks, photos, tmp_path, monkeypatch, state) -> None:
+    detector = FewShotDetector(glyph_run)
+    if state != "fresh":
+        detector.learn(support, finetune=FinetuneRule(epochs=1, lr=0.05) if state == "tuned" else None)
+    before = everything(detector, photos), detector.classes, weights_digest(detector.model), detector.digest
+    detector_of_marks = FewShotDetector(glyph_run).learn(marks)
+    detector_of_marks.save(tmp_path / "classes.pth")
+    damaged = torch.load(tmp_path / "classes.pth", weights_only=True)
+    torch.save(damaged | {"weights": {"roi_head.bbox_head.nothing": torch.ones(2)}}, tmp_path / "damaged.pth")
+
+    def fails(call, error=Exception) -> None:
+        with pytest.raises(error):
+            call()
+        after = everything(detector, photos), detector.classes, weights_digest(detector.model), detector.digest
+        same(after[0], before[0])
+        assert after[1:] == before[1:]
+
+    name = next(iter(marks))
+    fails(lambda: detector.learn(tmp_path / "mistyped"), FileNotFoundError)
+    fails(lambda: detector.learn({name: [("gone.jpg", (1, 2, 3, 4))]}), FileNotFoundError)
+    fails(lambda: detector.load(tmp_path / "gone.pth"), FileNotFoundError)
+    fails(lambda: detector.load(tmp_path / "damaged.pth"), ValueError)
+    fails(lambda: detector.add("new", []), ValueError)
+    fails(lambda: detector.learn(marks, finetune=FinetuneRule(epochs=3, lr=1e20, train="all")), EpisodeDiverged)
+
+    def interrupted(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(learning, "saved_classes", interrupted)  # after fine-tuning has changed the weights
+    fails(lambda: detector.learn(marks, finetune=FinetuneRule(epochs=1, lr=0.05, train="head")), KeyboardInterrupt)
+
+
+def test_without_a_checkpoint_the_shipped_weights_are_opened(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "photos.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"photos\.safetensors: no weights ship with this copy; name a checkpoint"):
+        FewShotDetector()
+    with pytest.raises(ValueError, match="no few-shot method 'best'; there are repmet"):
+        FewShotDetector(tmp_path, method="best")
+    with pytest.raises(ValueError, match="batch_size is at least 1, not 0"):
+        FewShotDetector(tmp_path, batch_size=0)
+
+
+def test_a_file_of_the_first_format_is_read(taught, glyph_run, photos, tmp_path) -> None:
+    """As it was written before a scorer could be of another kind."""
+    taught.save(tmp_path / "now.pth")
+    kept = torch.load(tmp_path / "now.pth", weights_only=True)
+    scorer = kept.pop("scorer")
+    del kept["boxes"]
+    old = kept | {
+        "format": "repmet-representatives-1", "representatives": scorer["representatives"], "rule": scorer["rule"]
+    }  # fmt: skip
+    torch.save(old, tmp_path / "old.pth")
+    same(everything(FewShotDetector(glyph_run).load(tmp_path / "old.pth"), photos), everything(taught, photos))

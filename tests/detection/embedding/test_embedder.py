@@ -144,13 +144,13 @@ def test_batching_does_not_change_what_is_found(build_detector, records, batch_s
 
 def test_every_record_is_read_once(build_detector, records):
     embedder = Embedder(trained(build_detector), pipeline(), batch_size=2)
-    seen, original = [], embedder.pipeline
+    seen, load = [], embedder.pipeline.transforms[0]
 
     def counting(info):
         seen.append(info["img_id"])
-        return original(info)
+        return load(info)
 
-    embedder.pipeline = counting
+    embedder.pipeline.transforms[0] = counting
     found = embedder(r for r in [*records, *records[:3], records[0]])
     assert sorted(seen) == sorted(found) == [r.id for r in records]
     assert embedder([]) == {}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repmet.detection.episodes.support_set import images_to_look_at, read_support
+from repmet.detection.episodes.support_set import read_support
 
 BOX = (
     "<object><name>{name}</name><difficult>{difficult}</difficult><bndbox><xmin>3</xmin><ymin>4</ymin><xmax>21</xmax>"
@@ -139,32 +139,3 @@ def test_difficult_boxes_alone_teach_nothing(tmp_path: Path) -> None:
         read_support(tmp_path, tmp_path / "scratch")
     annotation(tmp_path / "a.xml", difficult="False")
     assert len(read_support(tmp_path, tmp_path / "scratch")) == 1
-
-
-def test_images_to_look_at_are_those_below_a_folder_each_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("a.jpg", "b.TIF", "c.jfif", "d.WebP", "deep/e.png", ".hidden/f.jpg"):
-        image(tmp_path / "photos" / name, format=Image.registered_extensions()[Path(name).suffix.lower()])
-    (tmp_path / "photos/notes.txt").write_text("x")
-    (tmp_path / "photos/again.jpg").symlink_to(tmp_path / "photos/a.jpg")
-    (tmp_path / "photos/round").symlink_to(tmp_path / "photos")
-    with caplog.at_level(logging.WARNING):
-        records = images_to_look_at([tmp_path / "photos", tmp_path / "photos/../photos/a.jpg"])
-    assert [r.path.name for r in records] == ["a.jpg", "b.TIF", "c.jfif", "d.WebP", "e.png"], "one file by two paths is one"
-    assert caplog.messages == [f"{tmp_path / 'photos'}: files that are no images are passed over: 1 .txt"]
-    assert {(r.width, r.height) for r in records} == {(60, 40)} and len({r.id for r in records}) == 5
-
-
-@pytest.mark.parametrize("suffix", ["png", "webp", "tif", "jpg"])
-def test_sizes_are_those_of_the_picture_shown(tmp_path: Path, suffix: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 5
-    (record,) = images_to_look_at(image(tmp_path / f"a.{suffix}", exif=exif))
-    assert (record.width, record.height) == (40, 60)
-
-
-def test_unreadable_images_are_one_message(tmp_path: Path) -> None:
-    image(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])
-    (tmp_path / "c.jpg").write_text("no image")
-    with pytest.raises(ValueError, match=r"2 problem\(s\)\n.*b\.png: .*\n.*c\.jpg: cannot be read as an image"):
-        images_to_look_at(tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from repmet.data.files.pictures import open_rgb
 from repmet.detection.pictures.drawing import CROP, fit, support_crop
 
 WHITE = (255, 255, 255)
@@ -34,14 +35,14 @@ def frame(tile: Image.Image) -> tuple[int, int, int, int]:
     ],
 )
 def test_the_frame_is_whole_wherever_the_box_lies(tmp_path: Path, box, expected) -> None:
-    tile = support_crop(image(tmp_path / "a.png"), box)
+    tile = support_crop(open_rgb(image(tmp_path / "a.png")), box)
     assert tile.size == (CROP, CROP)
     np.testing.assert_allclose(frame(tile), expected, atol=1)
 
 
 @pytest.mark.parametrize("box", [(10.2, 10.2, 10.4, 10.4), (99.6, 79.6, 100, 80), (50, 0, 50.3, 80), (0, 0, 100, 80)])
 def test_a_box_of_less_than_a_pixel_has_a_picture(tmp_path: Path, box) -> None:
-    assert support_crop(image(tmp_path / "a.png"), box).size == (CROP, CROP)
+    assert support_crop(open_rgb(image(tmp_path / "a.png")), box).size == (CROP, CROP)
 
 
 def test_a_crop_is_of_the_picture_that_is_shown(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_a_crop_is_of_the_picture_that_is_shown(tmp_path: Path) -> None:
     pixels = np.zeros((80, 100, 4), np.uint8)
     pixels[60:, :30] = (200, 0, 0, 255)  # stored at the lower left, shown at the upper left
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    tile = np.asarray(support_crop(tmp_path / "a.png", (0, 0, 20, 30)))
+    tile = np.asarray(support_crop(open_rgb(tmp_path / "a.png"), (0, 0, 20, 30)))
     assert (tile[20, 40] == (200, 0, 0)).all() and (tile[-3, 40] == WHITE).all(), "and what is clear is white"
 
 

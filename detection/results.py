@@ -1,0 +1,171 @@
+"""What a detector found in one image, as people take it on: to filter, draw, save, and hand to other tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repmet.detection.scoring import detections
+
+if TYPE_CHECKING:
+    import pandas
+    import supervision
+    from PIL.Image import Image
+
+    from repmet.data.readers.image_inputs import ImageInput
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Detections(detections.Detections):
+    """Scored boxes of one image, best first.
+
+    `len(found)`, `found[0]`, `found[:5]` and `found[found.scores > 0.5]` work, each giving `Detections` again.
+
+    Attributes:
+        boxes: (n, 4) float32, x1, y1, x2, y2 in pixels of the upright image from 0.
+        scores: (n,) float32, in [0, 1].
+        labels: (n,) int64, places in `classes`.
+        classes: the names of all classes that were looked for.
+        image: what was looked at: its `name`, its `path` where it is a file, and `open()`.
+        size: width and height of the image in pixels.
+        nearest: (n,) int64, the number of the support that is nearest in the embedding; -1 where none was shown.
+        supports: (S, h, w, 3) uint8, the pictures that `nearest` numbers, or None.
+        picture: the image itself, where it was not read from a file.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    image: ImageInput
+    size: tuple[int, int]
+    nearest: np.ndarray
+    supports: np.ndarray | None = field(default=None, repr=False)
+    picture: Image | None = field(default=None, repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """The class of each detection."""
+        return [self.classes[k] for k in self.labels]
+
+    def filter(self, score: float = 0.0, classes: str | Collection[str] | None = None) -> Detections:
+        """Those with at least a score, and of some classes.
+
+        Raises:
+            ValueError: a score outside [0, 1], or a class that is none of `self.classes`.
+        """
+        if not 0 <= score <= 1:
+            raise ValueError(f"a score is in [0, 1], not {score}")
+        if classes is None:
+            return self.above(score)
+        wanted = [classes] if isinstance(classes, str) else list(classes)
+        for name in wanted:
+            if name not in self.classes:
+                raise ValueError(f"no class {name!r} was looked for; there are: {', '.join(self.classes)}")
+        return self.above(score, [self.classes.index(name) for name in wanted])
+
+    def open(self) -> Image:
+        """The image, in RGB and upright."""
+        return self.image.open() if self.picture is None else self.picture
+
+    def plot(self, min_score: float = 0.0) -> Image:
+        """The image with boxes, names and scores from `min_score`; below it the support that each box resembles most."""
+        from repmet.detection.pictures.found import found_picture
+
+        return found_picture(self, min_score=min_score)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a picture or annotations, as the name's end says: a picture (.png, .jpg, .webp, ...), COCO (.json), YOLO
+        (.txt, with scores), VOC (.xml) or a table (.csv). Folders are made; the file appears whole or not at all.
+
+        Raises:
+            ValueError: another end.
+        """
+        from repmet.data.files.atomic import write_atomically, write_text
+        from repmet.data.files.pictures import IMAGE_SUFFIXES
+
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            from PIL import Image as pillow
+
+            kind = pillow.registered_extensions()[suffix]
+            write_atomically(path, lambda file: self.plot().save(file, format=kind))
+        elif suffix == ".json":
+            write_text(path, json.dumps(self.to_coco(), indent=1, ensure_ascii=False) + "\n")
+        elif suffix == ".txt":
+            write_text(path, self.to_yolo(scores=True))
+        elif suffix == ".xml":
+            write_text(path, self.to_voc())
+        elif suffix == ".csv":
+            write_text(path, self._csv())
+        else:
+            raise ValueError(f"{path}: detections are saved as a picture, .json (COCO), .txt (YOLO), .xml (VOC) or .csv")
+        return path
+
+    def to_coco(self) -> dict[str, Any]:
+        """`images`, `annotations` (each with its `score`) and `categories`, as a COCO file has them."""
+        from repmet.detection.formats import coco
+
+        return coco([self])
+
+    def to_yolo(self, *, scores: bool = False) -> str:
+        """A YOLO label file's text: `class x y width height` a line, centre and size as shares of the image.
+
+        Args:
+            scores: with the score at each line's end, as YOLO's own predictions are saved; labels for training have none.
+        """
+        from repmet.detection.formats import yolo
+
+        return yolo(self, scores=scores)
+
+    def to_voc(self) -> str:
+        """A VOC annotation, as XML text: whole pixels, counted from 1, the last one inside the box."""
+        from repmet.detection.formats import voc
+
+        return voc(self)
+
+    def to_supervision(self) -> supervision.Detections:
+        """`supervision.Detections`, with `class_name` in its data."""
+        from repmet.detection.formats import to_supervision
+
+        return to_supervision(self)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row a detection: `image`, `class`, `score`, `x1`, `y1`, `x2`, `y2`.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise ImportError("to_dataframe needs pandas: pip install pandas") from None
+        columns = ["image", "class", "score", "x1", "y1", "x2", "y2"]
+        return pandas.DataFrame(self.rows(), columns=columns)
+
+    def rows(self) -> list[tuple[str, str, float, float, float, float, float]]:
+        """Plain values of each detection: image, class, score, x1, y1, x2, y2."""
+        triples = zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
+        return [(self.image.name, name, score, *box) for name, score, box in triples]
+
+    def _csv(self) -> str:
+        import csv
+        import io
+
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([("image", "class", "score", "x1", "y1", "x2", "y2"), *self.rows()])
+        return text.getvalue()
+
+    def _rows(self) -> dict[str, np.ndarray]:
+        return super()._rows() | {"nearest": self.nearest}
+
+    def __repr__(self) -> str:
+        counts = {name: self.names.count(name) for name in dict.fromkeys(self.names)}
+        return f"<{self.image.name}: {', '.join(f'{n} {name}' for name, n in counts.items()) or 'nothing'}>"
