@@ -50,6 +50,8 @@ SECTIONS = {
         "cosine_scale": None,  # of tfa_cosine
         "classifier_decay": None,  # weight decay of baseline_ft and tfa_cosine
         "logistic_decay": None,  # weight decay of logistic
+        "marks": None,  # of logistic: complete, where all objects of the classes are marked; else partial
+        "method": None,  # how `FewShotDetector` scores; null: repmet
     },
     "finetune": {  # per-episode fine-tuning (`--finetune`), see `detection.scoring.finetune.FinetuneRule`
         "train": None,  # embedding, head or all

@@ -37,6 +37,7 @@ class FewShotRule:
         cosine_scale, classifier_decay: of `tfa_cosine` and `baseline_ft`: the factor before the softmax (above 0), weight
             decay (at least 0).
         logistic_decay: weight decay of `logistic`, at least 0.
+        marks: of `logistic`: `complete` where every object of the classes in a marked image is marked, else `partial`.
 
     Raises:
         ValueError: a value is outside its range or of another type; the message names it.
@@ -58,6 +59,7 @@ class FewShotRule:
     cosine_scale: float = 20.0
     classifier_decay: float = 1e-3
     logistic_decay: float = 1.2e-3
+    marks: str = "partial"
 
     def __post_init__(self) -> None:
         for name in ("sigma", "scale", "cosine_scale"):
@@ -66,6 +68,7 @@ class FewShotRule:
             self._check(name, _number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
         for name in ("nms", "calibration"):
             self._check(name, _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
+        self._check("marks", self.marks in ("partial", "complete"), "partial or complete")
         self._check("base_columns", isinstance(self.base_columns, bool), "true or false")
         power = self.objectness
         self._check(

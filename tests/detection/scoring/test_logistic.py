@@ -6,9 +6,11 @@ import torch.nn.functional as F
 from episode_world import RULE, iou, supports_of
 from sklearn.linear_model import LogisticRegression as Reference
 
+from repmet.data.sources.voc import ImageRecord
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.scoring.logistic import LogisticRegression, training_rows
 from repmet.detection.scoring.methods import Method
+from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.scorer import restored
 
 SPACE = "baseline_roi"
@@ -16,28 +18,50 @@ SPACE = "baseline_roi"
 
 def test_rows_by_a_loop(world) -> None:
     supports = supports_of(world, 2)
-    features, labels, weights = training_rows(supports)
-    expected = []
+    features, labels, weights = training_rows(supports, "complete")
+    objects, background = [], []
     for name, boxes in (("s0", {0: 0, 1: 1}), ("s1", {0: 0}), ("s2", {1: 1})):
         image, record = supports.embedded[name], supports.records[name]
-        expected += [(image.annotated[SPACE][b], c, 1.0) for b, c in boxes.items()]
-        objects, background = [], []
+        objects += [(image.annotated[SPACE][b], c, 1.0) for b, c in boxes.items()]
         for p, region in enumerate(image.proposals):
             marked = {b: iou(record.boxes[b], region) for b in boxes}
             best = max(marked, key=marked.get)
             if marked[best] >= 0.6:
                 objects.append((image.embeddings[SPACE][p], boxes[best], marked[best]))
-            elif max(iou(box, region) for box in record.boxes) < 0.3:
+            elif marked[best] < 0.3:  # also an annotated object that is no mark: nobody has drawn it
                 background.append((image.embeddings[SPACE][p], 2, float(image.objectness[p])))
-        expected += objects + background
+    expected = objects + background
     assert labels.tolist() == [c for _, c, _ in expected] and set(labels.tolist()) == {0, 1, 2}
     torch.testing.assert_close(features, torch.stack([f for f, _, _ in expected]))
     np.testing.assert_allclose(weights, [w for _, _, w in expected], rtol=1e-5)
 
 
+def test_unmarked_neighbours_of_a_class_are_no_background() -> None:
+    """Ten equal objects and one that is marked: what looks like it is left out, unless all are said to be marked."""
+    axes = torch.eye(9)
+    boxes = torch.tensor([[10.0 * k, 0, 10 * k + 8, 8] for k in range(20)])
+    looks = F.normalize(axes[0] + 0.05 * torch.randn(20, 9), dim=-1)
+    looks[10:] = axes[5]  # the ground
+    near = torch.tensor([[0.5, 0, 8.5, 8.0]])  # overlaps the mark
+    image = EmbeddedImage(
+        boxes=torch.cat([boxes, near]),
+        proposals=torch.cat([boxes, near]),
+        objectness=torch.full((21,), 0.5),
+        embeddings={SPACE: torch.cat([looks, F.normalize(axes[0] + 0.3 * axes[1], dim=0)[None]])},
+        annotated={SPACE: F.normalize(axes[0] + 0.2 * axes[2], dim=0)[None]},
+    )
+    record = ImageRecord("a", None, 200, 10, ("coin",), boxes[:1].numpy(), np.zeros(1, bool))
+    supports = SupportSet(("coin",), [[("a", 0)]], {"a": record}, {"a": image})
+    partial, complete = (training_rows(supports, marks)[1] for marks in ("partial", "complete"))
+    assert (partial == 1).sum() == 10 and (complete == 1).sum() == 19
+    scores = LogisticRegression.learn(supports, RULE).scores(image)[:, 0]
+    assert scores[:10].min() > 0.6 and scores[10:20].max() < 0.4
+
+
 def test_it_is_sklearns_with_balanced_classes(world) -> None:
     supports = supports_of(world, 2)
     features, labels, weights = training_rows(supports)
+    assert (labels == 2).any()
     shares = np.array([float(w) / (3 * float(weights[labels == c].sum())) for w, c in zip(weights, labels, strict=True)])
     reference = Reference(C=1 / RULE.logistic_decay, tol=1e-9, max_iter=5000)
     reference.fit(features.double().numpy(), labels.numpy(), sample_weight=shares)
@@ -55,12 +79,12 @@ def test_it_is_kept_as_its_state(world) -> None:
 
 def test_views_of_a_mark_are_marks(world) -> None:
     supports = supports_of(world, 1)
-    before = len(training_rows(supports)[1])
+    before = len(training_rows(supports, "complete")[1])
     for name in supports.by_image:
         image = supports.embedded[name]
         values = vars(image) | {"views": {SPACE: F.normalize(torch.randn(1, *image.annotated[SPACE].shape), dim=-1)}}
         supports.embedded[name] = EmbeddedImage(**values)
-    _, labels, weights = training_rows(supports)
+    _, labels, weights = training_rows(supports, "complete")
     marks = sum(map(len, supports.by_image.values()))
     assert len(labels) == before + marks
     assert (weights == 1).sum() >= 2 * marks
