@@ -8,7 +8,8 @@ import torch
 
 from repmet.benchmarks import cluster_refresh, episodes, image_folders
 from repmet.benchmarks.measure import Comparison
-from repmet.experiments.results import read_results, render
+from repmet.benchmarks.tables.metrics_files import run_of
+from repmet.benchmarks.tables.pages import render
 from repmet.experiments.running.mixed_precision import cpu_multiplies_bfloat16
 
 needs_easyfsl = pytest.mark.skipif(
@@ -64,7 +65,7 @@ def test_without_easyfsl_it_is_said_how_to_get_it(monkeypatch, capsys, tmp_path)
     assert [r.case for r in results] == ["k-means, 20,000 x 64, k = 3, 10 classes"]
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["results"][0]["peer"] == "scikit-learn" and content["env"]["threads"] == 1
-    table = render("benchmarks", read_results(tmp_path))
+    table = render("benchmarks", [run_of(content, family="benchmarks", name="out", revision="abc")])
     assert table.startswith("**out** (") and "| k-means, 20,000 x 64, k = 3, 10 classes |" in table
 
 

@@ -12,14 +12,15 @@ import torch
 pytest.importorskip("mmdet")
 
 from repmet.benchmarks import detectors, training
-from repmet.experiments.results import read_results, render
+from repmet.benchmarks.tables.metrics_files import run_of
+from repmet.benchmarks.tables.pages import render
 from repmet.model_definitions import roi_layers
 
 pytestmark = pytest.mark.skipif(roi_layers.backend() != "csrc", reason="csrc is not compiled")
 
 
 def test_a_small_detector_both_ways(monkeypatch, tmp_path, capsys) -> None:
-    step = training.Step("small", "demo.yaml", 5, 2, (64, 96))
+    step = training.Step("small", "detection/demo.yaml", 5, 2, (64, 96))
     monkeypatch.setattr(training, "STEPS", (step,))
     monkeypatch.setattr(training, "PAIRS", ())
     monkeypatch.setattr(training, "step_memory", lambda step, way, threads: 100.0 + way)
@@ -65,7 +66,7 @@ def test_pairs_are_timed_beside_their_aims(monkeypatch, tmp_path, capsys) -> Non
     assert (row.case, row.peer) == ("one, a training step of 3 images of 96x64", "the other")
     said = capsys.readouterr().out
     assert "at least 0.5x is the aim" in said and said.rstrip().endswith("| 100 | 101 |")
-    table = render("benchmarks", read_results(tmp_path))
+    table = render("benchmarks", [run_of(json.loads(out.read_text()), family="benchmarks", name="training", revision="abc")])
     assert "| spread | ours, MiB | peer, MiB |" in table and "| 100 | 101 |" in table
 
 
