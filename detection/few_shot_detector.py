@@ -9,7 +9,7 @@ Shapes: N classes, K representatives a class, S support embeddings, P proposals 
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
 from repmet.detection.learning import embedded_supports, learn, saved_classes
-from repmet.detection.looking import base_detections, runs_of_one_size
+from repmet.detection.looking import base_detections, looked_at
 from repmet.detection.results import Detections
 from repmet.detection.saved_classes import Found, SavedClasses, read_classes, write_classes
 from repmet.detection.scoring.finetune import FinetuneRule
@@ -56,7 +56,7 @@ class FewShotDetector:
         self.model, self.cfg, self.batch_size, self.method = opened.model, opened.cfg, batch_size, method
         self.checkpoint = Path(SHIPPED if checkpoint is None else checkpoint)
         self.learnt: SavedClasses | None = None
-        self._supports: SupportSet | None = None  # of what was learnt from images; None after `load`
+        self._supports: SupportSet | None = None  # of a method that learns all classes together; none after `load`
         self._tuned = TunedWeights(self.model)
         self._embed: Embedder | None = None
         self._digest: str | None = None
@@ -102,9 +102,9 @@ class FewShotDetector:
             raise ValueError(f"fine-tuning trains RepMet's representatives; the method here is {self.method!r}")
         with self._tuned.as_trained(), tempfile.TemporaryDirectory() as scratch:
             if isinstance(support, str | Path):
-                records = [
-                    OpenImage.read(r) if Path(scratch) in r.path.parents else r for r in read_support(support, scratch)
-                ]
+                records = read_support(support, scratch)
+                # the canvases of crops go with the folder
+                records = [OpenImage.read(r) if Path(scratch) in r.path.parents else r for r in records]
             else:
                 records = read_marks(support)
             embedder = self.embedder  # it may refuse
@@ -125,11 +125,10 @@ class FewShotDetector:
         if self.learnt is None:
             return self.learn({name: marks})
         more = embedded_supports(read_marks({name: marks}), self.embedder, self.learnt.scorer.rule)
-        supports = None if self._supports is None else self._supports.joined(more)
         if isinstance(self.learnt.scorer, NearestRepresentative):
-            self.learnt, self._supports = self.learnt.joined(saved_classes(more, self.learnt.scorer)), supports
+            self.learnt = self.learnt.joined(saved_classes(more, self.learnt.scorer))
         else:
-            self._learn_again(supports)
+            self._learn_again(lambda supports: supports.joined(more))
         return self
 
     def remove(self, name: str) -> "FewShotDetector":
@@ -141,11 +140,10 @@ class FewShotDetector:
         number = self._number(name)
         if len(self.classes) == 1:
             raise ValueError(f"{name!r} is the only class that was learnt; learn or add others first")
-        supports = None if self._supports is None else self._supports.without(name)
         if isinstance(self.learnt.scorer, NearestRepresentative):
-            self.learnt, self._supports = self.learnt.without(number), supports
+            self.learnt = self.learnt.without(number)
         else:
-            self._learn_again(supports)
+            self._learn_again(lambda supports: supports.without(name))
         return self
 
     def rename(self, name: str, new: str) -> "FewShotDetector":
@@ -219,48 +217,35 @@ class FewShotDetector:
 
     def _found(self, inputs: Iterable[ImageInput], min_score: float, unreadable: list[str] | None) -> Iterator[Detections]:
         together = self.batch_size if isinstance(inputs, list) else 1  # a camera's image is not kept waiting for the next
-        for images in runs_of_one_size(inputs, together, unreadable):
-            records = [record for _, record in images]
-            for (image, record), found in zip(images, self._each(records, unreadable), strict=True):
-                if found is not None:
-                    yield self._result(image, record, found).best_first().above(min_score)
+        for image, record, (seen, nearest) in looked_at(inputs, together, self._look, unreadable):
+            found = Detections(
+                **vars(seen),
+                nearest=nearest,
+                classes=self.classes,
+                image=image,
+                size=(record.width, record.height),
+                supports=self.learnt.crops.numpy() if self.learnt else None,
+                picture=None if image.path else picture(record),
+            )
+            yield found.best_first().above(min_score)
 
-    def _result(self, image: ImageInput, record: OpenImage, found: Found) -> Detections:
-        seen, nearest = found
-        return Detections(
-            **vars(seen),
-            nearest=nearest,
-            classes=self.classes,
-            image=image,
-            size=(record.width, record.height),
-            supports=self.learnt.crops.numpy() if self.learnt else None,
-            picture=None if image.path else picture(record),
-        )
-
-    def _each(self, records: list[OpenImage], unreadable: list[str] | None) -> list[Found | None]:
-        """What is found in the images of a batch; one that cannot be looked at takes none of the others with it."""
-        try:
-            if self.learnt is None:
-                return base_detections(self.model, self.cfg.test_pipeline, records)
-            embedded = self.embedder(records)
-            return [self.learnt.detect(embedded[record.id]) for record in records]
-        except ValueError as error:
-            if unreadable is None:
-                raise
-            if len(records) > 1:
-                return [self._each([record], unreadable)[0] for record in records]
-            unreadable.append(str(error))
-            return [None]
+    def _look(self, records: list[OpenImage]) -> list[Found]:
+        if self.learnt is None:
+            return base_detections(self.model, self.cfg.test_pipeline, records)
+        embedded = self.embedder(records)
+        return [self.learnt.detect(embedded[record.id]) for record in records]
 
     def _method(self, rule: FewShotRule) -> Method:
         return Method(self.method, rule, base_representatives(self.model.roi_head.bbox_head, rule))
 
-    def _learn_again(self, supports: SupportSet | None) -> None:
-        if supports is None:
+    def _learn_again(self, change: Callable[[SupportSet], SupportSet]) -> None:
+        """Changes the supports of a method that learns all classes together."""
+        if self._supports is None:
             raise ValueError(
                 f"{self.method} learns all classes together from their images, and what was loaded holds none; learn from "
                 "the support images again"
             )
+        supports = change(self._supports)
         scorer = self._method(self.learnt.scorer.rule).learn(supports)
         self.learnt, self._supports = saved_classes(supports, scorer), supports
 
@@ -273,4 +258,5 @@ class FewShotDetector:
     def _use(self, learnt: SavedClasses, supports: SupportSet | None) -> None:
         """From now on these classes, with the weights that belong to them."""
         self._tuned.use(learnt.weights)
-        self.learnt, self._supports = learnt, supports
+        self.learnt = learnt
+        self._supports = None if isinstance(learnt.scorer, NearestRepresentative) else supports

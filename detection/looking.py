@@ -1,6 +1,6 @@
 """Images on their way to a detector, a few of one size together, and what it finds of the classes that it was trained on."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +15,45 @@ from repmet.detection.episodes.open_image import OpenImage
 from repmet.detection.saved_classes import Found
 from repmet.detection.scoring.detections import Detections
 
-Looked = tuple[ImageInput, OpenImage]
+Opened = tuple[ImageInput, OpenImage]
+Look = Callable[[list[OpenImage]], list[Found]]
+
+
+def looked_at(
+    inputs: Iterable[ImageInput], together: int, look: Look, unreadable: list[str] | None = None
+) -> Iterator[tuple[ImageInput, OpenImage, Found]]:
+    """Every image with what is found in it, in their order.
+
+    Args:
+        together: images of one size that are looked at together, at most.
+        look: finds in such images; a ValueError says that one of them cannot be looked at.
+        unreadable: takes a line for each image that cannot be read or looked at, which is then passed over.
+
+    Raises:
+        ValueError, ConnectionError: without `unreadable`, the first of these; when its turn comes.
+    """
+    for run in runs_of_one_size(inputs, together, unreadable):
+        for (image, record), found in zip(run, _each(look, [record for _, record in run], unreadable), strict=True):
+            if found is not None:
+                yield image, record, found
+
+
+def _each(look: Look, records: list[OpenImage], unreadable: list[str] | None) -> list[Found | None]:
+    """What is found in the images of a run; one that cannot be looked at takes none of the others with it."""
+    try:
+        return list(look(records))
+    except ValueError as error:
+        if unreadable is None:
+            raise
+        if len(records) > 1:
+            return [_each(look, [record], unreadable)[0] for record in records]
+        unreadable.append(str(error))
+        return [None]
 
 
 def runs_of_one_size(
     inputs: Iterable[ImageInput], together: int, unreadable: list[str] | None = None
-) -> Iterator[list[Looked]]:
+) -> Iterator[list[Opened]]:
     """The images in their order, at most `together` at a time and only of one size.
 
     Padding to a common size would make what a network says of an image depend on its company.
@@ -31,7 +64,7 @@ def runs_of_one_size(
     Raises:
         ValueError, ConnectionError: without `unreadable`, an image cannot be read; when its turn comes.
     """
-    run: list[Looked] = []
+    run: list[Opened] = []
     for number, image in enumerate(inputs):
         try:
             shown = image.open()

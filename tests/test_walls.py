@@ -15,6 +15,19 @@ MAY_KNOW = {
     "detection": {"data", "experiments", "model_definitions"},
     "benchmarks": {"classification", "csrc", "data", "detection", "experiments", "model_definitions"},
 }
+# Inside of detection the folders are the stages of the data, in order; metrics know plain arrays alone.
+STAGES = ("episodes", "embedding", "scoring", "protocols", "pictures")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, at its top or in a function; and the names that it takes from them."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def imported_trees(path: Path) -> set[str]:
@@ -38,3 +51,20 @@ def test_no_tree_looks_up_or_aside(tree):
     for path in files:
         strangers = imported_trees(path) - MAY_KNOW[tree] - {tree}
         assert not strangers, f"{path.relative_to(ROOT)} imports {', '.join(sorted(strangers))}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_of_detection_knows_a_later_one(stage):
+    later = STAGES[STAGES.index(stage) + 1 :]
+    files = list((ROOT / "detection" / stage).rglob("*.py"))
+    assert files
+    for path in files:
+        folders = {tuple(name.split(".")[1:3]) for name in imported(path)}
+        known = [other for other in later if ("detection", other) in folders]
+        assert not known, f"{path.relative_to(ROOT)} imports {', '.join(known)}"
+
+
+def test_the_metrics_of_detection_know_nobody():
+    for path in (ROOT / "detection" / "metrics").rglob("*.py"):
+        ours = [n for n in imported(path) if n.startswith("repmet.") and not n.startswith("repmet.detection.metrics")]
+        assert not ours, f"{path.relative_to(ROOT)} imports {', '.join(sorted(ours))}"
