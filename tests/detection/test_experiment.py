@@ -1,12 +1,14 @@
 """The `data` section of an experiment: which images of the base training hold a novel object, and what becomes of them."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from repmet.detection.dataset import DevkitDataset
-from repmet.detection.experiment import SECTIONS, prepare
+from repmet.detection.experiment import SECTIONS, own_folder, prepare
 from repmet.detection.scoring.finetune import FinetuneRule
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.experiments.config.loading import load_experiment
@@ -53,3 +55,45 @@ def test_every_field_of_the_episodes_rule_can_be_written_in_an_experiment() -> N
     rule = {f.name for f in fields(FewShotRule)} - {"sigma", "scale"}  # those are the head's, which the model's section says
     assert rule <= SECTIONS["episodes"].keys()
     assert {f.name for f in fields(FinetuneRule)} == SECTIONS["finetune"].keys()
+
+
+def _yolo(root: Path) -> None:
+    (root / "data.yaml").write_text("names: [cat, cow]\ntrain: ../train/images\nval: ../valid/images\n")
+
+
+def _coco(root: Path) -> None:
+    boxes = {"cat": [10, 8, 20, 20], "cow": [10, 8, 20, 20]}
+    for part in ("train", "valid"):
+        images = sorted((root / part / "images").iterdir())
+        content = {
+            "images": [{"id": k, "file_name": f"images/{p.name}", "width": 50, "height": 40} for k, p in enumerate(images)],
+            "categories": [{"id": k, "name": name} for k, name in enumerate(boxes)],
+            "annotations": [
+                {"id": k, "image_id": k, "category_id": int(p.stem.startswith("cow")), "bbox": boxes["cat"]}
+                for k, p in enumerate(images)
+            ],
+        }
+        (root / part / "_annotations.coco.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("export", [_yolo, _coco])
+def test_the_parts_of_an_export_are_the_lists(export, tmp_path: Path) -> None:
+    """Equal names in both parts are different images; base classes and novel ones come from the right part."""
+    for part in ("train", "valid"):
+        for stem in ("cat_1", "cow_1", f"cat_{part}"):
+            for folder in ("images", "labels"):
+                (tmp_path / part / folder).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (50, 40)).save(tmp_path / part / f"images/{stem}.jpg")
+            (tmp_path / part / f"labels/{stem}.txt").write_text(f"{int(stem.startswith('cow'))} 0.4 0.45 0.4 0.5")
+    export(tmp_path)
+    data = {"root": str(tmp_path), "held_out": "cow"}
+    own_folder(data)
+    assert (data["train"], data["base_test"], data["support"], data["query"]) == ("train", "val", "train", "val")
+    assert (data["base_classes"], data["novel_classes"]) == (["cat"], ["cow"])
+    train = DevkitDataset(root=str(tmp_path), image_set="train", classes=["cat"], drop=["cow"], pipeline=[])
+    test = DevkitDataset(root=str(tmp_path), image_set="val", classes=["cat"], pipeline=[], test_mode=True)
+    names = [[Path(r.path).relative_to(tmp_path).as_posix() for r in d.records] for d in (train, test)]
+    assert names[0] == ["train/images/cat_1.jpg", "train/images/cat_train.jpg"]
+    assert names[1] == [f"valid/images/{stem}.jpg" for stem in ("cat_1", "cat_valid", "cow_1")]
+    assert not {r.id for r in train.records} & {r.id for r in test.records}
+    assert train.records[0].boxes[0].tolist() == pytest.approx([10, 8, 30, 28], abs=1e-4)
