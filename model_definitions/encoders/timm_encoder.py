@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +33,7 @@ class TimmEncoder(Encoder):
         frozen_statistics: bool = False,
     ) -> None:
         super().__init__()
-        model = timm_model(name, weights)
-        model.reset_classifier(0)
+        model = timm_model(name, weights, lambda model: model.reset_classifier(0))
         self.renormalise = Renormalise(model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
         self.trunk = model.to(memory_format=torch.channels_last)  # quicker on a CPU
         self.out_channels = model.head_hidden_size
@@ -53,8 +53,8 @@ class TimmMaps(Encoder):
     doubled and halved to three (bilinear, average), the simple pyramid of Li et al. 2022 (ViTDet) without its
     deconvolutions, since what follows is trained and this is not.
 
-    A frozen model's maps are rounded to half precision, so that maps that are kept on the disk and fresh ones are the same
-    bit for bit. No gradient is kept for it.
+    A frozen model's maps are rounded to half precision, so that maps kept on disk and fresh ones are the same bit for bit.
+    No gradient is kept for it.
 
     Args:
         name, weights: see `timm_model`.
@@ -80,16 +80,22 @@ class TimmMaps(Encoder):
         frozen_statistics: bool = True,
     ) -> None:
         super().__init__()
-        arguments = {"dynamic_img_size": True, "dynamic_img_pad": True} if "vit" in name.split("_")[0] else {}
-        model = timm_model(name, weights, **arguments)
-        if not hasattr(model, "forward_intermediates"):
-            raise ValueError(f"timm's {name} gives no maps of its stages; take a model that has `forward_intermediates`")
-        reductions = [info["reduction"] for info in model.feature_info]
-        self.one_stride = len(set(reductions)) == 1
-        self.stages = [len(reductions) - 1] if self.one_stride else list(stages)
-        if not set(self.stages) <= set(range(len(reductions))):
-            raise ValueError(f"{name} has the stages 0 to {len(reductions) - 1}, not {list(stages)}")
-        model.prune_intermediate_layers(self.stages, prune_norm=False, prune_head=True)
+        reductions: list[int] = []
+
+        def cut(model: Any) -> None:
+            if not hasattr(model, "forward_intermediates"):
+                raise ValueError(f"timm's {name} gives no maps of its stages; take a model that has `forward_intermediates`")
+            reductions[:] = (info["reduction"] for info in model.feature_info)
+            self.one_stride = len(set(reductions)) == 1
+            self.stages = [len(reductions) - 1] if self.one_stride else list(stages)
+            if not set(self.stages) <= set(range(len(reductions))):
+                raise ValueError(f"{name} has the stages 0 to {len(reductions) - 1}, not {list(stages)}")
+            model.prune_intermediate_layers(self.stages, prune_norm=False, prune_head=True)
+
+        try:  # transformers take images of any size if they are asked to
+            model = timm_model(name, weights, cut, dynamic_img_size=True, dynamic_img_pad=True)
+        except TypeError:  # models of convolutions do anyway
+            model = timm_model(name, weights, cut)
         self.renormalise = Renormalise(model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
         self.trunk = model.to(memory_format=torch.channels_last)
         if frozen_statistics:

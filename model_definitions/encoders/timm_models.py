@@ -6,7 +6,7 @@ statistics that a model was trained with.
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -38,13 +38,20 @@ class Renormalise(nn.Module):
         return images * self.scale + self.shift  # (B, 3, H, W)
 
 
-def timm_model(name: str, weights: str | Path | None = None, **arguments) -> nn.Module:
-    """A classifier of timm, whole, with its weights.
+def timm_model(
+    name: str,
+    weights: str | Path | None = None,
+    cut: Callable[[nn.Module], object] = lambda model: None,
+    **arguments,
+) -> nn.Module:
+    """A classifier of timm with its weights, or what `cut` leaves of it.
 
     Args:
         name: any of `timm.list_models()`, such as tf_efficientnet_lite0 or vit_small_patch14_dinov2.
         weights: None starts at random; `package` takes the weights that a Python package brings (`PACKAGES`); `pretrained`
-            lets timm download its own; anything else is a file with a state dict in timm's keys (.pth or .safetensors).
+            lets timm download its own; anything else is a file with a state dict in timm's keys (.pth or .safetensors) of as
+            much as is left.
+        cut: takes away, in place, what is not needed.
         arguments: of the model itself, such as `dynamic_img_size`.
 
     Raises:
@@ -60,17 +67,23 @@ def timm_model(name: str, weights: str | Path | None = None, **arguments) -> nn.
         nearest = difflib.get_close_matches(name, timm.list_models(), 1)
         raise ValueError(f"timm has no model {name!r}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
     if weights == "pretrained":
-        return _downloaded(timm, name, arguments)
-    model = timm.create_model(name, pretrained=False, **arguments)
-    if weights is not None:
-        state = _package_state(name, model) if weights == "package" else _file_state(name, Path(weights).expanduser())
-        model.load_state_dict(check_state(state, model.state_dict(), str(weights), name), strict=False)
+        model = _downloaded(timm, name, arguments)
+    else:
+        model = timm.create_model(name, pretrained=False, **arguments)
+    if weights == "package":
+        model.load_state_dict(_package_state(name, model))
+    cut(model)
+    if weights is not None and weights not in ("package", "pretrained"):
+        path = Path(weights).expanduser()
+        model.load_state_dict(check_state(_file_state(name, path), model.state_dict(), str(path), name), strict=False)
     return model
 
 
 def _downloaded(timm: object, name: str, arguments: Mapping) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=True, **arguments)
+    except TypeError:  # an argument that this model does not take
+        raise
     except Exception as error:  # whatever the hub's client raises without a network, and timm for a name without weights
         raise FileNotFoundError(
             f"pretrained weights of {name} are not to be had ({_first_line(error)}). {_ways_out(name)}"

