@@ -7,9 +7,11 @@ from pathlib import Path
 from mmengine.config import Config
 
 import repmet.detection.dataset
+import repmet.detection.kept_maps_dataset
 import repmet.detection.modules  # noqa: F401  (registers the modules that a YAML names)
 from repmet.data.readers.annotated_folder import class_names, list_names, names_lists, read_images
 from repmet.data.sources.voc import read_class_list
+from repmet.detection.image_sets import read_sets
 
 _NMS = {"type": None, "iou_threshold": None, "max_num": None, "class_agnostic": None, "split_thr": None}
 _ASSIGN_AND_SAMPLE = {"assigner": None, "sampler": None, "pos_weight": None, "debug": None}
@@ -17,7 +19,7 @@ _PROPOSALS = {"nms_pre": None, "max_per_img": None, "nms": _NMS, "min_bbox_size"
 
 # The sections that a detection experiment adds to mmengine's. None: any value.
 SECTIONS = {
-    "data": {
+    "data": {  # with `features: cached` a list of sets, see `detection.image_sets`
         "root": None,  # a devkit (JPEGImages, Annotations, ImageSets) or any annotated folder; `--data` replaces it
         "glyph_scenes": None,  # arguments of `data.generated.glyph_scenes.lay_out`: makes the folder where it is missing
         "train": None,  # image list of the base training
@@ -27,6 +29,7 @@ SECTIONS = {
         "base_classes": None,  # names, or a file with one name a line
         "novel_classes": None,
         "novel_images": None,  # of the base training, those with a novel object: `drop` (null), or `ignore` the objects
+        **dict.fromkeys(("name", "lists", "classes", "without", "limit", "unmarked")),  # of one set of many
         "held_out": None,  # of a folder without lists: the novel classes, or how many of them; `--novel` sets it
     },
     "episodes": {
@@ -62,6 +65,9 @@ SECTIONS = {
         "batch_size": None,
         "seed": None,
     },
+    "features": None,  # `cached`: train on the kept maps of a frozen backbone, on the sets that `data` lists
+    "views": {"sizes": None, "mirror": None},  # of each image: squares that it is scaled to fit in; mirrored too
+    "feature_cache": {"gigabytes": None},  # the most that is kept on disk
     "train_pipeline": None,
     "test_pipeline": None,
 }
@@ -160,6 +166,9 @@ def own_folder(data: dict, trained_on: Sequence[str] | None = None) -> None:
 
 def prepare(cfg: Config) -> None:
     """Turns the `data` section into the training data set and sizes the model for the base classes."""
+    if cfg.get("features") is not None:
+        prepare_cached(cfg)
+        return
     prepare_data(cfg)
     base = cfg.data.base_classes
     if not base:
@@ -174,6 +183,30 @@ def prepare(cfg: Config) -> None:
     }
     size_model(cfg)
     cfg.checkpoint_meta = {"base_classes": base}
+
+
+def prepare_cached(cfg: Config) -> None:
+    """Turns a list of sets into a data set of kept maps, and sizes the head for the label spaces of all.
+
+    Raises:
+        ValueError: `features` is something else than `cached`, or `data` no list; from `read_sets`.
+    """
+    if cfg.features != "cached":
+        raise ValueError(f"features is `cached` or left out, not {cfg.features!r}")
+    if not isinstance(cfg.get("data"), list):
+        raise ValueError("features: cached trains on a list of sets: data: [{root: FOLDER, lists: [train]}, ...]")
+    views = cfg.get("views") or {}
+    mirrored = (False, True) if views.get("mirror", True) else (False,)
+    cfg.train_dataloader.dataset = {
+        "type": "KeptMapsDataset",
+        "sets": list(cfg.data),
+        "views": [[size, mirror] for size in views.get("sizes") or [384] for mirror in mirrored],
+        "gigabytes": (cfg.get("feature_cache") or {}).get("gigabytes", 20.0),
+    }
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "FillMapsHook"}]
+    labels = [name for image_set in read_sets(cfg.data) for name in image_set.labels()]
+    cfg.model.roi_head.bbox_head.num_classes = len(labels)
+    cfg.checkpoint_meta = {"base_classes": labels}
 
 
 def size_model(cfg: Config) -> None:

@@ -20,6 +20,8 @@ from repmet.detection.checkpoint import Detector
 from repmet.detection.dataset import batches_of_one_size, sample
 from repmet.detection.embedding.cache import EmbeddingCache
 from repmet.detection.embedding.embedded_image import SPACES, EmbeddedImage
+from repmet.detection.embedding.kept_maps import KeptMaps, kept_maps_of, view_of
+from repmet.detection.modules.frozen_detector import FrozenBackboneRCNN, pad_levels
 from repmet.detection.processes import my_share, say
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
@@ -42,6 +44,7 @@ class Embedder:
         spaces: what the kept embeddings come from, of the three above; fewer take less memory.
         share: let the processes of a distributed run share the images; without it each embeds what it asks for.
         cache: where embedded images are kept and found again.
+        maps: where the maps of a frozen backbone are, those of a training on kept maps among them.
 
     Raises:
         ValueError: the head has no embedding, or predicts boxes by class.
@@ -57,6 +60,7 @@ class Embedder:
         spaces: Sequence[str] = SPACES,
         share: bool = True,
         cache: EmbeddingCache | None = None,
+        maps: KeptMaps | None = None,
     ) -> None:
         head = model.roi_head.bbox_head
         if not hasattr(head, "embed"):
@@ -65,6 +69,8 @@ class Embedder:
             raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
         self.model, self.head, self.batch_size = model.eval(), head, batch_size
         self.spaces, self.share, self.cache, self.seed = tuple(spaces), share, cache, seed
+        self.view = view_of(pipeline)
+        self.maps = maps if self.view is not None else None
         with DefaultScope.overwrite_default_scope("mmdet"):
             self.pipeline = Compose(pipeline)
 
@@ -120,9 +126,13 @@ class Embedder:
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
         samples = [sample(self.pipeline, r) for r in records]
         batch = self.model.data_preprocessor(pseudo_collate(samples), False)
-        levels = self.model.extract_feat(batch["inputs"])
+        levels = self.model.extract_feat(batch["inputs"] if self.maps is None else self._maps(records, batch["inputs"]))
         found = self.model.rpn_head.predict(levels, batch["data_samples"], rescale=False)
         metas = [s.metainfo for s in batch["data_samples"]]
+        if hasattr(
+            self.model.roi_head, "refine"
+        ):  # its embedding is read where the objects are, not where they were proposed
+            found = self.model.roi_head.refine(levels, found, metas)
 
         # Proposals of every image, then its annotated boxes in the pixels that the network sees.
         regions, counts = [], []
@@ -155,6 +165,17 @@ class Embedder:
             start = end
         return images
 
+    def _maps(self, records: list[ImageRecord], inputs: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's maps of a batch; images whose maps are kept do not pass through it."""
+        kept = [self.maps.get(record.path, self.view) for record in records]
+        missing = [i for i, levels in enumerate(kept) if levels is None]
+        if missing:
+            fresh = self.model.backbone(inputs[missing])
+            for k, i in enumerate(missing):
+                kept[i] = tuple(level[k].half().cpu() for level in fresh)
+                self.maps.put(records[i].path, self.view, kept[i])
+        return tuple(level.to(inputs.device) for level in pad_levels(list(zip(*kept, strict=True))))
+
     def embeddings(self, levels: Sequence[Tensor], rois: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Of RoIs (R, 5): their embeddings (R, e) by space, and what the embedding and the boxes are read from."""
         extractor = self.model.roi_head.bbox_roi_extractor
@@ -175,4 +196,6 @@ class Embedder:
 
 def caching_embedder(detector: Detector, spaces: Sequence[str] = SPACES) -> Embedder:
     """An `Embedder` of a detector that keeps what it finds."""
-    return Embedder(detector.model, detector.cfg.test_pipeline, spaces=spaces, cache=EmbeddingCache(detector, spaces))
+    maps = kept_maps_of(detector.model) if isinstance(detector.model, FrozenBackboneRCNN) else None
+    cache = EmbeddingCache(detector, spaces)
+    return Embedder(detector.model, detector.cfg.test_pipeline, spaces=spaces, cache=cache, maps=maps)
