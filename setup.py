@@ -183,6 +183,8 @@ class Develop(Command):
 def packages() -> dict[str, str]:
     """Every package by its full name, with its folder here."""
     folders = {f"repmet.{tree}": tree for tree in TREES} | {"repmet": "repmet"}
+    if (ROOT / "models" / "weights").is_dir():
+        folders["repmet.models.weights"] = "models/weights"
     inner = {
         f"{name}.{sub}": f"{folder}/{sub.replace('.', '/')}"
         for name, folder in folders.items()

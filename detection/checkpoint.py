@@ -12,10 +12,9 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from repmet.detection.experiment import prepare_data, size_model  # registers the models too, ours and mmdet's
+from repmet.detection.shipped import SHIPPED, checked, read_trained_part, with_backbone
 from repmet.experiments.config.loading import check_experiment
-from repmet.experiments.running.checkpoints import check_weights, experiment_of, latest_checkpoint, load_checkpoint
-
-SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "photos.safetensors"
+from repmet.experiments.running.checkpoints import check_weights, experiment_in, latest_checkpoint, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -60,28 +59,25 @@ def open_detector(checkpoint: str | Path | None = None) -> Detector:
     The data that it was trained on need not be there; the image lists in `cfg.data` are not looked at.
 
     Args:
-        checkpoint: a file, or a run folder for its last one. None: the weights that ship with this package.
+        checkpoint: a file, or a run folder for its last one. None, or `photos`: the weights that ship with this package.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
-        ValueError: it embeds no experiment of detection.
+        FileNotFoundError: no such checkpoint, or the package of its frozen backbone is not installed.
+        ValueError: it embeds no experiment of detection, or was trained on another backbone.
     """
-    if checkpoint is None:
-        if not SHIPPED.is_file():
-            raise FileNotFoundError(
-                f"{SHIPPED}: no weights ship with this copy; name a checkpoint, such as the run folder of "
-                "`python -m detection.train EXPERIMENT.yaml`"
-            )
-        checkpoint = SHIPPED
+    if checkpoint is None or (str(checkpoint) == SHIPPED.stem and not Path(checkpoint).exists()):
+        checkpoint = checked(SHIPPED)
     path = latest_checkpoint(checkpoint) or Path(checkpoint)
     if path.is_dir():
         raise FileNotFoundError(f"{path}: no checkpoint in this folder")
-    loaded = load_checkpoint(path)
-    cfg = experiment_of(path)
+    loaded = read_trained_part(path) if path.suffix == ".safetensors" else load_checkpoint(path)
+    cfg = experiment_in(loaded, path)
     facts = loaded["meta"]["experiment"]
     if cfg.get("tree") != "detection" or "base_classes" not in facts or "state_dict" not in loaded:
         raise ValueError(f"{path}: no detector, it was trained by an experiment of the {cfg.get('tree')} tree")
     check_experiment(cfg.to_dict(), path)  # somebody else may have written it
+    if isinstance(cfg.data, list):  # many sets: what they were is no matter now
+        cfg.data = {"novel_classes": []}
     cfg.data.base_classes = list(facts["base_classes"])
     return _filled(cfg, loaded, path)
 
@@ -90,18 +86,23 @@ def _filled(cfg: Config, loaded: dict, checkpoint: str | Path) -> Detector:
     """The model of an experiment whose classes are known, with a checkpoint's weights."""
     size_model(cfg)
     model_cfg = cfg.model
-    _without_pretrained(model_cfg)
+    whole = "backbone" not in loaded
+    if whole:
+        _without_pretrained(model_cfg)
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(model_cfg)
-    check_weights(model, loaded["state_dict"], checkpoint)
-    model.load_state_dict(loaded["state_dict"])
+    state = loaded["state_dict"] if whole else with_backbone(loaded, model, checkpoint)
+    check_weights(model, state, checkpoint)
+    model.load_state_dict(state)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Detector(model.to(device).eval(), cfg, dict(loaded.get("meta", {}).get("training", {})))
 
 
 def _without_pretrained(node: Any) -> None:
-    """Drops `init_cfg` of type Pretrained: the checkpoint brings every weight."""
+    """Drops `init_cfg` of type Pretrained, and the weights of timm's backbones: the checkpoint brings every weight."""
     if isinstance(node, dict):
+        if node.get("type") == "TimmBackbone":
+            node["weights"] = None
         if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
             node["init_cfg"] = None
         for value in node.values():

@@ -69,7 +69,12 @@ def experiment_of(path: str | Path) -> Config:
     Raises:
         ValueError: the file holds no experiment (it was not written by `python -m detection.train` or the like).
     """
-    meta = load_checkpoint(path).get("meta")
+    return experiment_in(load_checkpoint(path), path)
+
+
+def experiment_in(checkpoint: Mapping, path: str | Path) -> Config:
+    """As `experiment_of`, for a checkpoint that has been read already; `path` is for the messages."""
+    meta = checkpoint.get("meta")
     experiment = meta.get("experiment") if isinstance(meta, Mapping) else None
     if not isinstance(experiment, Mapping) or "yaml" not in experiment:
         raise ValueError(
