@@ -11,27 +11,16 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from repmet.experiments.finding import Finding
+from repmet.experiments.finding import installed as _installed
+from repmet.experiments.optional_parts import check_command, check_extras, check_weights
 
 PROG = "python -m experiments.doctor"
 REPAIR_TORCH = "pip install -r requirements.lock"
 REPAIR_DETECTION = "make setup (or: pip install -r requirements.lock; classification does without)"
 REPAIR_OPS = "python setup.py build develop"
-
-
-@dataclass
-class Finding:
-    """One line of the report; `level` is "ok", "warn" or "FAIL"."""
-
-    level: str
-    what: str
-    said: str
-    repair: str = ""
-
-    def __str__(self) -> str:
-        line = f"{self.level:<5} {self.what:<14} {self.said}"
-        return f"{line}\n      {'':<14} -> {self.repair}" if self.repair else line
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
@@ -209,6 +198,7 @@ def _run_op(name: str, run: Callable[[], Any], expected: Any, backend: str) -> F
 
 CHECKS: list[Callable[[], Iterator[Finding]]] = [
     check_python,
+    check_command,
     check_torch,
     check_numpy,
     check_opencv,
@@ -216,6 +206,8 @@ CHECKS: list[Callable[[], Iterator[Finding]]] = [
     check_compiler,
     check_cuda,
     check_ops,
+    check_extras,
+    check_weights,
 ]
 
 
@@ -225,13 +217,6 @@ def _import(name: str, repair: str = REPAIR_TORCH) -> Any:
         return importlib.import_module(name)
     except Exception as error:  # a broken binary raises OSError or RuntimeError
         return Finding("FAIL", name.rpartition(".")[2], f"cannot be imported: {_first_line(error)}", repair)
-
-
-def _installed(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _version(text: str) -> tuple[int, int]:
