@@ -10,6 +10,7 @@ Environment: `FORCE_CUDA=1|0`, `TORCH_CUDA_ARCH_LIST` (default: the GPU that is 
 `MAX_JOBS`.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from setuptools import Command, find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 OPERATORS = ("roi_align", "roi_pool", "nms")
@@ -132,12 +134,25 @@ def extensions() -> tuple[list, dict]:
     return modules, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}
 
 
+class BuildPy(build_py):
+    """Leaves nothing of an earlier build in the wheel but the compiled libraries, whose sources are compared anew."""
+
+    def run(self) -> None:
+        for path in sorted(Path(self.build_lib).rglob("*"), reverse=True):
+            if path.is_dir():
+                with contextlib.suppress(OSError):  # a library is in it
+                    path.rmdir()
+            elif path.suffix != ".so" or path.relative_to(self.build_lib).parts[0] != "repmet":
+                path.unlink()
+        super().run()
+
+
 class Develop(Command):
-    """Build in place and put this checkout on the environment's path.
+    """Build in place, put this checkout on the environment's path, and the command `repmet` among its programs.
 
     setuptools' own command of this name calls pip in an isolated environment, which has no torch and may have to download
-    one; an environment made by uv has no pip at all. This one writes what an editable install consists of: metadata and
-    a .pth file. pip and uv list and uninstall it like any other.
+    one; an environment made by uv has no pip at all. This one writes what an editable install consists of: metadata, a
+    .pth file and the program. pip and uv list and uninstall it like any other.
     """
 
     description = "build csrc in place and install the checkout in editable mode"
@@ -148,6 +163,7 @@ class Develop(Command):
 
     def finalize_options(self) -> None:
         self.site = Path(self.install_dir or sysconfig.get_path("purelib"))
+        self.programs = self.site / "bin" if self.install_dir else Path(sysconfig.get_path("scripts"))
 
     def run(self) -> None:
         self.run_command("build_ext")  # does nothing where `build` came before
@@ -159,14 +175,25 @@ class Develop(Command):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
             pth = self.site / f"__editable__.{name}-{version}.pth"
             pth.write_text(f"{ROOT}\n", encoding="utf-8")
-            self.write_metadata(pth)
+            self.write_metadata([pth, self.write_program()])
         except PermissionError as error:
             raise SystemExit(
                 f"develop: cannot write to {self.site} ({error}). Run it inside a virtual environment."
             ) from error
         print(f"{name} {version}: {ROOT} is now on the path of {sys.prefix}")
 
-    def write_metadata(self, pth: Path) -> None:
+    def write_program(self) -> Path:
+        """The command `repmet` of this interpreter."""
+        self.programs.mkdir(parents=True, exist_ok=True)
+        if os.name == "nt":
+            program, text = self.programs / "repmet.cmd", f'@"{sys.executable}" -m repmet %*\n'
+        else:
+            program, text = self.programs / "repmet", f"#!{sys.executable}\nfrom repmet.command import run\n\nrun()\n"
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+        return program
+
+    def write_metadata(self, written: list[Path]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             self.reinitialize_command("dist_info", output_dir=folder)
             self.run_command("dist_info")
@@ -176,8 +203,9 @@ class Develop(Command):
         origin = {"url": ROOT.as_uri(), "dir_info": {"editable": True}}
         (target / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
         (target / "INSTALLER").write_text("setup.py\n", encoding="utf-8")
-        files = [pth, *sorted(target.iterdir()), target / "RECORD"]
-        (target / "RECORD").write_text("".join(f"{file.relative_to(self.site)},,\n" for file in files), encoding="utf-8")
+        files = [*written, *sorted(target.iterdir()), target / "RECORD"]
+        record = "".join(f"{Path(os.path.relpath(file, self.site)).as_posix()},,\n" for file in files)
+        (target / "RECORD").write_text(record, encoding="utf-8")
 
 
 def packages() -> dict[str, str]:
@@ -198,6 +226,6 @@ setup(
     packages=sorted(packages()),
     package_dir=packages(),
     ext_modules=modules,
-    cmdclass={**commands, "develop": Develop},
+    cmdclass={**commands, "build_py": BuildPy, "develop": Develop},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if modules else {},
 )

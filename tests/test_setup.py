@@ -92,6 +92,8 @@ def test_without_a_compiler_it_installs_with_one_notice(checkout, python, tmp_pa
     result = run(python, "setup.py", "build", "develop", cwd=checkout, CXX="no-such-compiler")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert result.stderr.count("no C++ compiler") == 1
+    command = run(tmp_path / "environment" / "bin" / "repmet", "--version", cwd=tmp_path)
+    assert command.stdout == "repmet 0.1.0\n", command.stderr
     found = installed(python, tmp_path)
     assert found["backend"] == "torchvision"
     assert found["pooled"] == 1.0

@@ -1,7 +1,7 @@
 """What took long to compute, kept as files of tensors.
 
-Decoded images lie beside the data; features, embeddings, and images whose folder is not ours, in data/cache, or in the
-folder that the environment variable REPMET_CACHE names.
+Decoded images lie beside the data; features, embeddings, and images whose folder is not ours, in data/cache of a checkout,
+or in the folder that the environment variable REPMET_CACHE names (see `repmet.installation.cache_folder`).
 """
 
 import os
@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-CACHE = Path(os.environ.get("REPMET_CACHE") or Path(__file__).parents[1] / "cache")
+from repmet.installation import cache_folder
+
+CACHE = cache_folder()
 
 
 def cached(name: str, sources: Sequence[Path], make: Callable[[], Any]) -> Any:

@@ -21,7 +21,7 @@ import repmet.experiments.running.tensorboard
 import repmet.experiments.running.training_record  # noqa: F401  (these six register what experiments name)
 from repmet.experiments.config.dialect import ExperimentDumper, ExperimentLoader
 from repmet.experiments.config.merging import merge, without_marks
-from repmet.experiments.config.sections import RUNNER_KEYS
+from repmet.experiments.config.sections import RUNNER_KEYS, place_data
 from repmet.experiments.config.strictness import Source, UnknownKey, check_keys
 from repmet.experiments.config.suites import (
     SUFFIXES,
@@ -62,6 +62,7 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
         _set_option(values, key, value)
         sources.insert(0, Source("--cfg-options", {}, key))
     values = without_marks(values)
+    place_data(values.get("data"))
     check_experiment(values, path, sources)
     text = split_address(path)[0].read_text(encoding="utf-8")
     return Config(values, cfg_text=text, filename=str(path), format_python_code=False)

@@ -1,11 +1,14 @@
 """What mmengine reads of a configuration, section by section: its keys, and the registries that its types come from."""
 
 import inspect
+from typing import Any
 
 import mmengine.registry as registries
 from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
+
+from repmet.installation import data_folder
 
 # What Runner takes, and what it reads from `cfg` without taking it.
 RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}) | {
@@ -95,3 +98,10 @@ TRAIN_LOOP = {
     if name not in ("self", "runner", "dataloader")
 }
 DATALOADER = (set(inspect.signature(DataLoader.__init__).parameters) - {"self"}) | {"num_batch_per_epoch"}
+
+
+def place_data(section: Any) -> None:
+    """Where an installed package puts data that an experiment names relative to a checkout."""
+    for part in section if isinstance(section, list) else [section]:
+        if isinstance(part, dict) and isinstance(part.get("root"), str):
+            part["root"] = str(data_folder(part["root"]))

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from repmet.installation import checkout
+
 _PACKAGES = ("torch", "torchvision", "numpy", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection")
 
 
@@ -23,8 +25,15 @@ def origin() -> dict[str, Any]:
 
 
 def git_revision() -> str | None:
-    """The checkout's revision, with `-dirty` where tracked files differ from it; None outside a checkout."""
-    revision = git(Path(__file__).parent, "describe", "--always", f"--dirty={DIRTY}", "--abbrev=12", "--exclude=*")
+    """The checkout's revision, with `-dirty` where tracked files differ from it; None outside a checkout of ours.
+
+    A package that is installed, or a copy that is unpacked, below the folder of another repository has none.
+    """
+    root = checkout()
+    top = git(root, "rev-parse", "--show-toplevel") if root else None
+    if not top or Path(top.rstrip("\n")).resolve() != root:
+        return None
+    revision = git(root, "describe", "--always", f"--dirty={DIRTY}", "--abbrev=12", "--exclude=*")
     return revision and revision.strip()
 
 

@@ -21,7 +21,7 @@ def git(folder, *arguments):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout of its own, in which the module thinks that it lies."""
+    """A checkout of its own, which the module takes for ours."""
     folder = tmp_path / "checkout"
     (folder / "experiments").mkdir(parents=True)
     file = folder / "experiments" / "provenance.py"
@@ -29,7 +29,7 @@ def checkout(tmp_path, monkeypatch):
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "First")
-    monkeypatch.setattr(provenance, "__file__", str(file))
+    monkeypatch.setattr(provenance, "checkout", lambda: folder.resolve())
     return folder
 
 
@@ -53,8 +53,16 @@ def test_a_tag_does_not_take_the_place_of_the_revision(checkout):
 
 
 def test_outside_a_checkout_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "checkout", lambda: None)  # installed
+    assert provenance.git_revision() is None
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    monkeypatch.setattr(provenance, "checkout", lambda: tmp_path)  # unpacked from an archive
+    assert provenance.git_revision() is None
+
+
+def test_another_repository_above_is_not_ours(checkout, monkeypatch):
+    (checkout / "vendored").mkdir()
+    monkeypatch.setattr(provenance, "checkout", lambda: (checkout / "vendored").resolve())
     assert provenance.git_revision() is None
 
 
