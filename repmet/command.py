@@ -58,9 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `repmet ... | head`: nobody reads any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _tree(command: str, words: Sequence[str]) -> str | None:
@@ -115,4 +112,14 @@ def _help() -> str:
 
 def run() -> NoReturn:
     """The console script."""
-    sys.exit(main())
+    code: int | str | None
+    try:
+        try:
+            code = main()
+        except SystemExit as ended:  # argparse's help and errors
+            code = ended.code
+        sys.stdout.flush()
+    except BrokenPipeError:  # `repmet ... | head`: nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
