@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from repmet.benchmarks.tables.keeping import RESULTS, check_new, keep
+from repmet.benchmarks.tables.keeping import RESULTS, check_new, keep, measured, replaced
 from repmet.benchmarks.tables.pages import fill_pages
 from repmet.benchmarks.tables.runs import read_runs
 
@@ -26,16 +26,19 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmar
     parser.add_argument("--command", action="append", default=[], help="that made it, where the file does not say")
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2], help="the project's folder")
     options = parser.parse_args(arguments)
+    family, *files = options.keep or [""]
+    if options.keep and (not files or options.check):
+        parser.error("--keep takes FAMILY and FILE..., and no --check")
     try:
-        if options.keep:
-            family, *files = options.keep
-            if not files or options.check:
-                parser.error("--keep takes FAMILY and FILE..., and no --check")
-            for run in keep(family, [Path(file) for file in files], options.root, options.command):
-                print(f"kept: {run}")
-        runs = read_runs(options.root / RESULTS)
+        new = measured(family, [Path(file) for file in files], options.root, options.command) if files else []
+        runs = replaced(read_runs(options.root / RESULTS), new)
         check_new(runs, options.root)
-        stale = fill_pages(options.root, runs, write=not options.check)
+        stale = fill_pages(options.root, runs, write=False)  # all that may be refused comes before anything is written
+        if new:
+            keep(new, options.root)
+            print("\n".join(f"kept: {run}" for run in new))
+        if not options.check:
+            fill_pages(options.root, runs)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

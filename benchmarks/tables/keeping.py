@@ -45,8 +45,8 @@ def check_new(runs: Iterable[Run], root: Path) -> None:
         raise ValueError("\n".join(reasons[:SHOWN] + more))
 
 
-def keep(family: str, files: Sequence[Path], root: Path, commands: Sequence[str] = ()) -> list[Run]:
-    """Adds what commands wrote to a family's file, in the place of runs of the same name; all of it or nothing.
+def measured(family: str, files: Sequence[Path], root: Path, commands: Sequence[str] = ()) -> list[Run]:
+    """What commands wrote, as runs that may be kept in a family.
 
     Args:
         family: the name of its file, without the ending.
@@ -75,11 +75,19 @@ def keep(family: str, files: Sequence[Path], root: Path, commands: Sequence[str]
         name = file.resolve().parent.name if file.name in ("metrics.json", "retrieval.json") else file.stem
         run = run_of(content, family=family, name=name, revision=revision, commands=commands)
         runs.append(_without_machine_paths(run, root))
-    path = root / RESULTS / f"{family}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    there = read_family(path) if path.is_file() else []
-    write_family(path, {run.name: run for run in (*there, *runs)}.values())
     return runs
+
+
+def replaced(runs: Iterable[Run], new: Iterable[Run]) -> list[Run]:
+    """Runs with new ones, each in the place of the one of its name."""
+    return sorted({(run.family, run.name): run for run in (*runs, *new)}.values(), key=lambda run: (run.family, run.name))
+
+
+def keep(runs: Sequence[Run], root: Path) -> None:
+    """Writes runs of one family into its file, in the place of those of the same name."""
+    path = root / RESULTS / f"{runs[0].family}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_family(path, replaced(read_family(path) if path.is_file() else [], runs))
 
 
 def _without_machine_paths(run: Run, root: Path) -> Run:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from repmet.benchmarks.tables.__main__ import main
-from repmet.benchmarks.tables.keeping import keep
+from repmet.benchmarks.tables.keeping import measured as kept_of
 from repmet.benchmarks.tables.pages import PAGES
 from repmet.benchmarks.tables.runs import NOT_KEPT, Run, read_runs, write_family
 from tests.benchmarks.tables.conftest import DETECTION
@@ -112,16 +112,25 @@ def test_a_line_that_was_written_by_hand_is_refused_and_a_committed_one_stays(ch
         assert f"error: {new} is not kept: " in capsys.readouterr().err
 
 
+def test_what_does_not_fit_the_tables_is_not_written(checkout, capsys):
+    clean = commit(checkout)
+    (checkout / "README.md").write_text("<!-- results:detection-few-shot -->\n<!-- /results -->\n")
+    files = [measured(checkout, clean), measured(checkout, clean, "twin")]
+    assert command(checkout, "--keep", "detection", *files) == 2
+    assert "detection/demo and detection/twin both hold 1-shot RepMet" in capsys.readouterr().err
+    assert not list((checkout / "models" / "results").iterdir())
+
+
 def test_commands_work_elsewhere_too(checkout):
     clean = commit(checkout)
     inside = f"python -m detection.evaluate demo.yaml {checkout.resolve()}/work_dirs/demo"
-    [run] = keep("detection", [measured(checkout, clean, evaluated_by=inside)], checkout)
+    [run] = kept_of("detection", [measured(checkout, clean, evaluated_by=inside)], checkout)
     assert list(run.commands) == ["python -m detection.evaluate demo.yaml work_dirs/demo"]
     with pytest.raises(ValueError, match="'evaluate --data=/home/me' names a folder of this machine"):
-        keep("detection", [measured(checkout, clean, evaluated_by="evaluate --data=/home/me")], checkout)
+        kept_of("detection", [measured(checkout, clean, evaluated_by="evaluate --data=/home/me")], checkout)
     path = measured(checkout, clean, evaluated_by=None)
     with pytest.raises(ValueError, match="does not say which command made it; name it by --command"):
-        keep("detection", [path], checkout)
+        kept_of("detection", [path], checkout)
     assert command(checkout, "--keep", "detection", path, "--command", COMMAND) == 0
 
 
