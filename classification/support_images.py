@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from repmet.data.files.pictures import IMAGE_SUFFIXES, is_image_file
-from repmet.data.files.walk import files_below, is_hidden
+from repmet.data.files.walk import files_below, subfolders, tell_passed_over
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 
 
@@ -37,12 +37,14 @@ def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, li
 
 
 def _of_folder(root: Path) -> dict[str, list[ImageInput]]:
-    folders = sorted((p for p in root.iterdir() if p.is_dir() and not is_hidden(p)), key=lambda p: p.name)
+    folders = subfolders(root)
     if not folders:
         raise ValueError(f"{root}: holds no class folders; it should hold one folder of images a class")
     by_class = {}
     for folder in folders:
-        files = [p for p in files_below(folder) if is_image_file(p)]
+        below = files_below(folder)
+        files = [p for p in below if is_image_file(p)]
+        tell_passed_over(folder, set(below) - set(files))
         if not files:
             raise ValueError(f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)})")
         by_class[folder.name] = image_inputs(files)

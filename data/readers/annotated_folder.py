@@ -11,6 +11,7 @@ from pathlib import Path
 
 from repmet.data.files.walk import entries, subfolders
 from repmet.data.readers.coco import coco_lists, coco_records, is_coco, read_coco_tree
+from repmet.data.readers.devkit import devkit_years
 from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.parts import chosen, dealt, part_of, roles
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
@@ -25,7 +26,7 @@ _ANNOTATIONS = ("annotations", "annotation", "labels")  # folders of COCO files,
 def is_devkit(root: str | Path) -> bool:
     """Whether a folder names its own lists as Pascal VOC does, itself or in the years below it."""
     root = Path(root)
-    return (root / "ImageSets" / "Main").is_dir() or any([*root.glob("VOC[12]*"), *root.glob("VOCdevkit/VOC[12]*")])
+    return (root / "ImageSets" / "Main").is_dir() or bool(devkit_years(root))
 
 
 def is_annotated(root: str | Path) -> bool:

@@ -45,7 +45,7 @@ def read_image_set(
     root = Path(root)
     records: list[ImageRecord] = []
     problems: list[str] = []
-    years = _years(root)
+    years = devkit_years(root)
     for part in image_set.split("+"):
         folder, name = _resolve(root, part.strip())
         pictures = _pictures(folder)
@@ -127,7 +127,7 @@ def _resolve(root: Path, image_set: str) -> tuple[Path, str]:
         if dated and not _list_file(root, image_set).is_file() and root.name == f"VOC{dated[1]}":
             name = dated[2]
     else:
-        years = _years(root)
+        years = devkit_years(root)
         if not years:
             raise FileNotFoundError(f"{root}: holds neither ImageSets/Main nor a VOCdevkit (VOC2007, VOC2012); check it")
         if dated is None or dated[1] not in years:
@@ -137,18 +137,25 @@ def _resolve(root: Path, image_set: str) -> tuple[Path, str]:
             )
         folder, name = years[dated[1]], dated[2]
     if not _list_file(folder, name).is_file():
-        lists = sorted(path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt"))
+        lists = list_files(folder)
         # VOC's own lists of single classes (cat_train) are left out: they hold two columns and mean something else.
         there = [n for n in lists if n.rpartition("_")[0] not in VOC_CLASSES]
         raise FileNotFoundError(f"{folder}: no image set {name!r}; there are: {', '.join(there) or 'none'}")
     return folder, name
 
 
-def _years(root: Path) -> dict[str, Path]:
+def devkit_years(root: Path) -> dict[str, Path]:
     """The years of a VOCdevkit, itself or below; of a devkit of one year none."""
     if (root / "ImageSets" / "Main").is_dir():
         return {}
-    return {path.name[3:]: path for path in sorted([*root.glob("VOC[12]*"), *root.glob("VOCdevkit/VOC[12]*")])}
+    folders = sorted([*root.glob("VOC[12]*"), *root.glob("VOCdevkit/VOC[12]*")])
+    return {path.name[3:]: path for path in folders if path.is_dir()}
+
+
+def list_files(folder: Path) -> list[str]:
+    """The names of all lists of a devkit, those of single classes too."""
+    place = folder / "ImageSets" / "Main"
+    return [path.stem for path in (entries(place) if place.is_dir() else ()) if path.suffix.lower() == ".txt"]
 
 
 def _list_file(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from repmet.data.files.walk import entries, subfolders
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, read_annotation, tell_left_out
 
 SAMPLE = 200  # images a class in RepMet's base training
@@ -47,15 +48,15 @@ def read_imagenet_loc(root: str | Path, image_set: str, classes: Sequence[str] |
         raise ValueError(f"{root}: image set {image_set!r} is none of train, val, train:N, train:N:SEED")
     xml, pictures = tree / "Annotations" / "CLS-LOC" / name, tree / "Data" / "CLS-LOC" / name
     if name == "val":
-        files = [(pictures, path) for path in sorted(xml.glob("*.xml"))]
+        files = [(pictures, path) for path in _annotations(xml)]
     else:
-        wanted = sorted(classes) if classes is not None else sorted(p.name for p in xml.iterdir() if p.is_dir())
+        wanted = sorted(classes) if classes is not None else [folder.name for folder in subfolders(xml)]
         if absent := [wnid for wnid in wanted if not (xml / wnid).is_dir()]:
             raise FileNotFoundError(f"{xml}: no folder of {len(absent)} class(es), the first is {absent[0]}")
         limit, seed = (int(more[0]) if more else None), (int(more[1]) if len(more) > 1 else 0)
         files = []
         for wnid in wanted:
-            own = [(pictures / wnid, path) for path in sorted((xml / wnid).glob("*.xml"))]
+            own = [(pictures / wnid, path) for path in _annotations(xml / wnid)]
             files += own if limit is None else [own[k] for k in sorted(_draw(len(own), wnid, seed)[:limit])]
     records, left_out = [], []
     for folder, path in files:
@@ -70,6 +71,10 @@ def read_imagenet_loc(root: str | Path, image_set: str, classes: Sequence[str] |
             records.append(record)
     tell_left_out(left_out, records, f"{tree}: no usable image in {image_set!r}")
     return sorted(records, key=lambda record: record.id)
+
+
+def _annotations(folder: Path) -> list[Path]:
+    return [path for path in entries(folder) if path.suffix == ".xml"]
 
 
 def _draw(count: int, wnid: str, seed: int) -> list[int]:

@@ -8,6 +8,7 @@ from PIL import Image
 from repmet.data.files.pictures import UnreadableImage, image_size, open_rgb
 from repmet.data.files.walk import images_in, subfolders
 from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_images
+from repmet.data.readers.devkit import list_files
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
 
 SHARE = 3  # a crop fills a third of its canvas, about as an object fills a scene
@@ -55,7 +56,9 @@ def _whole(where: object, files: list[tuple[str, Path]]) -> list[ImageRecord]:
 
 def _devkit_list(root: Path) -> str:
     """The list that a devkit's supports are taken from."""
-    lists = sorted(p.stem for p in (root / "ImageSets" / "Main").glob("*.txt"))
+    if not (root / "ImageSets" / "Main").is_dir():
+        raise ValueError(f"{root}: holds devkits of several years; supports are taken from the folder of one")
+    lists = list_files(root)
     if len(lists) == 1 or "train" in lists:
         return lists[0] if len(lists) == 1 else "train"
     raise ValueError(f"{root}: supports are taken from a devkit's only list or from `train`; it has {', '.join(lists)}")

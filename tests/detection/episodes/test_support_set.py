@@ -125,6 +125,7 @@ def test_a_devkit_gives_its_only_list_or_train(tmp_path: Path, lists: list[str])
     (tmp_path / "ImageSets/Main").mkdir(parents=True)
     for k, name in enumerate(lists):
         (tmp_path / f"ImageSets/Main/{name}.txt").write_text("ab"[k])
+        (tmp_path / f"ImageSets/Main/._{name}.txt").write_bytes(b"left by a Mac")
     if lists == ["one", "two"]:
         with pytest.raises(ValueError, match="only list or from `train`; it has one, two"):
             read_support(tmp_path, tmp_path / "scratch")
@@ -139,3 +140,12 @@ def test_difficult_boxes_alone_teach_nothing(tmp_path: Path) -> None:
         read_support(tmp_path, tmp_path / "scratch")
     annotation(tmp_path / "a.xml", difficult="False")
     assert len(read_support(tmp_path, tmp_path / "scratch")) == 1
+
+
+def test_several_years_are_refused_and_archives_beside_a_set_are_no_year(tmp_path: Path) -> None:
+    (tmp_path / "VOC2012.tar").write_bytes(b"an archive")
+    image(tmp_path / "cup/a.jpg")
+    assert read_support(tmp_path, tmp_path.with_name("scratch"))[0].names == ("cup",)
+    (tmp_path / "VOC2012/ImageSets/Main").mkdir(parents=True)
+    with pytest.raises(ValueError, match="holds devkits of several years; supports are taken from the folder of one"):
+        read_support(tmp_path, tmp_path.with_name("scratch"))
