@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.episode import kmeans_centres
 from repmet.model_definitions.representatives import soft_log_posterior, squared_distances
 
@@ -74,11 +75,11 @@ def farthest_allowed(held_out: list[tuple[Tensor, Tensor]], share: float) -> flo
         ValueError: a share out of range, or too few images for so small a one.
     """
     if not 0 < share < 1:
-        raise ValueError(f"the share of images that may be refused lies between 0 and 1, not {share:g}")
+        raise UserError(f"the share of images that may be refused lies between 0 and 1, not {share:g}")
     distances = torch.cat([d2.flatten(1).amin(1) for d2, _ in held_out]).sort().values if held_out else torch.empty(0)
     rank = math.ceil((1 - share) * (len(distances) + 1))
     if rank > len(distances):
-        raise ValueError(
+        raise UserError(
             f"refusing at most {share:g} of the images of the classes takes {math.ceil(1 / share) - 1} support images whose "
             f"class has others; there are {len(distances)}: show more, or allow a share of {1 / (len(distances) + 1):.2g}"
         )

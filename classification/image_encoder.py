@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import repmet.classification.methods  # noqa: F401  (registers the encoders)
 from repmet.classification.checkpoint import find_checkpoint
 from repmet.classification.inputs.transforms import build_transform
+from repmet.errors import UserError
 from repmet.experiments.config.loading import check_experiment
 from repmet.experiments.running.checkpoints import check_weights, experiment_of, load_checkpoint
 from repmet.model_definitions.weights_digest import weights_digest
@@ -118,11 +119,11 @@ def _section_of(name: str) -> dict[str, Any]:
 
 def _from_section(section: dict[str, Any], size: int | None) -> ImageEncoder:
     if section.get("type") not in MODELS.module_dict:
-        raise ValueError(f"an encoder's section names its `type`, such as TorchvisionEncoder, not {section.get('type')!r}")
+        raise UserError(f"an encoder's section names its `type`, such as TorchvisionEncoder, not {section.get('type')!r}")
     try:
         network = MODELS.build({"frozen": True} | section)
     except TypeError as error:  # mmengine puts the class's name before it
-        raise ValueError(f"the encoder's section {section}: {error}") from None
+        raise UserError(f"the encoder's section {section}: {error}") from None
     channels, side = _shape(network)
     side = size or side or SIDE
     return ImageEncoder(network, _NORMALISED, (side, side), section, channels=channels)
@@ -141,7 +142,7 @@ def _from_checkpoint(text: str, size: int | None) -> ImageEncoder:
     name, file = find_checkpoint(text)
     content, cfg = load_checkpoint(file), experiment_of(file)
     if cfg.get("tree") != "classification" or "state_dict" not in content:
-        raise ValueError(f"{name}: no classifier, it was trained by an experiment of the {cfg.get('tree')} tree")
+        raise UserError(f"{name}: no classifier, it was trained by an experiment of the {cfg.get('tree')} tree")
     check_experiment(cfg.to_dict(), Path(name))  # somebody else may have written it
     section = dict(cfg.model.encoder) | ({"weights": None} if "weights" in cfg.model.encoder else {})
     section.pop("fresh", None)
@@ -158,7 +159,7 @@ def _from_checkpoint(text: str, size: int | None) -> ImageEncoder:
     channels, side = _shape(encoder)
     wanted = size or cfg.data.get("size") or side or (cfg.data.get("arguments") or {}).get("size")
     if wanted is None:
-        raise ValueError(f"{name}: its experiment does not say the size of its images in pixels; give `size`")
+        raise UserError(f"{name}: its experiment does not say the size of its images in pixels; give `size`")
     height, width = (wanted, wanted) if isinstance(wanted, int) else wanted
     return ImageEncoder(
         network,

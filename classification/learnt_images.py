@@ -14,6 +14,7 @@ from torch import Tensor
 
 from repmet.classification.held_out import farthest_allowed, fitted_sigma, held_out_distances
 from repmet.classification.prediction import Support
+from repmet.errors import UserError
 from repmet.experiments.running.checkpoints import load_checkpoint, save_checkpoint
 from repmet.model_definitions.episode import kmeans_centres
 from repmet.model_definitions.representatives import squared_distances
@@ -129,6 +130,6 @@ def read_classes(path: str | Path) -> tuple[LearntImages, dict[str, Any]]:
     """
     kept = load_checkpoint(path)
     if kept.get("format") != FORMAT:
-        raise ValueError(f"{path}: not a file of learnt classes ({FORMAT}); make one by --support FOLDERS --save {path}")
+        raise UserError(f"{path}: not a file of learnt classes ({FORMAT}); make one by --support FOLDERS --save {path}")
     values = {name: kept[name] for name in _FIELDS}
     return LearntImages(**values | {"classes": tuple(values["classes"]), "names": tuple(values["names"])}), kept["encoder"]

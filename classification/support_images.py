@@ -8,6 +8,7 @@ from typing import Any
 from repmet.data.files.pictures import IMAGE_SUFFIXES, is_image_file
 from repmet.data.files.walk import files_below, subfolders, tell_passed_over
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
+from repmet.errors import UserError
 
 
 def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, list[ImageInput]]:
@@ -24,13 +25,13 @@ def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, li
     if isinstance(support, Mapping):
         by_class = {str(name): list(image_inputs(images)) for name, images in support.items()}
         if not by_class:
-            raise ValueError("there is no class to learn: the mapping {class: images} is empty")
+            raise UserError("there is no class to learn: the mapping {class: images} is empty")
     elif Path(support).expanduser().is_dir():
         by_class = _of_folder(Path(support).expanduser())
     elif Path(support).suffix.lower() == ".csv":
         by_class = _of_csv(Path(support).expanduser())
     elif Path(support).is_file():
-        raise ValueError(f"{support}: a support is a folder of class folders or a CSV file with the columns image and class")
+        raise UserError(f"{support}: a support is a folder of class folders or a CSV file with the columns image and class")
     else:
         raise FileNotFoundError(f"{support}: no such folder; it should hold one folder of images a class")
     return {name: by_class[name] for name in sorted(by_class)}
@@ -39,14 +40,14 @@ def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, li
 def _of_folder(root: Path) -> dict[str, list[ImageInput]]:
     folders = subfolders(root)
     if not folders:
-        raise ValueError(f"{root}: holds no class folders; it should hold one folder of images a class")
+        raise UserError(f"{root}: holds no class folders; it should hold one folder of images a class")
     by_class = {}
     for folder in folders:
         below = files_below(folder)
         files = [p for p in below if is_image_file(p)]
         tell_passed_over(folder, set(below) - set(files))
         if not files:
-            raise ValueError(f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)})")
+            raise UserError(f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)})")
         by_class[folder.name] = image_inputs(files)
     return by_class
 
@@ -58,15 +59,15 @@ def _of_csv(path: Path) -> dict[str, list[ImageInput]]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if not {"image", "class"} <= set(rows.fieldnames or ()):
-            raise ValueError(
+            raise UserError(
                 f"{path}: its first line names the columns image and class, not {', '.join(rows.fieldnames or ())}"
             )
         for row in rows:
             image, name = (row["image"] or "").strip(), (row["class"] or "").strip()
             if not image or not name:
-                raise ValueError(f"{path}: line {rows.line_num} lacks an image or a class")
+                raise UserError(f"{path}: line {rows.line_num} lacks an image or a class")
             address = image.startswith(("http://", "https://"))
             by_class.setdefault(name, []).extend(image_inputs([image if address else path.parent / image]))
     if not by_class:
-        raise ValueError(f"{path}: holds no line of an image and its class")
+        raise UserError(f"{path}: holds no line of an image and its class")
     return by_class

@@ -28,6 +28,7 @@ from repmet.detection.scoring.methods import Method, NearestRepresentative, chec
 from repmet.detection.scoring.representatives import SupportSet, base_representatives
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
 from repmet.detection.tuned_weights import TunedWeights
+from repmet.errors import UserError
 from repmet.model_definitions.weights_digest import weights_digest
 from repmet.progress import progress as bar
 
@@ -50,7 +51,7 @@ class FewShotDetector:
 
     def __init__(self, checkpoint: str | Path | None = None, *, method: str = "repmet", batch_size: int = 4) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+            raise UserError(f"batch_size is at least 1, not {batch_size}")
         check_methods([method])
         opened = open_detector(checkpoint)
         self.model, self.cfg, self.batch_size, self.method = opened.model, opened.cfg, batch_size, method
@@ -99,7 +100,7 @@ class FewShotDetector:
             EpisodeDiverged: fine-tuning came to a loss that is not finite.
         """
         if finetune is not None and self.method != "repmet":
-            raise ValueError(f"fine-tuning trains RepMet's representatives; the method here is {self.method!r}")
+            raise UserError(f"fine-tuning trains RepMet's representatives; the method here is {self.method!r}")
         with self._tuned.as_trained(), tempfile.TemporaryDirectory() as scratch:
             if isinstance(support, str | Path):
                 records = read_support(support, scratch)
@@ -139,7 +140,7 @@ class FewShotDetector:
         """
         number = self._number(name)
         if len(self.classes) == 1:
-            raise ValueError(f"{name!r} is the only class that was learnt; learn or add others first")
+            raise UserError(f"{name!r} is the only class that was learnt; learn or add others first")
         if isinstance(self.learnt.scorer, NearestRepresentative):
             self.learnt = self.learnt.without(number)
         else:
@@ -154,7 +155,7 @@ class FewShotDetector:
         """
         number = self._number(name)
         if not new.strip() or new in self.classes:
-            raise ValueError(f"{new!r} is {'the name of another class' if new.strip() else 'no name'}")
+            raise UserError(f"{new!r} is {'the name of another class' if new.strip() else 'no name'}")
         supports = None if self._supports is None else self._supports.renamed(name, new)
         self.learnt, self._supports = self.learnt.renamed(number, new), supports
         return self
@@ -166,7 +167,7 @@ class FewShotDetector:
             ValueError: nothing was learnt.
         """
         if self.learnt is None:
-            raise ValueError("there is nothing to save: learn from a support set first")
+            raise UserError("there is nothing to save: learn from a support set first")
         write_classes(self.learnt, self.digest, path)
 
     def load(self, path: str | Path) -> "FewShotDetector":
@@ -179,7 +180,7 @@ class FewShotDetector:
         head = self.model.roi_head.bbox_head
         learnt = read_classes(path, self.digest, self.checkpoint, lambda rule: base_representatives(head, rule))
         if strange := self._tuned.strange(learnt.weights):
-            raise ValueError(f"{path}: damaged: its weight {strange} is none of this detector's")
+            raise UserError(f"{path}: damaged: its weight {strange} is none of this detector's")
         self._use(learnt, None)
         return self
 
@@ -208,7 +209,7 @@ class FewShotDetector:
             ConnectionError: an address that does not answer.
         """
         if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score is in [0, 1], not {min_score}")
+            raise UserError(f"min_score is in [0, 1], not {min_score}")
         inputs = image_inputs(images)
         if is_one_image(images):
             return next(self._found(inputs, min_score, None))
@@ -241,7 +242,7 @@ class FewShotDetector:
     def _learn_again(self, change: Callable[[SupportSet], SupportSet]) -> None:
         """Changes the supports of a method that learns all classes together."""
         if self._supports is None:
-            raise ValueError(
+            raise UserError(
                 f"{self.method} learns all classes together from their images, and what was loaded holds none; learn from "
                 "the support images again"
             )
@@ -252,7 +253,7 @@ class FewShotDetector:
     def _number(self, name: str) -> int:
         if self.learnt is None or name not in self.learnt.classes:
             there = ", ".join(self.learnt.classes) if self.learnt else "none"
-            raise ValueError(f"there is no class {name!r} among the learnt ones; there are: {there}")
+            raise UserError(f"there is no class {name!r} among the learnt ones; there are: {there}")
         return self.learnt.classes.index(name)
 
     def _use(self, learnt: SavedClasses, supports: SupportSet | None) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from repmet.data.readers.annotated_folder import class_names, read_images
 from repmet.data.sources.voc import ImageRecord, read_class_list
+from repmet.errors import UserError
 
 KEYS = ("name", "root", "lists", "classes", "without", "limit", "unmarked")
 
@@ -52,15 +53,15 @@ def read_sets(configs: Sequence[Mapping]) -> list[ImageSet]:
     sets = [_read(config, f"data[{i}]") for i, config in enumerate(configs)]
     names = [s.name for s in sets]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"data: two sets are called {twice[0]!r}; give one of them another `name`")
+        raise UserError(f"data: two sets are called {twice[0]!r}; give one of them another `name`")
     return sets
 
 
 def _read(config: Mapping, where: str) -> ImageSet:
     if unknown := sorted(set(config) - set(KEYS)):
-        raise ValueError(f"{where}: unknown key {unknown[0]}; a set of images has {', '.join(KEYS)}")
+        raise UserError(f"{where}: unknown key {unknown[0]}; a set of images has {', '.join(KEYS)}")
     if "root" not in config:
-        raise ValueError(f"{where}: a set of images names its folder as `root`")
+        raise UserError(f"{where}: a set of images names its folder as `root`")
     root = Path(config["root"])
     lists = config.get("lists") or ["all"]
     records = {r.id: r for name in ([lists] if isinstance(lists, str) else lists) for r in read_images(root, name)}
@@ -72,10 +73,10 @@ def _read(config: Mapping, where: str) -> ImageSet:
     classes = class_names(chosen) if classes is None else list(read_class_list(classes, root))
     without = set(config.get("without") or ())
     if absent := sorted(without - set(classes)):
-        raise ValueError(f"{where}: `without` names {absent[0]}, which is no class of {root}")
+        raise UserError(f"{where}: `without` names {absent[0]}, which is no class of {root}")
     classes = tuple(name for name in classes if name not in without)
     if not any(name in classes for r in chosen for name in r.names):
-        raise ValueError(f"{where}: no image of {root} holds an object of its {len(classes)} classes")
+        raise UserError(f"{where}: no image of {root} holds an object of its {len(classes)} classes")
     unmarked = _read_unmarked(Path(config["unmarked"])) if config.get("unmarked") else {}
     return ImageSet(config.get("name") or root.name, classes, tuple(chosen), unmarked)
 

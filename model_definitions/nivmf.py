@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.vmf import log_normaliser_ratio
 from repmet.model_definitions.vmf_normalisers import normaliser_at_zero, normaliser_ratio
 from repmet.model_definitions.vmf_sampling import sample_vmf
@@ -81,7 +82,7 @@ def class_terms(
         ValueError: an unknown density or normaliser.
     """
     if density not in DENSITIES:
-        raise ValueError(f"the density of a nivMF is {', '.join(DENSITIES)}, not {density!r}")
+        raise UserError(f"the density of a nivMF is {', '.join(DENSITIES)}, not {density!r}")
     length = (kappas * means).norm(dim=1)
     bias = normaliser_ratio(length, means.shape[1], normaliser)
     if density != "exact":
@@ -123,7 +124,7 @@ def expected_likelihood(
         ValueError: also for another tempering.
     """
     if tempering not in TEMPERING:
-        raise ValueError(f"the temperature stands {' or '.join(TEMPERING)}, not {tempering!r}")
+        raise UserError(f"the temperature stands {' or '.join(TEMPERING)}, not {tempering!r}")
     z = sample_vmf(mean, kappa, samples, gradient, sampler)  # (S, B, D)
     log_density = nivmf_log_density(z.flatten(0, 1), means, kappas, density, normaliser=normaliser, relative=relative)
     log_density = log_density.unflatten(0, z.shape[:2])  # (S, B, C)

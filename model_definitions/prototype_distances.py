@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.representatives import squared_distances
 
 DISTANCES = ("euclidean", "cosine")
@@ -28,7 +29,7 @@ def pseudo_huber(d2: Tensor, delta: float) -> Tensor:
 def check_distance(distance: str) -> None:
     """Raises ValueError for a distance that is not one of `DISTANCES`."""
     if distance not in DISTANCES:
-        raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, not {distance!r}")
+        raise UserError(f"distance must be one of {', '.join(DISTANCES)}, not {distance!r}")
 
 
 def cosine_distances(embeddings: Tensor, points: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
+
 from . import roi_gradients
 from . import roi_layers_torchvision as fallback
 
@@ -85,7 +87,7 @@ def _pair(output_size: int | Sequence[int]) -> tuple[int, int]:
     if isinstance(output_size, int):
         return output_size, output_size
     if len(output_size) != 2:
-        raise ValueError(f"output_size must be an int or (height, width), got {output_size!r}")
+        raise UserError(f"output_size must be an int or (height, width), got {output_size!r}")
     return output_size[0], output_size[1]
 
 
@@ -96,11 +98,11 @@ def _check_pooling(input: Tensor, boxes: Tensor) -> None:
         raise ValueError(f"boxes must be (R, 5): image index, x1, y1, x2, y2; got {tuple(boxes.shape)}")
     half = input.dtype in (torch.float16, torch.bfloat16)
     if boxes.dtype != input.dtype and not (half and boxes.dtype == torch.float32):
-        raise ValueError(
+        raise UserError(
             f"boxes are {boxes.dtype}, input is {input.dtype}: they must match (or boxes be float32 beside half)"
         )
     if boxes.device != input.device:
-        raise ValueError(f"boxes are on {boxes.device} and input on {input.device}")
+        raise UserError(f"boxes are on {boxes.device} and input on {input.device}")
 
 
 def _check_suppression(boxes: Tensor, scores: Tensor, classes: Tensor | None = None) -> None:
@@ -112,11 +114,11 @@ def _check_suppression(boxes: Tensor, scores: Tensor, classes: Tensor | None = N
         if tensor.shape != boxes.shape[:1]:
             raise ValueError(f"{name} must be (N,) = ({boxes.shape[0]},), got {tuple(tensor.shape)}")
         if tensor.device != boxes.device:
-            raise ValueError(f"{name} are on {tensor.device} and boxes on {boxes.device}")
+            raise UserError(f"{name} are on {tensor.device} and boxes on {boxes.device}")
     if not scores.is_floating_point():
-        raise ValueError(f"scores must be floating point, got {scores.dtype}")
+        raise UserError(f"scores must be floating point, got {scores.dtype}")
     if classes is not None and (classes.is_floating_point() or classes.dtype == torch.bool):
-        raise ValueError(f"classes must be integers, got {classes.dtype}")
+        raise UserError(f"classes must be integers, got {classes.dtype}")
 
 
 def _values(tensor: Tensor) -> Tensor:
@@ -175,7 +177,7 @@ def roi_align_pyramid(
         spatial_scales: one per level. Other arguments, result and errors: see `roi_align`.
     """
     if len(inputs) == 0 or len(inputs) != len(spatial_scales):
-        raise ValueError(f"needs one scale per level, got {len(inputs)} levels and {len(spatial_scales)} scales")
+        raise UserError(f"needs one scale per level, got {len(inputs)} levels and {len(spatial_scales)} scales")
     for level in inputs:
         _check_pooling(level, boxes)
     height, width = _pair(output_size)

@@ -10,6 +10,7 @@ is -1.36 where -0.73 is right, and the value 41 nats too low. They penalise who 
 
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.vmf import log_normaliser_at_zero, log_normaliser_ratio
 
 NORMALISERS = ("exact", "released", "released_512")
@@ -45,4 +46,4 @@ def _fit(dim: int, name: str) -> tuple[float, float, float]:
 
 def _check(name: str) -> None:
     if name not in NORMALISERS:
-        raise ValueError(f"the normaliser of a vMF is {', '.join(NORMALISERS)}, not {name!r}")
+        raise UserError(f"the normaliser of a vMF is {', '.join(NORMALISERS)}, not {name!r}")

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.vmf import mean_resultant_length
 
 GRADIENTS = ("implicit", "pathwise", "none")
@@ -69,13 +70,13 @@ def sample_cosines(kappa: Tensor, dim: int, gradient: str = "implicit", sampler:
         ValueError: fewer than two dimensions, an unknown gradient or sampler, the released sampler's implicit gradient.
     """
     if sampler not in SAMPLERS:
-        raise ValueError(f"the sampler is {' or '.join(SAMPLERS)}, not {sampler!r}")
+        raise UserError(f"the sampler is {' or '.join(SAMPLERS)}, not {sampler!r}")
     if sampler == "released" and gradient == "implicit":
-        raise ValueError("the released sampler follows no vMF distribution: its gradient is pathwise or none, not implicit")
+        raise UserError("the released sampler follows no vMF distribution: its gradient is pathwise or none, not implicit")
     if gradient not in GRADIENTS:
-        raise ValueError(f"the gradient of samples is {', '.join(GRADIENTS)}, not {gradient!r}")
+        raise UserError(f"the gradient of samples is {', '.join(GRADIENTS)}, not {gradient!r}")
     if dim < 2:
-        raise ValueError(f"a von Mises-Fisher distribution needs at least 2 dimensions, not {dim}")
+        raise UserError(f"a von Mises-Fisher distribution needs at least 2 dimensions, not {dim}")
     exact = kappa.double()
     with torch.no_grad():
         beta = _accepted(exact.detach(), dim, sampler)

@@ -21,6 +21,7 @@ from repmet.benchmarks.tables.formatting import (
 )
 from repmet.benchmarks.tables.registry import table, with_rows
 from repmet.benchmarks.tables.runs import Run
+from repmet.errors import UserError
 from repmet.experiments.reporting.rows import over_seeds
 
 EPISODIC = re.compile(r"(\d+)-way (\d+)-shot accuracy")
@@ -104,7 +105,7 @@ def all_figures(runs: Sequence[Run], kind: str) -> dict[Key, Mapping[str, Any]]:
                 first = origin.setdefault((*_key(row), seed), run)
                 if first is not run:
                     figure = f"{row['metric']} of {row['method']} on {row['dataset']} {row['split']}"
-                    raise ValueError(f"{first} and {run} both hold {figure} of seed {seed}: keep one")
+                    raise UserError(f"{first} and {run} both hold {figure} of seed {seed}: keep one")
     return {_key(row): row for row in over_seeds(row for run in runs for row in run.rows.get(kind, ()))}
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from repmet.benchmarks.tables.formatting import MISSING, NOTHING, count, duration, markdown, percent, percent_interval
 from repmet.benchmarks.tables.registry import table, with_rows
 from repmet.benchmarks.tables.runs import Run
+from repmet.errors import UserError
 
 KINDS = ("few_shot", "shot_lists", "base_classes")
 METHODS = {
@@ -124,7 +125,7 @@ def _lines(runs: Sequence[Run]) -> tuple[dict[Line, dict[int, Cell]], list[int]]
             first = origin.setdefault((line, row["shot"]), run)
             if first is not run:
                 figure = f"{row['shot']}-shot {method} of {line.experiment} ({line.protocol})"
-                raise ValueError(f"{first} and {run} both hold {figure}: keep one")
+                raise UserError(f"{first} and {run} both hold {figure}: keep one")
             lines.setdefault(line, {}).setdefault(row["shot"], {})[row["metric"]] = row
         for row in run.rows.get("few_shot_differences", ()):
             lines[line_of[row["method"], row["shot"]]][row["shot"]][row["metric"]] = row

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from repmet.benchmarks.tables.metrics_files import run_of
 from repmet.benchmarks.tables.runs import NOT_KEPT, Run, read_family, write_family
+from repmet.errors import UserError
 from repmet.experiments.running.provenance import DIRTY, git
 
 RESULTS = "models/results"
@@ -42,7 +43,7 @@ def check_new(runs: Iterable[Run], root: Path) -> None:
             reasons.append(f"{run} is not kept: {reason}")
     if reasons:
         more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
-        raise ValueError("\n".join(reasons[:SHOWN] + more))
+        raise UserError("\n".join(reasons[:SHOWN] + more))
 
 
 def measured(family: str, files: Sequence[Path], root: Path, commands: Sequence[str] = ()) -> list[Run]:
@@ -59,7 +60,7 @@ def measured(family: str, files: Sequence[Path], root: Path, commands: Sequence[
         FileNotFoundError, ValueError: a file is not there, none of ours, or not to be kept (`refusal`).
     """
     if not family.isidentifier():
-        raise ValueError(f"{family}: a family is a name of letters, digits and _, as its file is called")
+        raise UserError(f"{family}: a family is a name of letters, digits and _, as its file is called")
     runs = []
     for file in files:
         if not file.is_file():
@@ -67,11 +68,11 @@ def measured(family: str, files: Sequence[Path], root: Path, commands: Sequence[
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{file}: not valid JSON: {error}") from error
+            raise UserError(f"{file}: not valid JSON: {error}") from error
         about = content if isinstance(content, dict) else {}
         revision = about.get("git") or (about.get("env") or {}).get("git")
         if reason := refusal(revision, root):
-            raise ValueError(f"{file} is not kept: {reason}")
+            raise UserError(f"{file} is not kept: {reason}")
         name = file.resolve().parent.name if file.name in ("metrics.json", "retrieval.json") else file.stem
         run = run_of(content, family=family, name=name, revision=revision, commands=commands)
         runs.append(_without_machine_paths(run, root))
@@ -92,11 +93,11 @@ def keep(runs: Sequence[Run], root: Path) -> None:
 
 def _without_machine_paths(run: Run, root: Path) -> Run:
     if not run.commands:
-        raise ValueError(f"{run}: its file does not say which command made it; name it by --command")
+        raise UserError(f"{run}: its file does not say which command made it; name it by --command")
     commands = [command.replace(f"{root.resolve()}/", "") for command in run.commands]
     for command in commands:
         if any(word.startswith("/") for word in command.replace("=", " ").split()):
-            raise ValueError(f"{run}: {command!r} names a folder of this machine; give a --command that works anywhere")
+            raise UserError(f"{run}: {command!r} names a folder of this machine; give a --command that works anywhere")
     return Run(**{**vars(run), "commands": commands})
 
 

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from repmet.benchmarks.tables.runs import Run
+from repmet.errors import UserError
 
 Content = Mapping[str, Any]
 Row = dict[str, Any]
@@ -25,7 +26,7 @@ def run_of(content: Content, *, family: str, name: str, revision: str, commands:
         ValueError: the file is none of ours.
     """
     if not isinstance(content, dict):
-        raise ValueError(f"{name}: the JSON of a result is a mapping, not {type(content).__name__}")
+        raise UserError(f"{name}: the JSON of a result is a mapping, not {type(content).__name__}")
     about = {key: content[key] for key in _COMMON if content.get(key) is not None}
     if content.get("checkpoint"):
         about["checkpoint"] = "/".join(PurePath(content["checkpoint"]).parts[-2:])
@@ -33,10 +34,10 @@ def run_of(content: Content, *, family: str, name: str, revision: str, commands:
     try:
         about |= _about(content)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{name}: does not fit what our commands write: {reason}") from error
+        raise UserError(f"{name}: does not fit what our commands write: {reason}") from error
     return Run(family=family, name=name, revision=revision, commands=commands, **about)
 
 
@@ -55,7 +56,7 @@ def _about(content: Content) -> dict[str, Any]:
             kinds = {"accuracies": rows, "costs": content.get("costs"), "paired": content.get("paired")}
             return {"rows": {kind: of for kind, of in kinds.items() if of}, "episodes": content.get("episodes") or ()}
         return _detection(content)
-    raise ValueError("neither a metrics.json (experiment, results) nor a benchmark (env, results) nor cost differences")
+    raise UserError("neither a metrics.json (experiment, results) nor a benchmark (env, results) nor cost differences")
 
 
 def _detection(content: Content) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from repmet.benchmarks.tables.runs import Run
+from repmet.errors import UserError
 
 Render = Callable[[Sequence[Run]], str]
 
@@ -33,7 +34,7 @@ def render(name: str, runs: Sequence[Run]) -> str:
         ValueError: there is no such table, or a run lacks something that it needs.
     """
     if name not in TABLES:
-        raise ValueError(f"there is no table {name!r}; those there are: {', '.join(sorted(TABLES))}")
+        raise UserError(f"there is no table {name!r}; those there are: {', '.join(sorted(TABLES))}")
     try:
         return TABLES[name](runs)
     except (KeyError, TypeError, AttributeError) as error:
@@ -42,5 +43,5 @@ def render(name: str, runs: Sequence[Run]) -> str:
                 TABLES[name]([run])
             except (KeyError, TypeError, AttributeError) as cause:
                 reason = f"it lacks {cause}" if isinstance(cause, KeyError) else cause
-                raise ValueError(f"{run} does not fit the table {name!r}: {reason}") from error
+                raise UserError(f"{run} does not fit the table {name!r}: {reason}") from error
         raise

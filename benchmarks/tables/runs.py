@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from repmet.data.files.atomic import write_text
+from repmet.errors import UserError
 
 NOT_KEPT = "revision not kept"
 CURVES = ".curves"
@@ -77,13 +78,13 @@ class Run:
     def __post_init__(self) -> None:
         for kind, rows in self.rows.items():
             if kind not in KINDS:
-                raise ValueError(f"{self}: there are no rows of the kind {kind!r}; those there are: {', '.join(KINDS)}")
+                raise UserError(f"{self}: there are no rows of the kind {kind!r}; those there are: {', '.join(KINDS)}")
             needed, allowed = KINDS[kind]
             for row in rows:
                 if missing := [key for key in (*needed, *_FIGURE) if key not in row]:
-                    raise ValueError(f"{self}: a row of {kind} lacks {', '.join(missing)}")
+                    raise UserError(f"{self}: a row of {kind} lacks {', '.join(missing)}")
                 if unknown := row.keys() - {*needed, *allowed, *_FIGURE, *_ANY}:
-                    raise ValueError(f"{self}: a row of {kind} has no {', '.join(sorted(unknown))}")
+                    raise UserError(f"{self}: a row of {kind} has no {', '.join(sorted(unknown))}")
 
     def __str__(self) -> str:
         return f"{self.family}/{self.name}"
@@ -109,13 +110,13 @@ def read_family(path: Path) -> list[Run]:
     runs: dict[str, Run] = {}
     for number, line in _lines(path, _FIELDS):
         if missing := [key for key in _NEEDED if key not in line]:
-            raise ValueError(f"{path.name}, line {number}: a run without {', '.join(missing)}")
+            raise UserError(f"{path.name}, line {number}: a run without {', '.join(missing)}")
         run = Run(family=path.stem, curves=curves.get(line["name"], {}), **line)
         if run.name in runs:
-            raise ValueError(f"{path.name}, line {number}: there are two runs {run.name}")
+            raise UserError(f"{path.name}, line {number}: there are two runs {run.name}")
         runs[run.name] = run
     if strangers := curves.keys() - runs.keys():
-        raise ValueError(f"{beside.name}: curves of runs that {path.name} does not have: {', '.join(sorted(strangers))}")
+        raise UserError(f"{beside.name}: curves of runs that {path.name} does not have: {', '.join(sorted(strangers))}")
     return list(runs.values())
 
 
@@ -142,9 +143,9 @@ def _lines(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[str, Any
         try:
             line = json.loads(text)
         except ValueError as error:
-            raise ValueError(f"{path.name}, line {number}: not valid JSON: {error}") from error
+            raise UserError(f"{path.name}, line {number}: not valid JSON: {error}") from error
         if not isinstance(line, dict):
-            raise ValueError(f"{path.name}, line {number}: a run is a mapping, not {type(line).__name__}")
+            raise UserError(f"{path.name}, line {number}: a run is a mapping, not {type(line).__name__}")
         if unknown := line.keys() - set(keys):
-            raise ValueError(f"{path.name}, line {number}: a run has no {', '.join(sorted(unknown))}")
+            raise UserError(f"{path.name}, line {number}: a run has no {', '.join(sorted(unknown))}")
         yield number, line

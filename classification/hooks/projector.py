@@ -13,6 +13,7 @@ from repmet.classification.hooks.validation import ValidationHook
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.protocols.embedding import embed_split, unwrapped
 from repmet.data.files.decoding import decode_batch
+from repmet.errors import UserError
 
 SPRITE = 2 << 12  # pixels a side that browsers take
 
@@ -33,7 +34,7 @@ class ProjectorHook(Hook):
 
     def __init__(self, images: int = 1000, side: int = 32) -> None:
         if images < 1 or side < 1 or int(images**0.5 + 1) * side > SPRITE:
-            raise ValueError(f"ProjectorHook: {images} pictures of {side} pixels must be some, and fit {SPRITE} x {SPRITE}")
+            raise UserError(f"ProjectorHook: {images} pictures of {side} pixels must be some, and fit {SPRITE} x {SPRITE}")
         self.images, self.side = images, side
 
     def before_train(self, runner: Runner) -> None:
@@ -70,7 +71,7 @@ class ProjectorHook(Hook):
         for hook in runner.hooks:
             if isinstance(hook, ValidationHook):
                 return hook.images
-        raise ValueError("ProjectorHook shows the validation split: custom_hooks needs a ValidationHook beside it")
+        raise UserError("ProjectorHook shows the validation split: custom_hooks needs a ValidationHook beside it")
 
     def _pictures(self, split: ImageSet, chosen: Tensor) -> Tensor:
         """(m, 3, side, side), values 0..1."""

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from repmet.classification.metrics.retrieval_figures import DEFAULT_FIGURES, lower_is_better, retrieval_figures
 from repmet.classification.protocols.embedding import as_tested, embed_split, unwrapped
+from repmet.errors import UserError
 
 
 @HOOKS.register_module()
@@ -43,9 +44,9 @@ class RetrievalHook(Hook):
         pipeline: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         if interval < 1 or (patience is not None and patience < 1):
-            raise ValueError(f"RetrievalHook: interval {interval} and patience {patience} must be at least 1")
+            raise UserError(f"RetrievalHook: interval {interval} and patience {patience} must be at least 1")
         if missing := [name for name in store if name not in metrics]:
-            raise ValueError(f"RetrievalHook stores by {missing[0]!r}, which is not among its metrics: {', '.join(metrics)}")
+            raise UserError(f"RetrievalHook stores by {missing[0]!r}, which is not among its metrics: {', '.join(metrics)}")
         self.metrics, self.store, self.interval = tuple(metrics), tuple(store), interval
         self.train_metrics, self.patience, self.pipeline = train_metrics, patience, list(pipeline or [])
         self.images = DATASETS.build(dict(dataset or {}))
@@ -124,7 +125,7 @@ class WarmStartHook(Hook):
     def before_train(self, runner: Runner) -> None:
         criterion = getattr(unwrapped(runner.model), "criterion", None)
         if not hasattr(criterion, "start"):
-            raise ValueError(f"WarmStartHook starts the proxies of a loss; {type(criterion).__name__} has none to start")
+            raise UserError(f"WarmStartHook starts the proxies of a loss; {type(criterion).__name__} has none to start")
         if self.class_means and runner.iter == 0 and not runner._load_from:
             images = as_tested(runner.train_dataloader.dataset, self.pipeline)
             device = next(criterion.parameters()).device

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from repmet.classification.methods import Magnet, RepMet
 from repmet.classification.protocols.embedding import as_tested, embed_split, unwrapped
+from repmet.errors import UserError
 
 
 def _generator(runner: Runner, step: int) -> torch.Generator:
@@ -32,7 +33,7 @@ class _TrainingSetHook(Hook):
     def _method(self, runner: Runner) -> Any:
         method = unwrapped(runner.model)
         if not isinstance(method, self.method):
-            raise ValueError(f"{type(self).__name__} is a hook of {self.method.__name__}, not of {type(method).__name__}")
+            raise UserError(f"{type(self).__name__} is a hook of {self.method.__name__}, not of {type(method).__name__}")
         return method
 
     def _embedded(self, runner: Runner) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,7 +56,7 @@ class SplitSeedHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         own = checkpoint.get("meta", {}).get("seed", self.seed)
         if runner._resume and own != self.seed:
-            raise ValueError(
+            raise UserError(
                 f"the splits are drawn by the training's seed, it was {own} and is {self.seed} now: resume with --seed {own}"
             )
 
@@ -98,7 +99,7 @@ class IndexHook(_TrainingSetHook):
     def __init__(self, interval: int | None = None, pipeline: Sequence[Mapping[str, Any]] | None = None) -> None:
         super().__init__(pipeline)
         if interval is not None and interval < 1:
-            raise ValueError(f"IndexHook: interval is {interval} iterations, it must be at least 1")
+            raise UserError(f"IndexHook: interval is {interval} iterations, it must be at least 1")
         self.interval = interval
         self._refreshed_at = -1
 

@@ -17,6 +17,7 @@ from repmet.classification.methods.prototypical import episode_loss
 from repmet.classification.metrics.accuracies import all_accuracies
 from repmet.classification.metrics.episodes import Episodes, sample_episodes
 from repmet.classification.protocols.embedding import as_tested, embed_split, mean_representatives, unwrapped
+from repmet.errors import UserError
 
 SEED = 7001  # of the validation's episodes, which are the same at every validation
 
@@ -97,14 +98,14 @@ class ValidationHook(Hook):
         pipeline: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         if interval < 1 or (patience is not None and patience < 1):
-            raise ValueError(f"ValidationHook: interval {interval} and patience {patience} must be at least 1")
+            raise UserError(f"ValidationHook: interval {interval} and patience {patience} must be at least 1")
         self.monitor, self.interval, self.by_epoch, self.patience = monitor, interval, by_epoch, patience
         self.assignment = "hungarian" if unsupervised else None
         self.closed, self.pipeline = closed, list(pipeline or [])
         self.images: ImageSet = DATASETS.build(dict(dataset or {}))
         self.episodes = _episodes(self.images.labels, protocol, episodes) if protocol else None
         if not closed and self.episodes is None:
-            raise ValueError("data.val has other classes than data.train: it takes a section `episodes` to validate on it")
+            raise UserError("data.val has other classes than data.train: it takes a section `episodes` to validate on it")
         self.best: dict[str, Any] = {"value": math.nan, "epoch": 0, "stale": 0}
 
     # When ------------------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ class ValidationHook(Hook):
         figures = self.figures(unwrapped(runner.model), runner.train_dataloader.dataset)
         runner.visualizer.add_scalars({f"val/{name}": value for name, value in figures.items()}, step=step)
         if self.monitor not in figures:
-            raise ValueError(f"ValidationHook: no figure {self.monitor!r} to monitor; there are: {', '.join(figures)}")
+            raise UserError(f"ValidationHook: no figure {self.monitor!r} to monitor; there are: {', '.join(figures)}")
         value = figures[self.monitor]
         better = self._better(value)
         if better:
@@ -184,6 +185,6 @@ class ValidationHook(Hook):
 def _episodes(labels: Tensor, protocol: Mapping[str, Any], episodes: int) -> Episodes:
     for key in ("way", "shot", "query"):
         if protocol.get(key) is None:
-            raise ValueError(f"episodes.{key} is not given: validation by episodes needs it")
+            raise UserError(f"episodes.{key} is not given: validation by episodes needs it")
     shot = protocol["shot"] if isinstance(protocol["shot"], int) else protocol["shot"][0]
     return sample_episodes(labels, protocol["way"], shot, protocol["query"], episodes, SEED)

@@ -12,6 +12,8 @@ import torch
 from mmengine.registry import DATA_SAMPLERS
 from torch import Tensor
 
+from repmet.errors import UserError
+
 
 class ClassDraws:
     """Draws classes, and images of each, uniformly and without replacement.
@@ -33,7 +35,7 @@ class ClassDraws:
         if few := torch.nonzero(self.counts < per_class).flatten().tolist():
             listed = ", ".join(f"{classes[c]!r} has {self.counts[c]}" for c in few[:5])
             more = f" and {len(few) - 5} more" if len(few) > 5 else ""
-            raise ValueError(f"{per_class} images of each class are needed in a batch, but {listed}{more}")
+            raise UserError(f"{per_class} images of each class are needed in a batch, but {listed}{more}")
 
     def draw(self, ways: int) -> Tensor:
         """Indices (ways, per_class) of images of `ways` classes, one class a row."""
@@ -52,9 +54,9 @@ class _LabelBatchSampler:
     def __init__(self, sampler: Any, batches: int) -> None:
         dataset = getattr(sampler, "dataset", None)
         if not hasattr(dataset, "labels") or not hasattr(dataset, "classes"):
-            raise ValueError(f"{type(self).__name__} needs a data set with labels and classes, got {type(dataset).__name__}")
+            raise UserError(f"{type(self).__name__} needs a data set with labels and classes, got {type(dataset).__name__}")
         if batches < 1:
-            raise ValueError(f"{type(self).__name__}: at least one batch an epoch, got {batches}")
+            raise UserError(f"{type(self).__name__}: at least one batch an epoch, got {batches}")
         self.sampler = sampler  # mmengine asks it for set_epoch
         self.labels, self.classes, self.batches = dataset.labels, dataset.classes, batches
 
@@ -71,11 +73,11 @@ class _LabelBatchSampler:
     def check_numbers(self, **numbers: int) -> None:
         for name, number in numbers.items():
             if number < 1:
-                raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {number}")
+                raise UserError(f"{type(self).__name__}: {name} must be at least 1, got {number}")
 
     def check_classes(self, name: str, number: int) -> None:
         if number > len(self.classes):
-            raise ValueError(f"{type(self).__name__}: {name}={number} classes a batch, but there are {len(self.classes)}")
+            raise UserError(f"{type(self).__name__}: {name}={number} classes a batch, but there are {len(self.classes)}")
 
 
 @DATA_SAMPLERS.register_module()
@@ -102,7 +104,7 @@ class EpisodeBatchSampler(_LabelBatchSampler):
         super().__init__(sampler, episodes)
         self.check_numbers(shot=shot, query=query)
         if way < 2:
-            raise ValueError(f"EpisodeBatchSampler: way={way}; with fewer than two classes there is nothing to tell apart")
+            raise UserError(f"EpisodeBatchSampler: way={way}; with fewer than two classes there is nothing to tell apart")
         self.check_classes("way", way)
         self.way, self.shot, self.query = way, shot, query
         self.draws = ClassDraws(self.labels, self.classes, shot + query)
@@ -159,7 +161,7 @@ class ClusterBatchSampler(_LabelBatchSampler):
         super().__init__(sampler, batches)
         self.check_numbers(clusters=clusters, per_cluster=per_cluster)
         if clusters < 2 or len(self.classes) < 2:
-            raise ValueError(
+            raise UserError(
                 f"ClusterBatchSampler: clusters={clusters} of {len(self.classes)} class(es); an impostor needs two of both"
             )
         self.clusters, self.per_cluster = clusters, per_cluster

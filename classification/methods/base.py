@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from repmet.classification.metrics.accuracies import predictions
+from repmet.errors import UserError
 
 SIGMA2 = 0.25  # of the posteriors on class means; with one mean a class no decision depends on it
 
@@ -107,5 +108,5 @@ class Method(BaseModel):
         """
         own = self.class_representatives()
         if own is None:
-            raise ValueError(f"{type(self).__name__} holds nothing of its classes; it classifies by given examples of them")
+            raise UserError(f"{type(self).__name__} holds nothing of its classes; it classifies by given examples of them")
         return predictions(embeddings, own.points, own.sigma2, present=own.present)[self.rule]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from repmet.classification.methods.base import Method
 from repmet.classification.protocols.costs import Costs, read_costs
+from repmet.errors import UserError
 
 
 class CostSensitive(Method):
@@ -44,7 +45,7 @@ class CostSensitive(Method):
             ValueError: there are none.
         """
         if self.costs is None:
-            raise ValueError(f"model.costs is not given: {what} needs it, for instance {{tree: my_tree.yaml}}")
+            raise UserError(f"model.costs is not given: {what} needs it, for instance {{tree: my_tree.yaml}}")
         return self.costs
 
     def scores(self, embeddings: Tensor) -> Tensor:
@@ -74,5 +75,5 @@ def called(target: Any, where: str, options: Mapping[str, Any] | None, *given: A
     """
     known = list(inspect.signature(target).parameters)[len(given) :]
     if unknown := [name for name in options or {} if name not in known]:
-        raise ValueError(f"{where} has no {unknown[0]!r}; it has {', '.join(known)}")
+        raise UserError(f"{where} has no {unknown[0]!r}; it has {', '.join(known)}")
     return target(*given, **(options or {}))

@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from repmet.classification.methods.cost_sensitive import CostSensitive, called
+from repmet.errors import UserError
 from repmet.model_definitions.losses.hierarchical import HierarchicalCrossEntropy
 from repmet.model_definitions.losses.soft_labels import SoftLabelLoss
 from repmet.model_definitions.losses.squared_emd import SquaredEMDLoss
@@ -32,7 +33,7 @@ class HierarchicalClassifier(CostSensitive):
         super().__init__(encoder, head, **kwargs)
         hierarchy = self.needed("HierarchicalClassifier").hierarchy
         if hierarchy is None:
-            raise ValueError("model.costs: HierarchicalClassifier needs a tree")
+            raise UserError("model.costs: HierarchicalClassifier needs a tree")
         self.classifier = HierarchicalSoftmax(nn.Linear(self.out_channels, len(hierarchy)), hierarchy)
 
     def scores(self, embeddings: Tensor) -> Tensor:
@@ -67,11 +68,11 @@ class CostSoftmax(CostSensitive):
         options = dict(criterion)
         name = options.pop("name", None)
         if name not in CRITERIA:
-            raise ValueError(f"model.criterion.name is one of {', '.join(CRITERIA)}, not {name!r}")
+            raise UserError(f"model.criterion.name is one of {', '.join(CRITERIA)}, not {name!r}")
         built, self.title = CRITERIA[name]
         D, hierarchy = self.needed(self.title)
         if built is HierarchicalCrossEntropy and hierarchy is None:
-            raise ValueError("model.costs: the hierarchical cross-entropy needs a tree")
+            raise UserError("model.costs: the hierarchical cross-entropy needs a tree")
         self.classifier = nn.Linear(self.out_channels, self.num_classes)
         known = hierarchy if built is HierarchicalCrossEntropy else D
         self.criterion = called(built, "model.criterion", options, known)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from repmet.classification.methods.base import ClassRepresentatives, Method
 from repmet.classification.metrics.accuracies import batch_accuracy
+from repmet.errors import UserError
 from repmet.model_definitions.cluster_index import ClusterIndex
 from repmet.model_definitions.losses.magnet import magnet_loss
 
@@ -51,7 +52,7 @@ class Magnet(Method):
     @classmethod
     def size(cls, model: dict, labels: Tensor, classes: Sequence[str], batch: Mapping[str, Any]) -> None:
         if batch.get("type") != "ClusterBatchSampler":
-            raise ValueError("Magnet learns from clusters: train_dataloader.batch_sampler is a ClusterBatchSampler")
+            raise UserError("Magnet learns from clusters: train_dataloader.batch_sampler is a ClusterBatchSampler")
         model["per_cluster"] = batch["per_cluster"]
 
     def loss(self, embeddings: Tensor, labels: Tensor, indices: Tensor) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from repmet.classification.methods.base import Method
+from repmet.errors import UserError
 
 # Losses of the package that take no labels: of two views of each image, and of the batch as it is.
 _OF_VIEWS = ("SelfSupervisedLoss", "VICRegLoss")
@@ -81,7 +82,7 @@ class MetricLearning(Method):
 def _scale_last_layer(head: nn.Module, factor: float) -> None:
     layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
     if not layers:
-        raise ValueError("init_norm_multiplier scales the head's last linear layer; give the model a head")
+        raise UserError("init_norm_multiplier scales the head's last linear layer; give the model a head")
     layers[-1].weight.mul_(factor)
     if layers[-1].bias is not None:
         layers[-1].bias.mul_(factor)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from repmet.classification.methods.base import ClassRepresentatives
 from repmet.classification.methods.cost_sensitive import CostSensitive, called
+from repmet.errors import UserError
 from repmet.model_definitions.losses.distortion import DistortionLoss
 from repmet.model_definitions.losses.hyperspherical import HypersphericalLoss
 from repmet.model_definitions.losses.rank import RankLoss
@@ -53,7 +54,7 @@ class PrototypeClassifier(CostSensitive):
     ) -> None:
         super().__init__(encoder, head, **kwargs)
         if fixed and guidance:
-            raise ValueError("PrototypeClassifier: fixed prototypes cannot be guided; give fixed or guidance")
+            raise UserError("PrototypeClassifier: fixed prototypes cannot be guided; give fixed or guidance")
         given = None
         if fixed:
             D = self.needed("fixed prototypes").D
@@ -68,7 +69,7 @@ class PrototypeClassifier(CostSensitive):
             options = dict(guidance)
             name, self.weight = options.pop("name", "distortion"), options.pop("weight", 1.0)
             if name not in GUIDANCE:
-                raise ValueError(f"model.guidance.name is one of {', '.join(GUIDANCE)}, not {name!r}")
+                raise UserError(f"model.guidance.name is one of {', '.join(GUIDANCE)}, not {name!r}")
             self.guidance = called(GUIDANCE[name], "model.guidance", options, self.needed("guidance").D)
 
     def scores(self, embeddings: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from repmet.classification.methods.base import Method
+from repmet.errors import UserError
 from repmet.model_definitions.losses.prototypical import prototypical_loss
 
 
@@ -41,7 +42,7 @@ class ProtoNet(Method):
     @classmethod
     def size(cls, model: dict, labels: Tensor, classes: Sequence[str], batch: Mapping[str, Any]) -> None:
         if batch.get("type") != "EpisodeBatchSampler":
-            raise ValueError("ProtoNet learns by episodes: train_dataloader.batch_sampler is an EpisodeBatchSampler")
+            raise UserError("ProtoNet learns by episodes: train_dataloader.batch_sampler is an EpisodeBatchSampler")
         model |= {"way": batch["way"], "shot": batch["shot"]}
 
     def loss(self, embeddings: Tensor, labels: Tensor, indices: Tensor) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from repmet.classification.methods.base import ClassRepresentatives, Method
+from repmet.errors import UserError
 from repmet.model_definitions.kmeans import kmeans
 from repmet.model_definitions.losses.repmet import LOSSES, RepMetLoss
 from repmet.model_definitions.representatives import Representatives, soft_posterior
@@ -68,7 +69,7 @@ class RepMet(Method):
     ) -> None:
         super().__init__(encoder, head, **kwargs)
         if initial not in INITIAL:
-            raise ValueError(f"RepMet: initial representatives are {' or '.join(INITIAL)}, not {initial!r}")
+            raise UserError(f"RepMet: initial representatives are {' or '.join(INITIAL)}, not {initial!r}")
         arguments = {"name": "cvpr"} | dict(loss or {})
         if "sigma" in inspect.signature(LOSSES.get(arguments["name"], LOSSES["cvpr"])).parameters:
             arguments.setdefault("sigma", sigma)

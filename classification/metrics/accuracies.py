@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from repmet.classification.metrics.clustering import unsupervised_accuracy
+from repmet.errors import UserError
 from repmet.model_definitions.losses.magnet import knc
 from repmet.model_definitions.representatives import soft_posterior, squared_distances
 
@@ -49,14 +50,14 @@ def predictions(
     """
     sigma2 = float(sigma2)
     if not 0 < sigma2 < math.inf:
-        raise ValueError(f"sigma2 is a variance and must be positive and finite, not {sigma2}")
+        raise UserError(f"sigma2 is a variance and must be positive and finite, not {sigma2}")
     if embeddings.dim() != 2 or representatives.dim() != 3 or embeddings.shape[1] != representatives.shape[2]:
-        raise ValueError(
+        raise UserError(
             "accuracies take embeddings (n, e) and representatives (N, K, e), not "
             f"{tuple(embeddings.shape)} and {tuple(representatives.shape)}"
         )
     if not embeddings.isfinite().all():
-        raise ValueError(f"{int((~embeddings.isfinite()).any(1).sum())} of {len(embeddings)} embeddings are not finite")
+        raise UserError(f"{int((~embeddings.isfinite()).any(1).sum())} of {len(embeddings)} embeddings are not finite")
     embeddings, representatives = embeddings.detach(), representatives.detach()
     absent = None if present is None else _absent(present, representatives)
     found: dict[str, list[Tensor]] = {"simple": [], "magnet": [], "repmet": []}
@@ -93,9 +94,9 @@ def all_accuracies(
         ValueError: labels of another number or outside 0..N-1, and what `predictions` refuses.
     """
     if labels.shape != embeddings.shape[:1] or not len(labels):
-        raise ValueError(f"{len(embeddings)} embeddings need as many labels (n,), n at least 1, not {tuple(labels.shape)}")
+        raise UserError(f"{len(embeddings)} embeddings need as many labels (n,), n at least 1, not {tuple(labels.shape)}")
     if labels.min() < 0 or labels.max() >= len(representatives):
-        raise ValueError(
+        raise UserError(
             f"labels run from {int(labels.min())} to {int(labels.max())}, there are representatives of "
             f"{len(representatives)} classes"
         )
@@ -123,7 +124,7 @@ def batch_accuracy(embeddings: Tensor, cluster_classes: Tensor) -> Tensor:
         ValueError: shapes that do not fit.
     """
     if embeddings.dim() != 3 or cluster_classes.shape != embeddings.shape[:1]:
-        raise ValueError(
+        raise UserError(
             "batch_accuracy takes embeddings (M, D, e) and the classes (M,) of the clusters, not "
             f"{tuple(embeddings.shape)} and {tuple(cluster_classes.shape)}"
         )
@@ -134,7 +135,7 @@ def batch_accuracy(embeddings: Tensor, cluster_classes: Tensor) -> Tensor:
 
 def _absent(present: Tensor, representatives: Tensor) -> Tensor:
     if present.shape != representatives.shape[:2] or not present.any():
-        raise ValueError(
+        raise UserError(
             f"present {tuple(present.shape)} must say of {tuple(representatives.shape[:2])} representatives which are "
             "there, at least one"
         )

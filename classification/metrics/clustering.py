@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
+
 ASSIGNMENTS = ("hungarian", "greedy")
 
 
@@ -33,12 +35,12 @@ def unsupervised_accuracy(
         ValueError: shapes that do not fit, no image, embeddings that are not finite, an unknown assignment.
     """
     if embeddings.dim() != 2 or labels.shape != embeddings.shape[:1] or not len(labels):
-        raise ValueError(
+        raise UserError(
             "unsupervised_accuracy takes embeddings (n, e) and labels (n,), n at least 1, not "
             f"{tuple(embeddings.shape)} and {tuple(labels.shape)}"
         )
     if not embeddings.isfinite().all():
-        raise ValueError("unsupervised_accuracy takes finite embeddings")
+        raise UserError("unsupervised_accuracy takes finite embeddings")
     from sklearn.cluster import KMeans  # slow to import, and most evaluations do not need it
 
     classes, positions = torch.unique(labels.cpu(), return_inverse=True)
@@ -61,13 +63,13 @@ def assign_clusters(counts: np.ndarray, assignment: str = "hungarian") -> np.nda
         ValueError: not a square, an unknown assignment.
     """
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
-        raise ValueError(f"as many clusters as classes: counts (N, N), not {counts.shape}")
+        raise UserError(f"as many clusters as classes: counts (N, N), not {counts.shape}")
     if assignment == "hungarian":
         from scipy.optimize import linear_sum_assignment
 
         return linear_sum_assignment(counts, maximize=True)[1]
     if assignment != "greedy":
-        raise ValueError(f"assignment is one of {', '.join(ASSIGNMENTS)}, not {assignment!r}")
+        raise UserError(f"assignment is one of {', '.join(ASSIGNMENTS)}, not {assignment!r}")
     clusters, classes = np.nonzero(counts)
     given = np.full(len(counts), -1)
     taken = np.zeros(len(counts), bool)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.kmeans import kmeans
 
 
@@ -19,7 +20,7 @@ def contingency(labels: Tensor, clusters: Tensor) -> Tensor:
         ValueError: shapes that do not fit, no image.
     """
     if labels.dim() != 1 or labels.shape != clusters.shape or not len(labels):
-        raise ValueError(
+        raise UserError(
             f"a label and a cluster of each image are needed, not {tuple(labels.shape)}, {tuple(clusters.shape)}"
         )
     classes, rows = labels.unique(return_inverse=True)
@@ -61,7 +62,7 @@ def cluster_figures(
         ValueError: those of `kmeans` and `contingency`, an unknown metric.
     """
     if metric not in ("cosine", "euclidean"):
-        raise ValueError(f"clusters are by cosine or euclidean, not {metric!r}")
+        raise UserError(f"clusters are by cosine or euclidean, not {metric!r}")
     points = F.normalize(embeddings.float(), dim=1) if metric == "cosine" else embeddings.float()
     one = torch.zeros(len(points), dtype=torch.long, device=points.device)
     generator = torch.Generator().manual_seed(seed)

@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import Estimate, mean_interval
 from repmet.model_definitions.hierarchy import Hierarchy
 from repmet.model_definitions.losses.distortion import scale_free_distortion
@@ -29,14 +30,14 @@ def image_costs(predicted: Tensor, labels: Tensor, D: Tensor, ignore_index: int 
         ValueError: shapes that do not fit, no label that counts, labels or predictions outside 0..K-1.
     """
     if predicted.shape != labels.shape or D.dim() != 2:
-        raise ValueError(f"predictions {tuple(predicted.shape)} and labels {tuple(labels.shape)} must have one shape")
+        raise UserError(f"predictions {tuple(predicted.shape)} and labels {tuple(labels.shape)} must have one shape")
     counted = labels != ignore_index
     predicted, labels = predicted[counted].cpu(), labels[counted].cpu()
     if not len(labels):
-        raise ValueError("there is no label that counts")
+        raise UserError("there is no label that counts")
     for name, values in (("labels", labels), ("predictions", predicted)):
         if values.min() < 0 or values.max() >= len(D):
-            raise ValueError(f"{name} must lie in 0..{len(D) - 1}, not {int(values.min())}..{int(values.max())}")
+            raise UserError(f"{name} must lie in 0..{len(D) - 1}, not {int(values.min())}..{int(values.max())}")
     return D.cpu()[labels, predicted]
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repmet.classification.metrics.retrieval import check
+from repmet.errors import UserError
 
 
 def class_distances(embeddings: Tensor, labels: Tensor, *, metric: str = "cosine") -> dict[str, float]:
@@ -50,7 +51,7 @@ def spectrum_divergence(embeddings: Tensor, *, metric: str = "cosine") -> float:
         ValueError: no matrix of embeddings.
     """
     if embeddings.dim() != 2 or not len(embeddings):
-        raise ValueError(f"a spectrum is of embeddings (n, e), not {tuple(embeddings.shape)}")
+        raise UserError(f"a spectrum is of embeddings (n, e), not {tuple(embeddings.shape)}")
     points = F.normalize(embeddings.double(), dim=1) if metric == "cosine" else embeddings.double()
     values = torch.linalg.svdvals(points)
     share = values / values.sum()
@@ -64,7 +65,7 @@ def norm_quantile(embeddings: Tensor, percent: float) -> float:
         ValueError: a percentage outside 0..100.
     """
     if not 0 <= percent <= 100:
-        raise ValueError(f"a quantile of norms is at 0 to 100 percent, not {percent:g}")
+        raise UserError(f"a quantile of norms is at 0 to 100 percent, not {percent:g}")
     norms = embeddings.double().norm(dim=1).sort().values
     place = percent / 100 * (len(norms) - 1)
     low = int(place)

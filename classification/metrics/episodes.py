@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.representatives import squared_distances
 
 PROTOTYPES = ("mean", "all")
@@ -44,7 +45,7 @@ class Episodes:
     def __post_init__(self) -> None:
         shapes = [tuple(t.shape) for t in (self.classes, self.support, self.query)]
         if [len(s) for s in shapes] != [2, 3, 3] or not shapes[0] == shapes[1][:2] == shapes[2][:2] or 0 in sum(shapes, ()):
-            raise ValueError(
+            raise UserError(
                 "episodes are classes (E, way), support (E, way, shot) and query (E, way, queries), none empty, not "
                 + ", ".join(map(str, shapes))
             )
@@ -83,17 +84,17 @@ class Episodes:
         """
         images = torch.cat([self.support, self.query], 2).long()  # (E, way, shot + queries)
         if images.min() < 0 or images.max() >= len(labels):
-            raise ValueError(f"the episodes use images {images.min()}..{images.max()}, the set has {len(labels)}")
+            raise UserError(f"the episodes use images {images.min()}..{images.max()}, the set has {len(labels)}")
         wrong = labels.cpu()[images] != self.classes.unsqueeze(2)
         if wrong.any():
             e, w, _ = wrong.nonzero()[0].tolist()
-            raise ValueError(
+            raise UserError(
                 f"the episodes are of another set: episode {e} has images of other classes under class {self.classes[e, w]}"
             )
         for what, values in (("a class", self.classes.long()), ("an image", images.flatten(1))):
             twice = (values.sort(1).values.diff(dim=1) == 0).any(1)
             if twice.any():
-                raise ValueError(f"episode {twice.nonzero()[0].item()} holds {what} twice")
+                raise UserError(f"episode {twice.nonzero()[0].item()} holds {what} twice")
 
 
 def sample_episodes(
@@ -114,11 +115,11 @@ def sample_episodes(
         ValueError: a number below 1, a class with too few images, too few classes (in a group), each with the counts.
     """
     if min(way, shot, query, episodes) < 1 or seed < 0:
-        raise ValueError(
+        raise UserError(
             f"way {way}, shot {shot}, query {query} and episodes {episodes} are at least 1, seed {seed} at least 0"
         )
     if labels.dim() != 1 or labels.is_floating_point() or (len(labels) and labels.min() < 0):
-        raise ValueError(f"labels are class ids (n,) from 0, not {labels.dtype} {tuple(labels.shape)}")
+        raise UserError(f"labels are class ids (n,) from 0, not {labels.dtype} {tuple(labels.shape)}")
     labels = labels.cpu()
     classes, counts = torch.unique(labels, return_counts=True)  # (C',), ascending
     _check_images(classes, counts, shot, query)
@@ -149,15 +150,15 @@ def episode_predictions(
     """
     for name, value, known in (("prototypes", prototypes, PROTOTYPES), ("distance", distance, DISTANCES)):
         if value not in known:
-            raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r}")
+            raise UserError(f"{name} is one of {', '.join(known)}, not {value!r}")
     if embeddings.dim() != 2:
-        raise ValueError(f"embeddings are (n, e), not {tuple(embeddings.shape)}")
+        raise UserError(f"embeddings are (n, e), not {tuple(embeddings.shape)}")
     needed = int(max(episodes.support.max(), episodes.query.max())) + 1
     if len(embeddings) < needed:
-        raise ValueError(f"the episodes use {needed} images or more, there are embeddings of {len(embeddings)}")
+        raise UserError(f"the episodes use {needed} images or more, there are embeddings of {len(embeddings)}")
     embeddings = embeddings.detach()
     if not embeddings.isfinite().all():
-        raise ValueError(f"{int((~embeddings.isfinite()).any(1).sum())} of {len(embeddings)} embeddings are not finite")
+        raise UserError(f"{int((~embeddings.isfinite()).any(1).sum())} of {len(embeddings)} embeddings are not finite")
     unit = distance == "cosine"
     if unit and prototypes == "all":  # nothing is averaged: normalise once
         embeddings, unit = F.normalize(embeddings, dim=-1), False
@@ -194,7 +195,7 @@ def _check_images(classes: Tensor, counts: Tensor, shot: int, query: int) -> Non
     few = counts < shot + query
     if few.any():
         shown = ", ".join(f"class {c}: {n}" for c, n in zip(classes[few][:_SHOWN], counts[few][:_SHOWN], strict=True))
-        raise ValueError(
+        raise UserError(
             f"{int(few.sum())} of {len(classes)} classes have fewer than {shot} support + {query} query images: {shown}"
             + (", ..." if few.sum() > _SHOWN else "")
         )
@@ -204,15 +205,15 @@ def _members(classes: Tensor, groups: Tensor | None, way: int) -> list[np.ndarra
     """By group the positions of its classes."""
     if groups is None:
         if len(classes) < way:
-            raise ValueError(f"{way}-way episodes need {way} classes, the set has {len(classes)}")
+            raise UserError(f"{way}-way episodes need {way} classes, the set has {len(classes)}")
         return [np.arange(len(classes))]
     if groups.dim() != 1 or not len(classes) or classes[-1] >= len(groups):
-        raise ValueError(f"groups {tuple(groups.shape)} must hold one number for every class of the set")
+        raise UserError(f"groups {tuple(groups.shape)} must hold one number for every class of the set")
     of_class = groups.cpu()[classes].numpy()
     members = {int(g): np.flatnonzero(of_class == g) for g in np.unique(of_class)}
     few = [f"group {g}: {len(found)}" for g, found in members.items() if len(found) < way]
     if few:
-        raise ValueError(f"{way}-way episodes need {way} classes in every group: " + ", ".join(few[:_SHOWN]))
+        raise UserError(f"{way}-way episodes need {way} classes in every group: " + ", ".join(few[:_SHOWN]))
     return list(members.values())
 
 

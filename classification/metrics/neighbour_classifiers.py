@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repmet.classification.metrics.retrieval import check, largest, similarities
+from repmet.errors import UserError
 
 
 @torch.no_grad()
@@ -30,7 +31,7 @@ def knn_accuracy(
         references, reference_labels = embeddings, labels
     check(embeddings, labels, references, reference_labels, metric)
     if not 1 <= k <= len(references) - own:
-        raise ValueError(f"k nearest neighbours takes k from 1 to {len(references) - own}, not {k}")
+        raise UserError(f"k nearest neighbours takes k from 1 to {len(references) - own}, not {k}")
     classes, codes = reference_labels.unique(return_inverse=True)
     right = 0
     for rows, similarity in similarities(embeddings, references, metric, own):
@@ -57,7 +58,7 @@ def linear_svm_accuracy(
     """
     check(embeddings, labels, references, reference_labels, "cosine")
     if len(reference_labels.unique()) < 2:
-        raise ValueError("a support vector machine needs references of at least two classes")
+        raise UserError("a support vector machine needs references of at least two classes")
     from sklearn.svm import LinearSVC  # slow to import, and most evaluations do not need it
 
     if normalize:
@@ -77,6 +78,6 @@ def halves_svm_accuracy(embeddings: Tensor, labels: Tensor, *, normalize: bool =
     place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     known, asked = order[place % 2 == 0], order[place % 2 == 1]
     if not len(asked):
-        raise ValueError("a set is halved for a support vector machine: some class needs two images")
+        raise UserError("a set is halved for a support vector machine: some class needs two images")
     halves = embeddings[asked], labels[asked], embeddings[known], labels[known]
     return linear_svm_accuracy(*halves, normalize=normalize)

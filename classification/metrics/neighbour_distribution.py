@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from repmet.classification.metrics.retrieval import check, similarities
+from repmet.errors import UserError
 
 TEMPERATURE = 0.1
 FLOOR = 1e-4  # of a probability whose logarithm is taken
@@ -35,11 +36,11 @@ def neighbour_distribution_figures(
     """
     check(embeddings, labels, embeddings, labels, "cosine")
     if not temperature > 0:
-        raise ValueError(f"the temperature of a neighbour distribution must be positive, not {temperature}")
+        raise UserError(f"the temperature of a neighbour distribution must be positive, not {temperature}")
     classes, codes, counts = labels.unique(return_inverse=True, return_counts=True)
     kept = counts[codes] > 1
     if not kept.any():
-        raise ValueError("no class has two images: there are no neighbours to ask")
+        raise UserError("no class has two images: there are no neighbours to ask")
     right, loss = 0, 0.0
     for rows, similarity in similarities(embeddings, embeddings, "cosine", own=True):
         weights = (similarity / temperature).softmax(1)  # (b, n), 0 for the query itself

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
+
 METRICS = ("cosine", "euclidean")
 _BLOCK = 1 << 26  # similarities at a time: 256 MB
 
@@ -86,13 +88,13 @@ def retrieve(
     ks = sorted({1, *recall_at})
     available = len(references) - own
     if ks[0] < 1 or ks[-1] > available:
-        raise ValueError(f"recall@k takes k from 1 to {available}, the number of references, not {ks[0]}..{ks[-1]}")
+        raise UserError(f"recall@k takes k from 1 to {available}, the number of references, not {ks[0]}..{ks[-1]}")
     classes, codes = torch.cat([reference_labels, labels]).unique(return_inverse=True)
     reference_codes, codes = codes[: len(references)], codes[len(references) :]
     members = torch.bincount(reference_codes, minlength=len(classes))
     positives = members[codes] - int(own)  # (n,), R
     if not (positives > 0).any():
-        raise ValueError("no query has a reference of its class: there is nothing to retrieve")
+        raise UserError("no query has a reference of its class: there is nothing to retrieve")
     depth = min(max(ks[-1], int(positives.max())), available)
     table = _Members(reference_codes, members)
     parts: dict[str, list[Tensor]] = {name: [] for name in ("index", "similarity", "hits", "ap")}
@@ -125,15 +127,15 @@ def retrieve(
 def check(embeddings: Tensor, labels: Tensor, references: Tensor, reference_labels: Tensor | None, metric: str) -> None:
     """Raises ValueError unless these are queries and references of one dimension, labelled and finite."""
     if metric not in METRICS:
-        raise ValueError(f"retrieval is by {' or '.join(METRICS)}, not {metric!r}")
+        raise UserError(f"retrieval is by {' or '.join(METRICS)}, not {metric!r}")
     shapes = tuple(embeddings.shape), tuple(references.shape)
     if len(shapes[0]) != 2 or len(shapes[1]) != 2 or shapes[0][1] != shapes[1][1] or not len(embeddings):
-        raise ValueError(f"retrieval takes embeddings (n, e) and references (m, e), not {shapes[0]} and {shapes[1]}")
+        raise UserError(f"retrieval takes embeddings (n, e) and references (m, e), not {shapes[0]} and {shapes[1]}")
     if reference_labels is None or labels.shape != shapes[0][:1] or reference_labels.shape != shapes[1][:1]:
         given = None if reference_labels is None else tuple(reference_labels.shape)
-        raise ValueError(f"retrieval takes a label for each embedding, not {tuple(labels.shape)} and {given}")
+        raise UserError(f"retrieval takes a label for each embedding, not {tuple(labels.shape)} and {given}")
     if not (embeddings.isfinite().all() and references.isfinite().all()):
-        raise ValueError("retrieval takes finite embeddings")
+        raise UserError("retrieval takes finite embeddings")
 
 
 def similarities(embeddings: Tensor, references: Tensor, metric: str, own: bool) -> Iterator[tuple[slice, Tensor]]:

@@ -10,6 +10,7 @@ from repmet.classification.metrics.neighbour_classifiers import halves_svm_accur
 from repmet.classification.metrics.neighbour_distribution import neighbour_distribution_figures
 from repmet.classification.metrics.retrieval import retrieve
 from repmet.classification.metrics.uncertainty import SCORES, uncertainty_figures
+from repmet.errors import UserError
 
 DEFAULT_FIGURES = ("recall@1", "recall@2", "recall@4", "recall@8", "R-precision", "MAP@R")
 _RETRIEVED = ("R-precision", "MAP@R", "mAP")
@@ -45,7 +46,7 @@ def retrieval_figures(embeddings: Tensor, labels: Tensor, names: Sequence[str] =
         own = [n.removeprefix("Euclidean ") for n in names if n.startswith("Euclidean ") == (metric == "euclidean")]
         for name in own:
             if not _known(name, metric):
-                raise ValueError(f"no figure {prefix + name!r}; there are: {', '.join(KNOWN)}")
+                raise UserError(f"no figure {prefix + name!r}; there are: {', '.join(KNOWN)}")
         made = _made(embeddings, labels, own, metric) if own else {}
         figures |= {prefix + n: made[n] for n in own}
     return {name: figures[name] for name in names}

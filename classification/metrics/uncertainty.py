@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repmet.classification.metrics.retrieval import Retrieval
+from repmet.errors import UserError
 from repmet.model_definitions.vmf import log_probability_product_ratio
 
 SCORES = ("norm", "cosine", "log-PPK")
@@ -106,8 +107,8 @@ def uncertainty_figures(found: Retrieval, embeddings: Tensor, references: Tensor
 
 def _check(scores: Tensor, correct: Tensor) -> None:
     if scores.dim() != 1 or correct.shape != scores.shape or correct.dtype != torch.bool or not len(scores):
-        raise ValueError(
+        raise UserError(
             f"scores (n,) and whether right (n,) are needed, not {tuple(scores.shape)} and {tuple(correct.shape)}"
         )
     if scores.isnan().any():
-        raise ValueError(f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN")
+        raise UserError(f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN")

@@ -18,6 +18,7 @@ from repmet.classification.methods.base import Method
 from repmet.classification.metrics.retrieval import largest, similarities
 from repmet.classification.pictures.pictures import RIGHT, WRONG, pixels
 from repmet.data.files.lettering import lettered
+from repmet.errors import UserError
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of blur and occlusion, as fractions of an image's side
 
@@ -50,7 +51,7 @@ def spoilt_norms(method: Method, images: ImageSet, indices: Sequence[int]) -> di
     """
     inputs = method.data_preprocessor(images.__getitems__(list(indices)))["inputs"]
     if inputs.dim() != 4:
-        raise ValueError("features of a frozen encoder cannot be blurred: evaluate with data.cache_features=false")
+        raise UserError("features of a frozen encoder cannot be blurred: evaluate with data.cache_features=false")
     training = method.training
     method.eval()
     try:

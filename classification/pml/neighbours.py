@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from repmet.classification.metrics.retrieval import largest, similarities
+from repmet.errors import UserError
 from repmet.model_definitions.kmeans import kmeans
 
 
@@ -38,7 +39,7 @@ class Neighbours:
         """
         reference = self.known if reference is None else reference
         if reference is None:
-            raise ValueError("Neighbours has nothing to look among: call train(embeddings), or give references")
+            raise UserError("Neighbours has nothing to look among: call train(embeddings), or give references")
         reference = reference.to(query.device)
         distances, indices = [], []
         for rows, similarity in similarities(query, reference, self.metric, own=False):

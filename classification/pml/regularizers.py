@@ -12,6 +12,7 @@ import torch
 from pytorch_metric_learning.regularizers import BaseRegularizer
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.losses.distortion import DistortionLoss
 from repmet.model_definitions.losses.rank import RankLoss
 
@@ -25,7 +26,7 @@ class _Guidance(BaseRegularizer):
 
     def compute_loss(self, embeddings: Tensor) -> dict[str, dict[str, Any]]:
         if len(embeddings) % self.num_classes:
-            raise ValueError(f"{len(embeddings)} proxies do not divide among the {self.num_classes} classes of the costs D")
+            raise UserError(f"{len(embeddings)} proxies do not divide among the {self.num_classes} classes of the costs D")
         points = embeddings.unflatten(0, (self.num_classes, -1)).mean(1)  # (K, d)
         return {"loss": {"losses": self.guidance(points), "indices": None, "reduction_type": "already_reduced"}}
 

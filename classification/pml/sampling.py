@@ -12,6 +12,7 @@ from mmengine.registry import DATA_SAMPLERS
 from torch import Tensor
 
 from repmet.classification.pml.parts import PREFIX, build
+from repmet.errors import UserError
 
 
 def adapt(loader: dict[str, Any]) -> None:
@@ -31,7 +32,7 @@ def class_and_group(labels: Tensor, classes: tuple[str, ...]) -> Tensor:
     """
     groups = [name.partition("/")[0] for name in classes]
     if not any("/" in name for name in classes):
-        raise ValueError("HierarchicalSampler needs classes in groups, named `group/class`; these have none")
+        raise UserError("HierarchicalSampler needs classes in groups, named `group/class`; these have none")
     numbers = {group: i for i, group in enumerate(sorted(set(groups)))}
     return Tensor.new_tensor(labels, [[c, numbers[groups[c]]] for c in labels.tolist()])
 
@@ -45,7 +46,7 @@ class _Adapter:
 
     def __init__(self, dataset: Any, part: Mapping[str, Any], key: str) -> None:
         if not hasattr(dataset, "labels"):
-            raise ValueError(f"{part['type']} needs a data set with labels, got {type(dataset).__name__}")
+            raise UserError(f"{part['type']} needs a data set with labels, got {type(dataset).__name__}")
         hierarchical = str(part["type"]).removeprefix(PREFIX) == "HierarchicalSampler"
         labels = class_and_group(dataset.labels, dataset.classes) if hierarchical else dataset.labels
         self.own = build(part, key, {"labels": labels})

@@ -10,6 +10,7 @@ from repmet.classification.protocols.costs import read_costs
 from repmet.classification.protocols.evaluation import Evaluation
 from repmet.classification.protocols.report import aligned
 from repmet.classification.protocols.rows import row_of
+from repmet.errors import UserError
 
 
 @torch.no_grad()
@@ -25,7 +26,7 @@ def cost_rows(result: Evaluation, part: str = "test") -> list[dict[str, Any]]:
     if not cfg.get("costs"):
         return []
     if not result.closed:
-        raise ValueError("costs: the evaluated classes are not those of the training, so none is mistaken for another")
+        raise UserError("costs: the evaluated classes are not those of the training, so none is mistaken for another")
     D, hierarchy = read_costs(cfg.costs, result.images.classes)
     method = result.trained.method
     device = next(method.parameters()).device

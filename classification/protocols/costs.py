@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from repmet.data.readers.trees import read_tree
+from repmet.errors import UserError
 from repmet.model_definitions.hierarchy import Hierarchy
 
 KINDS = ("tree", "numbers")
@@ -33,16 +34,16 @@ def read_costs(section: Mapping[str, Any], classes: Sequence[str]) -> Costs:
     """
     given = [kind for kind in KINDS if section.get(kind)]
     if len(given) != 1 or len(section) != 1:
-        raise ValueError(f"costs is one of {', '.join(KINDS)}, not {', '.join(map(str, section)) or 'empty'}")
+        raise UserError(f"costs is one of {', '.join(KINDS)}, not {', '.join(map(str, section)) or 'empty'}")
     if given == ["numbers"]:
         try:
             numbers = torch.tensor([float(name) for name in classes])
         except ValueError as error:
-            raise ValueError(f"costs.numbers: the classes are no numbers: {error}") from None
+            raise UserError(f"costs.numbers: the classes are no numbers: {error}") from None
         return Costs((numbers[:, None] - numbers).abs(), None)
     tree = read_tree(section["tree"])
     try:
         hierarchy = Hierarchy(tree.parents, classes, tree.lengths)
     except ValueError as error:
-        raise ValueError(f"costs.tree {section['tree']}: {error}") from None
+        raise UserError(f"costs.tree {section['tree']}: {error}") from None
     return Costs(hierarchy.distances(), hierarchy)

@@ -11,6 +11,7 @@ from repmet.classification.protocols.embedding import embed_split
 from repmet.classification.protocols.rows import names_of
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.sources.omniglot_runs import OneShotRuns, one_shot_runs
+from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import mean_interval
 from repmet.experiments.reporting.rows import episode_metric, result_row
 
@@ -21,7 +22,7 @@ def check_unseen(trained: Trained) -> None:
     """Raises ValueError where the training was on the alphabets that the runs are of, or not on Omniglot."""
     data = trained.cfg.data
     if data.source != "omniglot" or data.train not in UNSEEN:
-        raise ValueError(
+        raise UserError(
             f"episodes.one_shot_runs: Lake's runs are of Omniglot's evaluation alphabets; {data.source} {data.train} may "
             f"hold them; data.train must be {' or '.join(UNSEEN)}"
         )

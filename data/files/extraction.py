@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from repmet.data.files.download import disk_full
+from repmet.errors import UserError
 
 
 def extract(archive: str | Path, folder: str | Path) -> Path:
@@ -33,9 +34,9 @@ def extract(archive: str | Path, folder: str | Path) -> Path:
                     _check_member(archive, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
                 pack.extractall(folder)
         else:
-            raise ValueError(f"{archive}: neither a tar nor a zip file; fetch it again")
+            raise UserError(f"{archive}: neither a tar nor a zip file; fetch it again")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{archive}: the archive is damaged ({error}); delete it and fetch it again") from None
+        raise UserError(f"{archive}: the archive is damaged ({error}); delete it and fetch it again") from None
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise disk_full(folder, f"unpacking {archive.name}") from None
@@ -46,6 +47,6 @@ def extract(archive: str | Path, folder: str | Path) -> Path:
 def _check_member(archive: Path, name: str, *, plain: bool) -> None:
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     if posix.is_absolute() or windows.drive or windows.root or ".." in posix.parts or ".." in windows.parts:
-        raise ValueError(f"{archive}: member {name!r} would land outside the folder; the archive is not to be trusted")
+        raise UserError(f"{archive}: member {name!r} would land outside the folder; the archive is not to be trusted")
     if not plain:
-        raise ValueError(f"{archive}: member {name!r} is a link or a device; the archive is not to be trusted")
+        raise UserError(f"{archive}: member {name!r} is a link or a device; the archive is not to be trusted")

@@ -3,6 +3,8 @@
 import codecs
 from pathlib import Path
 
+from repmet.errors import UserError
+
 # UTF-32's mark begins with UTF-16's, so it comes first.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -24,7 +26,7 @@ def read_text(path: str | Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text in {encoding.upper()} (byte {error.start}); save it in UTF-8") from None
+        raise UserError(f"{path}: not text in {encoding.upper()} (byte {error.start}); save it in UTF-8") from None
 
 
 def lines_of(path: str | Path) -> list[str]:

@@ -7,6 +7,7 @@ import torch
 from repmet.data.generated.glyphs import glyph_images
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split
+from repmet.errors import UserError
 
 # Where the class ids of a split begin: the splits share no class, and one's size does not move another's classes.
 FIRST = {"train": 0, "val": 100_000, "test": 200_000}
@@ -36,7 +37,7 @@ def read(
     """
     check_split(split, tuple(FIRST), "glyph_characters")
     if not 0 < characters <= 100_000:
-        raise ValueError(f"glyph_characters: a split has 1 to 100000 characters, not {characters}")
+        raise UserError(f"glyph_characters: a split has 1 to 100000 characters, not {characters}")
     ids = range(FIRST[split], FIRST[split] + characters)
     images, labels = glyph_images(ids, per_class, size, seed)
     classes = tuple(f"glyph{i:06d}" for i in ids)

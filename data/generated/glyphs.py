@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from repmet.errors import UserError
+
 SAMPLES_PER_SEGMENT = 10
 SUPERSAMPLING = 4
 # Streams of random numbers that must not meet: programmes and their samples.
@@ -48,7 +50,7 @@ class Drawing:
 def stroke_programme(class_id: int, seed: int = 0) -> StrokeProgramme:
     """The character class `class_id` of the alphabet `seed`; raises ValueError for a negative number."""
     if class_id < 0 or seed < 0:
-        raise ValueError(f"class_id and seed count from 0, got class_id={class_id}, seed={seed}")
+        raise UserError(f"class_id and seed count from 0, got class_id={class_id}, seed={seed}")
     rng = np.random.default_rng((_PROGRAMME_STREAM, seed, class_id))
     while True:  # a programme that is all but a single line is too easily taken for another one: draw again
         strokes = _random_strokes(rng)
@@ -98,7 +100,7 @@ def rasterise(drawing: Drawing, size: int, *, fit: bool = False, margin: float =
     fit=True: the array that just holds the ink, its longer side `size` pixels.
     """
     if size < 4:
-        raise ValueError(f"size is the side in pixels and at least 4, got {size}")
+        raise UserError(f"size is the side in pixels and at least 4, got {size}")
     side = size * SUPERSAMPLING
     if not fit:
         canvas = _ink(drawing, side * (1 - 2 * margin), np.full(2, side * margin), (side, side))
@@ -138,7 +140,7 @@ def glyph_images(
     """
     ids = list(range(classes)) if isinstance(classes, int) else [int(c) for c in classes]
     if not ids or per_class < 1:
-        raise ValueError(f"at least one class and one sample a class, got {len(ids)} classes and per_class={per_class}")
+        raise UserError(f"at least one class and one sample a class, got {len(ids)} classes and per_class={per_class}")
     images = np.empty((len(ids) * per_class, size, size), np.uint8)
     for i, class_id in enumerate(ids):
         programme = stroke_programme(class_id, seed)

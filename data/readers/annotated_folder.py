@@ -19,6 +19,7 @@ from repmet.data.readers.voc_folder import VOCFolder, read_voc_folder, voc_folde
 from repmet.data.readers.yolo import read_yolo, read_yolo_folder, yolo_file
 from repmet.data.sources.imagenet_loc import imagenet_root, read_imagenet_loc
 from repmet.data.sources.voc import absent_classes, read_image_set
+from repmet.errors import UserError
 
 _ANNOTATIONS = ("annotations", "annotation", "labels")  # folders of COCO files, beside those of parts
 
@@ -71,7 +72,7 @@ def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[s
         records = _records(root, image_set)
         raise_problems(root, [problem for record in records if (problem := check_image(record))])
     if not records:
-        raise ValueError(f"{root}: no image falls to {image_set!r}; there are too few images to deal out")
+        raise UserError(f"{root}: no image falls to {image_set!r}; there are too few images to deal out")
     raise_problems(root, absent_classes(classes or (), records))
     return records
 
@@ -136,7 +137,7 @@ def _read_coco_files(root: Path, files: Sequence[Path], image_set: str) -> list[
     owners: dict[str, int] = {}
     twice = [r.id for k in wanted for r in named[k] if owners.setdefault(r.id, k) != k]
     if twice:
-        raise ValueError(f"{root}: {len(twice)} image(s) are in two COCO files, the first is {twice[0]!r}")
+        raise UserError(f"{root}: {len(twice)} image(s) are in two COCO files, the first is {twice[0]!r}")
     records = [record for k in wanted for record in named[k]]
     if parts or image_set == "all":
         return records

@@ -22,6 +22,7 @@ from repmet.data.readers.voc_annotation import (
     tell_left_out,
     yes_or_no,
 )
+from repmet.errors import UserError
 
 
 def is_coco(path: Path) -> bool:
@@ -101,17 +102,17 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
     try:
         content = json.loads(path.read_bytes(), object_pairs_hook=_without_outlines)
         if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}, not a mapping with images, annotations and categories")
+            raise UserError(f"it holds a {type(content).__name__}, not a mapping with images, annotations and categories")
         names = {c["id"]: str(c["name"]).strip() for c in content["categories"]}
         if len(names) < len(content["categories"]):
-            raise ValueError("two categories have the same id")
+            raise UserError("two categories have the same id")
         listed = {i["id"]: i for i in content["images"]}
         by_image: dict[Any, list[dict]] = {i: [] for i in listed}
         entries = list(content["annotations"])
         file_names = Counter(str(i["file_name"]).strip() for i in content["images"])
     except (ValueError, KeyError, TypeError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path}: not a COCO file of annotations: {reason}") from None
+        raise UserError(f"{path}: not a COCO file of annotations: {reason}") from None
     problems = [f"image {name} is listed twice" for name, count in sorted(file_names.items()) if count > 1]
     if len(listed) < len(content["images"]) and not problems:
         problems.append("two images have the same id")

@@ -12,6 +12,7 @@ from repmet.data.files.pictures import IMAGE_SUFFIXES
 from repmet.data.files.walk import images_in, subfolders
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split, seeded_order, split_each_class
+from repmet.errors import UserError
 
 
 def read(
@@ -39,7 +40,7 @@ def read(
     """
     everything = _scan(Path(root))
     if images_per_class is not None and classes_per_split is not None:
-        raise ValueError(f"{root}: a split is by images_per_class or by classes_per_split, not both")
+        raise UserError(f"{root}: a split is by images_per_class or by classes_per_split, not both")
     if split == "all":
         return everything
     if images_per_class is not None:
@@ -47,7 +48,7 @@ def read(
     elif classes_per_split is not None:
         parts = _by_class(everything, dict(classes_per_split), seed, root)
     else:
-        raise ValueError(f"{root}: split {split!r} needs images_per_class or classes_per_split; without them there is `all`")
+        raise UserError(f"{root}: split {split!r} needs images_per_class or classes_per_split; without them there is `all`")
     wanted = ("train", "val") if split == "trainval" else (split,)
     check_split(split, [*parts, *(["trainval"] if {"train", "val"} <= parts.keys() else []), "all"], str(root))
     chosen = torch.cat([parts[part] for part in wanted]).sort().values
@@ -65,12 +66,12 @@ def _scan(root: Path) -> LabelledImages:
     for folder in subfolders(root):
         images = images_in(folder)
         if not images:
-            raise ValueError(
+            raise UserError(
                 f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)}); fill it or take it away"
             )
         paths += images
     if not paths:
-        raise ValueError(f"{root}: holds no class folders; it should hold one folder of images a class")
+        raise UserError(f"{root}: holds no class folders; it should hold one folder of images a class")
     return LabelledImages.of_names([path.parent.name for path in paths], paths=paths)
 
 
@@ -78,10 +79,10 @@ def _by_image(
     images: LabelledImages, numbers: dict[str, int], val: int, seed: int, root: str | Path
 ) -> dict[str, torch.Tensor]:
     if unknown := numbers.keys() - {"train", "test"}:
-        raise ValueError(f"{root}: images_per_class takes train and test, not {', '.join(sorted(unknown))}")
+        raise UserError(f"{root}: images_per_class takes train and test, not {', '.join(sorted(unknown))}")
     train = numbers.get("train", 0)
     if not 0 <= val < max(train, 1):
-        raise ValueError(f"{root}: val_per_class={val} of {train} training images a class leaves none to train on")
+        raise UserError(f"{root}: val_per_class={val} of {train} training images a class leaves none to train on")
     # Test is drawn first, so that it stays the same whatever is held out for validation.
     parts = {"test": numbers.get("test", 0), "val": val, "train": train - val}
     parts = {part: number for part, number in parts.items() if number}
@@ -92,13 +93,13 @@ def _by_class(
     images: LabelledImages, numbers: dict[str, int | Sequence[str]], seed: int, root: str | Path
 ) -> dict[str, torch.Tensor]:
     if unknown := numbers.keys() - {"train", "val", "test"}:
-        raise ValueError(f"{root}: classes_per_split takes train, val and test, not {', '.join(sorted(unknown))}")
+        raise UserError(f"{root}: classes_per_split takes train, val and test, not {', '.join(sorted(unknown))}")
     named = [name for part in numbers.values() if not isinstance(part, int) for name in part]
     images.of_classes(named)  # raises for a class that is not there, or named twice
     free = [images.classes[i] for i in seeded_order(images.classes, seed) if images.classes[i] not in named]
     drawn = sum(part for part in numbers.values() if isinstance(part, int))
     if drawn > len(free):
-        raise ValueError(f"{root}: has {len(free)} classes to draw from; classes_per_split wants {drawn}")
+        raise UserError(f"{root}: has {len(free)} classes to draw from; classes_per_split wants {drawn}")
     parts = {}
     for part in ("test", "val", "train"):
         if part not in numbers:

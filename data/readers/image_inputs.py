@@ -20,6 +20,7 @@ from PIL import Image
 
 from repmet.data.files.pictures import IMAGE_SUFFIXES, as_rgb, is_image_file, open_rgb
 from repmet.data.files.walk import files_below, tell_passed_over
+from repmet.errors import UserError
 
 TIMEOUT = 30  # seconds without an answer
 LARGEST = 200 << 20  # bytes of an image at an address
@@ -96,7 +97,7 @@ def image_inputs(images: Any) -> list[ImageInput] | Iterator[ImageInput]:
         raise TypeError(f"images are paths, addresses, PIL images, arrays or tensors, not {type(images).__name__}")
     inputs = list(_numbered(images))
     if not inputs:
-        raise ValueError("no image to look at: the list is empty")
+        raise UserError("no image to look at: the list is empty")
     return inputs
 
 
@@ -151,21 +152,21 @@ def _paths(text: str) -> list[Path]:
 def _from_tensor(values: np.ndarray) -> list[np.ndarray]:
     """Of (C, H, W) or (n, C, H, W)."""
     if values.ndim not in (3, 4) or values.shape[-3] not in (1, 3):
-        raise ValueError(f"a tensor of images is (3, H, W), (1, H, W) or (n, 3, H, W), not {values.shape}")
+        raise UserError(f"a tensor of images is (3, H, W), (1, H, W) or (n, 3, H, W), not {values.shape}")
     return _from_array(np.moveaxis(values, -3, -1))
 
 
 def _from_array(values: np.ndarray) -> list[np.ndarray]:
     """Of (H, W), (H, W, C) or (n, H, W, C)."""
     if values.ndim not in (2, 3, 4) or (values.ndim > 2 and values.shape[-1] not in (1, 3, 4)) or 0 in values.shape:
-        raise ValueError(f"an array of an image is (H, W, 3) in RGB or (H, W) in grey, not {values.shape}")
+        raise UserError(f"an array of an image is (H, W, 3) in RGB or (H, W) in grey, not {values.shape}")
     if np.issubdtype(values.dtype, np.floating):
         low, high = float(values.min()), float(values.max())
         if not 0 <= low <= high <= 1:  # false for NaN too
-            raise ValueError(f"an image of floats has values in [0, 1], these run from {low:g} to {high:g}")
+            raise UserError(f"an image of floats has values in [0, 1], these run from {low:g} to {high:g}")
         values = (values * 255).round().astype(np.uint8)
     if values.dtype != np.uint8:
-        raise ValueError(f"an image is uint8 in 0..255, or floats in [0, 1], not {values.dtype}")
+        raise UserError(f"an image is uint8 in 0..255, or floats in [0, 1], not {values.dtype}")
     if values.ndim > 2 and values.shape[-1] == 1:
         values = values[..., 0]
         return list(values) if values.ndim == 3 else [values]
@@ -182,5 +183,5 @@ def _fetched(address: str) -> bytes:
     except (OSError, ValueError) as error:
         raise ConnectionError(f"{address}: cannot be fetched ({getattr(error, 'reason', error)})") from None
     if len(content) > LARGEST:
-        raise ValueError(f"{address}: more than {LARGEST >> 20} MiB, too large for an image")
+        raise UserError(f"{address}: more than {LARGEST >> 20} MiB, too large for an image")
     return content

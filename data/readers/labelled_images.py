@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
@@ -30,19 +32,19 @@ class LabelledImages:
     def __post_init__(self) -> None:
         n, classes = len(self.labels), self.classes
         if list(classes) != sorted(set(classes)):
-            raise ValueError(f"class names must be sorted and differ, got {', '.join(map(repr, classes[:10]))}")
+            raise UserError(f"class names must be sorted and differ, got {', '.join(map(repr, classes[:10]))}")
         if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
-            raise ValueError(f"labels must be int64 (n,), got {self.labels.dtype} {tuple(self.labels.shape)}")
+            raise UserError(f"labels must be int64 (n,), got {self.labels.dtype} {tuple(self.labels.shape)}")
         if n and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(classes):
             low, high = int(self.labels.min()), int(self.labels.max())
-            raise ValueError(f"labels run from {low} to {high}, {len(classes)} classes have 0 to {len(classes) - 1}")
+            raise UserError(f"labels run from {low} to {high}, {len(classes)} classes have 0 to {len(classes) - 1}")
         if (self.images is None) == (self.paths is None):
-            raise ValueError("labelled images take either images or paths")
+            raise UserError("labelled images take either images or paths")
         if self.images is not None and (self.images.dtype != torch.uint8 or self.images.ndim != 4):
-            raise ValueError(f"images must be uint8 (n, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}")
+            raise UserError(f"images must be uint8 (n, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}")
         held = len(self.paths if self.images is None else self.images)
         if held != n:
-            raise ValueError(f"{held} images and {n} labels")
+            raise UserError(f"{held} images and {n} labels")
 
     @classmethod
     def of_names(
@@ -75,10 +77,10 @@ class LabelledImages:
         Raises ValueError for a name that is not there, or that is there twice.
         """
         if unknown := [name for name in names if name not in self.classes]:
-            raise ValueError(f"no class {unknown[0]!r}; there are {len(self.classes)}: {', '.join(self.classes[:10])}, ...")
+            raise UserError(f"no class {unknown[0]!r}; there are {len(self.classes)}: {', '.join(self.classes[:10])}, ...")
         kept = tuple(sorted(names))
         if len(set(kept)) < len(kept):
-            raise ValueError(f"a class is named twice: {', '.join(kept)}")
+            raise UserError(f"a class is named twice: {', '.join(kept)}")
         new = torch.full((len(self.classes),), -1, dtype=torch.int64)
         new[[self.classes.index(name) for name in kept]] = torch.arange(len(kept))
         chosen = self.subset(torch.nonzero(new[self.labels] >= 0).flatten())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from repmet.data.readers.labelled_images import LabelledImages
+from repmet.errors import UserError
 
 
 def seeded_order(names: Sequence[str], seed: int) -> list[int]:
@@ -33,7 +34,7 @@ def split_each_class(
         ValueError: a class has fewer images than all parts together; a negative number.
     """
     if wrong := [name for name, number in parts.items() if number < 0]:
-        raise ValueError(f"{where}: {parts[wrong[0]]} images a class for {wrong[0]}; a number cannot be negative")
+        raise UserError(f"{where}: {parts[wrong[0]]} images a class for {wrong[0]}; a number cannot be negative")
     wanted = sum(parts.values())
     chosen: dict[str, list[int]] = {part: [] for part in parts}
     members: list[list[int]] = [[] for _ in images.classes]
@@ -42,7 +43,7 @@ def split_each_class(
     for name, own in zip(images.classes, members, strict=True):
         if len(own) < wanted:
             listed = ", ".join(f"{part} {number}" for part, number in parts.items())
-            raise ValueError(f"{where}: class {name!r} has {len(own)} images; {wanted} are wanted ({listed})")
+            raise UserError(f"{where}: class {name!r} has {len(own)} images; {wanted} are wanted ({listed})")
         ordered = [own[k] for k in seeded_order([names[i] for i in own], seed)]
         start = 0
         for part, number in parts.items():
@@ -54,14 +55,14 @@ def split_each_class(
 def check_split(split: str, splits: Sequence[str], source: str) -> None:
     """Raises ValueError for a split that the source does not have; the message names those that it has."""
     if split not in splits:
-        raise ValueError(f"{source} has no split {split!r}; there are: {', '.join(splits)}")
+        raise UserError(f"{source} has no split {split!r}; there are: {', '.join(splits)}")
 
 
 def check_size(images: LabelledImages, size: tuple[int, int], what: str, where: str | Path) -> None:
     """Raises ValueError where a set has not the published number of images and of classes."""
     found = (len(images), len(images.classes))
     if found != size:
-        raise ValueError(
+        raise UserError(
             f"{where}: {what} has {found[0]} images of {found[1]} classes, not {size[0]} of {size[1]}; "
             "delete the folder to lay it out again"
         )
@@ -70,7 +71,7 @@ def check_size(images: LabelledImages, size: tuple[int, int], what: str, where: 
 def check_files(paths: Sequence[Path], what: str, where: str | Path) -> None:
     """Raises ValueError where a listed file is missing: a transfer or an unpacking that broke off."""
     if missing := [path for path in paths if not path.is_file()]:
-        raise ValueError(
+        raise UserError(
             f"{where}: {len(missing)} of the {len(paths)} images of {what} are missing, the first {missing[0].name}; "
             "delete the folder to lay it out again"
         )

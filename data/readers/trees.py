@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from repmet.data.files.text import read_text
+from repmet.errors import UserError
 
 SHIPPED = Path(__file__).parents[1] / "classes" / "trees"
 _NEWICK = re.compile(r"\s*('(?:[^']|'')*'|[(),:;]|[^\s(),:;']+)")
@@ -51,31 +52,31 @@ def read_tree(source: str | Path) -> Tree:
         elif path.suffix in (".txt", ".tsv"):
             tree = _of_edges(text)
         else:
-            raise ValueError("a tree is a .yaml, .json, .nwk, .newick, .txt or .tsv file")
+            raise UserError("a tree is a .yaml, .json, .nwk, .newick, .txt or .tsv file")
     except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
     if not tree.parents:
-        raise ValueError(f"{path}: holds no tree: no node has a parent")
+        raise UserError(f"{path}: holds no tree: no node has a parent")
     return tree
 
 
 def _add(parents: dict[str, str], child: Any, parent: str) -> str:
     child = _name(child)
     if child in parents:
-        raise ValueError(f"node {child!r} has two parents, {parents[child]!r} and {parent!r}, or is there twice")
+        raise UserError(f"node {child!r} has two parents, {parents[child]!r} and {parent!r}, or is there twice")
     parents[child] = parent
     return child
 
 
 def _name(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"the name of a node is a text, not {value!r}; put it in quotes")
+        raise UserError(f"the name of a node is a text, not {value!r}; put it in quotes")
     return str(value)
 
 
 def _of_mapping(content: Any) -> Tree:
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"a tree is a mapping of its inner nodes, not {type(content).__name__}")
+        raise UserError(f"a tree is a mapping of its inner nodes, not {type(content).__name__}")
     if len(content) > 1:
         content = {"root": content}
     parents: dict[str, str] = {}
@@ -108,7 +109,7 @@ def _of_edges(text: str) -> Tree:
             continue
         columns = line.split("\t") if "\t" in line else line.split()
         if len(columns) != 2:
-            raise ValueError(f"line {number}: child and parent are two columns, not {len(columns)}")
+            raise UserError(f"line {number}: child and parent are two columns, not {len(columns)}")
         _add(parents, columns[0].strip(), columns[1].strip())
     return Tree(parents, {})
 
@@ -123,7 +124,7 @@ def _of_newick(text: str) -> Tree:
         nonlocal position
         if position >= len(tokens) or (expected is not None and tokens[position] != expected):
             found = tokens[position] if position < len(tokens) else "the end"
-            raise ValueError(f"Newick: {expected or 'a node'} was expected at token {position + 1}, not {found}")
+            raise UserError(f"Newick: {expected or 'a node'} was expected at token {position + 1}, not {found}")
         position += 1
         return tokens[position - 1]
 
@@ -143,7 +144,7 @@ def _of_newick(text: str) -> Tree:
         label = label[1:-1].replace("''", "'") if label.startswith("'") else label
         name = label or "+".join(child for child, _ in children)
         if not name:
-            raise ValueError(f"Newick: a leaf without a name before token {position + 1}")
+            raise UserError(f"Newick: a leaf without a name before token {position + 1}")
         length = None
         if peek() == ":":
             take(":")

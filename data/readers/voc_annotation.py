@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from repmet.data.files.pictures import picture_problem
+from repmet.errors import UserError
 
 # A box may stick out of its image by this many pixels (annotation tools round, and count from 0 or from 1): it is clipped.
 TOLERANCE = 2.0
@@ -98,16 +99,16 @@ def parse_xml(path: Path) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path}: not well-formed XML ({error}); fetch or export the file again") from None
+        raise UserError(f"{path}: not well-formed XML ({error}); fetch or export the file again") from None
     except (ValueError, LookupError):  # of the parser: an encoding of several bytes a letter, or an unknown one
         declared = re.search(rb"""encoding\s*=\s*["']([^"']+)""", content[:200])
         encoding = declared[1].decode("ascii", "replace") if declared else "utf-8"
     try:
         return ElementTree.fromstring(content.decode(encoding))
     except LookupError:
-        raise ValueError(f"{path}: its encoding {encoding!r} is unknown; save it in UTF-8") from None
+        raise UserError(f"{path}: its encoding {encoding!r} is unknown; save it in UTF-8") from None
     except (ValueError, ElementTree.ParseError) as error:
-        raise ValueError(f"{path}: not well-formed XML in {encoding} ({error}); fetch or export the file again") from None
+        raise UserError(f"{path}: not well-formed XML in {encoding} ({error}); fetch or export the file again") from None
 
 
 _YES = frozenset({"1", "true", "yes", "y", "t", "on"})
@@ -148,7 +149,7 @@ def raise_problems(where: object, problems: Sequence[str]) -> None:
     """Raises one ValueError with the first problems of a set of annotations, if there are any."""
     if problems:
         more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise ValueError(f"{where}: {len(problems)} problem(s)\n  " + "\n  ".join(problems[:_SHOWN]) + more)
+        raise UserError(f"{where}: {len(problems)} problem(s)\n  " + "\n  ".join(problems[:_SHOWN]) + more)
 
 
 def tell_left_out(left_out: Sequence[str], records: Sequence[ImageRecord], nothing: str) -> None:
@@ -160,7 +161,7 @@ def tell_left_out(left_out: Sequence[str], records: Sequence[ImageRecord], nothi
     if left_out:
         logging.getLogger(__name__).warning("%d images or boxes are left out, the first: %s", len(left_out), left_out[0])
     if not records:
-        raise ValueError(nothing + (f"; {left_out[0]}" if left_out else ""))
+        raise UserError(nothing + (f"; {left_out[0]}" if left_out else ""))
 
 
 def check_image(record: ImageRecord, *, decode: bool = False) -> str | None:

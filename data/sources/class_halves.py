@@ -13,6 +13,7 @@ from torch import Tensor
 from repmet.data.readers import image_folder
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_size, check_split, seeded_order
+from repmet.errors import UserError
 
 SPLITS = ("train", "val", "trainval", "test")
 BY = ("class", "sample")
@@ -84,17 +85,17 @@ def carve(
         ValueError: a share outside 0..1, one that leaves a part empty, an unknown `val_by`.
     """
     if val_by not in BY:
-        raise ValueError(f"{where}: validation is split off by class or by sample, not by {val_by!r}")
+        raise UserError(f"{where}: validation is split off by class or by sample, not by {val_by!r}")
     if not 0 <= val_share < 1:
-        raise ValueError(f"{where}: val_share is a fraction from 0 to 1, not {val_share}")
+        raise UserError(f"{where}: val_share is a fraction from 0 to 1, not {val_share}")
     if not val_share:
         if split == "val":
-            raise ValueError(f"{where}: there is no split val without a val_share, such as 0.3")
+            raise UserError(f"{where}: there is no split val without a val_share, such as 0.3")
         return images
     if val_by == "class":
         number = round(val_share * len(images.classes))
         if not 0 < number < len(images.classes):
-            raise ValueError(f"{where}: val_share {val_share} of {len(images.classes)} classes leaves a part without any")
+            raise UserError(f"{where}: val_share {val_share} of {len(images.classes)} classes leaves a part without any")
         order = [images.classes[i] for i in seeded_order(images.classes, seed)]
         return images.of_classes(order[:number] if split == "val" else order[number:])
     chosen = _samples(images, where, val_share, seed)
@@ -108,7 +109,7 @@ def _samples(images: LabelledImages, where: str | Path, share: float, seed: int)
         own = (images.labels == c).nonzero().flatten().tolist()
         number = round(share * len(own))
         if not 0 < number < len(own):
-            raise ValueError(f"{where}: val_share {share} of the {len(own)} images of {name!r} leaves a part without any")
+            raise UserError(f"{where}: val_share {share} of the {len(own)} images of {name!r} leaves a part without any")
         chosen += [own[i] for i in seeded_order([names[i] for i in own], seed)[:number]]
     return torch.tensor(sorted(chosen), dtype=torch.int64)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from repmet.data.files.walk import entries, subfolders
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, read_annotation, tell_left_out
+from repmet.errors import UserError
 
 SAMPLE = 200  # images a class in RepMet's base training
 
@@ -45,7 +46,7 @@ def read_imagenet_loc(root: str | Path, image_set: str, classes: Sequence[str] |
         raise FileNotFoundError(f"{root}: no ILSVRC tree; it holds Annotations/CLS-LOC and Data/CLS-LOC")
     name, *more = image_set.split(":")
     if name not in ("train", "val") or len(more) > 2 or not all(part.isdigit() for part in more) or (more and name == "val"):
-        raise ValueError(f"{root}: image set {image_set!r} is none of train, val, train:N, train:N:SEED")
+        raise UserError(f"{root}: image set {image_set!r} is none of train, val, train:N, train:N:SEED")
     xml, pictures = tree / "Annotations" / "CLS-LOC" / name, tree / "Data" / "CLS-LOC" / name
     if name == "val":
         files = [(pictures, path) for path in _annotations(xml)]

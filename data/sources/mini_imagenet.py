@@ -10,6 +10,7 @@ from pathlib import Path
 
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_files, check_size, check_split
+from repmet.errors import UserError
 
 SIZES = {"train": (38_400, 64), "val": (9_600, 16), "test": (12_000, 20)}
 
@@ -30,7 +31,7 @@ def read(root: str | Path, split: str) -> LabelledImages:
     with open(path, newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
         if not {"filename", "label"} <= set(table.fieldnames or ()):
-            raise ValueError(f"{path}: its first line has to name the columns filename and label, not {table.fieldnames}")
+            raise UserError(f"{path}: its first line has to name the columns filename and label, not {table.fieldnames}")
         rows = [(root / "images" / row["filename"], row["label"]) for row in table]
     paths, names = [row[0] for row in rows], [row[1] for row in rows]
     check_files(paths, f"mini-ImageNet {split}", root)

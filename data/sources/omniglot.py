@@ -24,6 +24,7 @@ from repmet.data.files.download import fetch
 from repmet.data.files.tensor_cache import cached
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split
+from repmet.errors import UserError
 
 CHARACTERS = {"background": 964, "evaluation": 659}
 DRAWINGS = 20
@@ -69,7 +70,7 @@ def read(root: str | Path, split: str, *, size: int = 28, rotations: bool = True
     """
     check_split(split, tuple(SPLITS), "Omniglot")
     if not 1 <= size <= 105:
-        raise ValueError(f"Omniglot's images have 105 pixels a side; size {size} is not within")
+        raise UserError(f"Omniglot's images have 105 pixels a side; size {size} is not within")
     archives = [_archive(Path(root), name) for name in CHARACTERS]
     everything = cached(f"omniglot_bilinear_{size}", archives, lambda: _lay_out(archives, size))
     images, names, lake = everything["images"], everything["names"], everything["lake"]
@@ -124,7 +125,7 @@ def _lay_out(archives: list[Path], size: int) -> dict:
         uneven = [name for name, drawn in found.items() if len(drawn) != DRAWINGS]
         if len(found) != CHARACTERS[part] or uneven:
             fault = f"{uneven[0]} has {len(found[uneven[0]])} drawings" if uneven else f"there are {len(found)}"
-            raise ValueError(
+            raise UserError(
                 f"{archive}: not the whole of Omniglot's {part} set, {CHARACTERS[part]} characters of {DRAWINGS} "
                 f"drawings; {fault}. Delete it to fetch it again"
             )
@@ -134,7 +135,7 @@ def _lay_out(archives: list[Path], size: int) -> dict:
     names = sorted(drawings)
     for part, wanted in VINYALS_CHARACTERS.items():
         if (count := sum(vinyals_split(name) == part for name in names)) != wanted:
-            raise ValueError(f"{archives[0].parent}: {count} characters are {part} by name, not {wanted}; fetch them again")
+            raise UserError(f"{archives[0].parent}: {count} characters are {part} by name, not {wanted}; fetch them again")
     return {
         "images": torch.stack([drawings[name] for name in names]),
         "names": names,
@@ -153,7 +154,7 @@ def _decode(archive: Path, size: int) -> dict[str, dict[int, Tensor]]:
                     found.setdefault(match[1], {})[int(match[2])] = shrink(pack.read(member), size)
     except (zipfile.BadZipFile, OSError, SyntaxError, EOFError) as error:
         where = f"{archive}: {member}" if member else str(archive)
-        raise ValueError(f"{where} cannot be read ({error}); delete the archive to fetch it again") from None
+        raise UserError(f"{where} cannot be read ({error}); delete the archive to fetch it again") from None
     return found
 
 

@@ -11,6 +11,7 @@ import torch
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split, seeded_order, split_each_class
 from repmet.data.sources import omniglot
+from repmet.errors import UserError
 
 SPLITS = ("train", "val", "trainval", "test")
 
@@ -43,11 +44,11 @@ def read(
     """
     check_split(split, SPLITS, "omniglot_characters")
     if part not in omniglot.CHARACTERS:
-        raise ValueError(f"omniglot_characters: part is {' or '.join(omniglot.CHARACTERS)}, not {part!r}")
+        raise UserError(f"omniglot_characters: part is {' or '.join(omniglot.CHARACTERS)}, not {part!r}")
     everything = omniglot.read(root, part, size=size)
     if characters is not None:
         if not 0 < characters <= len(everything.classes):
-            raise ValueError(f"Omniglot's {part} part has {len(everything.classes)} characters, not {characters}")
+            raise UserError(f"Omniglot's {part} part has {len(everything.classes)} characters, not {characters}")
         drawn = seeded_order(everything.classes, seed)[:characters]
         everything = everything.of_classes([everything.classes[i] for i in drawn])
     names = [f"{everything.classes[label]}/{i % omniglot.DRAWINGS:02d}" for i, label in enumerate(everything.labels)]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from repmet.data.readers.splits import seeded_order
 from repmet.data.sources import omniglot
+from repmet.errors import UserError
 
 RUNS, WAY, ALPHABETS = 20, 20, 10
 PLACES = ("all_runs.zip", "omniglot_all_runs.zip", "omniglot-py/all_runs.zip")
@@ -76,7 +77,7 @@ def _read(archive: Path, size: int) -> OneShotRuns:
                 folder = PurePosixPath(member).parent
                 pairs = [line.split() for line in pack.read(member).decode().splitlines() if line.strip()]
                 if len(pairs) != WAY or any(len(pair) != 2 for pair in pairs):
-                    raise ValueError(f"{archive}: {member} has not {WAY} lines of a test and a training image")
+                    raise UserError(f"{archive}: {member} has not {WAY} lines of a test and a training image")
                 shown = sorted({_file(pair[1]) for pair in pairs})
                 support, query = [], []
                 for names, places in ((shown, support), ([_file(pair[0]) for pair in pairs], query)):
@@ -86,9 +87,9 @@ def _read(archive: Path, size: int) -> OneShotRuns:
                         images.append(omniglot.shrink(pack.read(member), size))
                 runs.append((support, query, [shown.index(_file(pair[1])) for pair in pairs]))
     except (zipfile.BadZipFile, OSError, SyntaxError, EOFError, KeyError) as error:
-        raise ValueError(f"{archive}: {member} cannot be read ({error}); fetch the archive again") from None
+        raise UserError(f"{archive}: {member} cannot be read ({error}); fetch the archive again") from None
     if len(runs) != RUNS or any(len(support) != WAY for support, _, _ in runs):
-        raise ValueError(f"{archive}: holds {len(runs)} runs, not {RUNS} with {WAY} training images each; fetch it again")
+        raise UserError(f"{archive}: holds {len(runs)} runs, not {RUNS} with {WAY} training images each; fetch it again")
     support, query, answers = (torch.tensor(part) for part in zip(*runs, strict=True))
     return OneShotRuns(torch.stack(images)[:, None], support, query, answers, generated=False)
 

@@ -10,6 +10,7 @@ from repmet.data.files.text import read_text
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_files, check_split
 from repmet.data.sources.class_halves import SPLITS, carve
+from repmet.errors import UserError
 
 FOLDER = "online_products"
 _LISTS = {"trainval": "Ebay_train.txt", "test": "Ebay_test.txt"}
@@ -52,10 +53,10 @@ def _listed(place: Path, name: str) -> tuple[list[str], list[Path]]:
         if not fields or (number == 1 and fields[0] == "image_id"):
             continue
         if len(fields) != 4 or not fields[1].isdigit() or ".." in Path(fields[3]).parts or Path(fields[3]).is_absolute():
-            raise ValueError(f"{path}, line {number}: should be `image_id class_id super_class_id path`, not {line!r}")
+            raise UserError(f"{path}, line {number}: should be `image_id class_id super_class_id path`, not {line!r}")
         kind = Path(fields[3]).parent.name.removesuffix("_final")
         names.append(f"{kind}/{int(fields[1]):05d}")
         paths.append(place / "images" / fields[3])
     if not names:
-        raise ValueError(f"{path}: lists no image")
+        raise UserError(f"{path}: lists no image")
     return names, paths

@@ -10,6 +10,7 @@ from pathlib import Path
 from repmet.data.files.download import fetch
 from repmet.data.files.extraction import extract
 from repmet.data.readers.devkit import read_image_set
+from repmet.errors import UserError
 
 MIRRORS = ("http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}", "https://pjreddie.com/media/files/{name}")
 
@@ -45,7 +46,7 @@ def lay_out_voc(root: str | Path, years: Sequence[str | int], *, keep_archives: 
     root = Path(root)
     years = [str(year) for year in years]
     if unknown := [year for year in years if year not in ARCHIVES]:
-        raise ValueError(f"VOC {', '.join(unknown)}: published in full with annotations are {', '.join(ARCHIVES)}")
+        raise UserError(f"VOC {', '.join(unknown)}: published in full with annotations are {', '.join(ARCHIVES)}")
     for year in years:
         folder = root / "VOCdevkit" / f"VOC{year}"
         _refuse_other_lists(folder, year)
@@ -80,7 +81,7 @@ def check_counts(folder: str | Path, year: str) -> None:
         if found != wanted:
             wrong.append(f"{image_set}: {found[0]} images, {found[1]} boxes instead of {wanted[0]}, {wanted[1]}")
     if wrong:
-        raise ValueError(f"{folder}: not the full VOC {year}: {'; '.join(wrong)}; delete the folder and lay it out again")
+        raise UserError(f"{folder}: not the full VOC {year}: {'; '.join(wrong)}; delete the folder and lay it out again")
 
 
 def _refuse_other_lists(folder: Path, year: str) -> None:
@@ -88,7 +89,7 @@ def _refuse_other_lists(folder: Path, year: str) -> None:
     for image_set, (images, _) in COUNTS[year].items():
         found = len(_listed(folder, image_set))
         if found not in (0, images):
-            raise ValueError(
+            raise UserError(
                 f"{folder}: its list {image_set} has {found} images, the full VOC {year} has {images}; "
                 "give another --root, or delete the folder"
             )

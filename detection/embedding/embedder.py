@@ -23,6 +23,7 @@ from repmet.detection.embedding.embedded_image import SPACES, EmbeddedImage
 from repmet.detection.embedding.kept_maps import KeptMaps, kept_maps_of, view_of
 from repmet.detection.modules.frozen_detector import FrozenBackboneRCNN, pad_levels
 from repmet.detection.processes import my_share, say
+from repmet.errors import UserError
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
 
@@ -64,9 +65,9 @@ class Embedder:
     ) -> None:
         head = model.roi_head.bbox_head
         if not hasattr(head, "embed"):
-            raise ValueError(f"few-shot episodes need a RepMetBBoxHead; this detector's head is a {type(head).__name__}")
+            raise UserError(f"few-shot episodes need a RepMetBBoxHead; this detector's head is a {type(head).__name__}")
         if not head.reg_class_agnostic:
-            raise ValueError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
+            raise UserError("few-shot episodes need boxes for classes never seen: train with reg_class_agnostic=True")
         self.model, self.head, self.batch_size = model.eval(), head, batch_size
         self.spaces, self.share, self.cache, self.seed = tuple(spaces), share, cache, seed
         self.view = view_of(pipeline)

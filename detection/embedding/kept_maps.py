@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from repmet.data.files import tensor_cache
+from repmet.errors import UserError
 from repmet.experiments.running.provenance import versions
 
 UNSEEN = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs")  # steps of a pipeline that change no pixel
@@ -66,7 +67,7 @@ class KeptMaps:
 
     def __init__(self, backbone: nn.Module, settings: object = None, gigabytes: float = 20.0) -> None:
         if any(parameter.requires_grad for parameter in backbone.parameters()):
-            raise ValueError("features: cached keeps the maps of a frozen backbone, and this one is trained; freeze it")
+            raise UserError("features: cached keeps the maps of a frozen backbone, and this one is trained; freeze it")
         digest = hashlib.sha256(repr((type(backbone).__name__, settings, versions())).encode())
         for name, value in backbone.state_dict().items():
             digest.update(f"{name} {tuple(value.shape)}".encode())

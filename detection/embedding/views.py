@@ -18,6 +18,7 @@ from repmet.data.sources.voc import ImageRecord
 from repmet.detection.dataset import loaded
 from repmet.detection.embedding.embedded_image import VIEWS, EmbeddedImage
 from repmet.detection.embedding.embedder import Embedder
+from repmet.errors import UserError
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
 
@@ -51,7 +52,7 @@ class ViewEmbedder(Embedder):
 
     def __init__(self, *arguments: object, views: int, **others: object) -> None:
         if views not in VIEWS:
-            raise ValueError(f"episodes.support_views is one of {', '.join(map(str, VIEWS))}, not {views!r}")
+            raise UserError(f"episodes.support_views is one of {', '.join(map(str, VIEWS))}, not {views!r}")
         super().__init__(*arguments, **others)
         self.views = views
 

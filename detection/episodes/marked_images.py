@@ -10,6 +10,7 @@ import numpy as np
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
 from repmet.data.readers.voc_annotation import box_problem, raise_problems
 from repmet.detection.episodes.open_image import OpenImage
+from repmet.errors import UserError
 
 Marks = Mapping[str, Iterable[tuple[Any, Any]]]
 
@@ -30,22 +31,22 @@ def read_marks(marks: Marks) -> list[OpenImage]:
     if not isinstance(marks, Mapping):
         raise TypeError(f"supports are a folder, a file or {{class: [(image, box), ...]}}, not {type(marks).__name__}")
     if not marks:
-        raise ValueError("no class is shown: the supports are empty")
+        raise UserError("no class is shown: the supports are empty")
     pictures: dict[Any, tuple[ImageInput, list[str], list[tuple[float, ...]]]] = {}
     kept, problems = [], []
     for name, pairs in marks.items():
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"a class has a name, not {name!r}")
+            raise UserError(f"a class has a name, not {name!r}")
         count = 0
         for count, pair in enumerate(pairs, start=1):
             who = f"{name}: support {count}"
             if not isinstance(pair, tuple | list) or len(pair) != 2:
-                raise ValueError(f"{who} is not a pair (image, box)")
+                raise UserError(f"{who} is not a pair (image, box)")
             image, box = pair
             corners = _corners(box, who)
             if not is_one_image(image):
                 image_inputs(image)  # says what is wrong with it, where something is
-                raise ValueError(f"{who}: a pair holds one image, not {image!r:.80}")
+                raise UserError(f"{who}: a pair holds one image, not {image!r:.80}")
             key = str(image) if isinstance(image, str) or hasattr(image, "__fspath__") else id(image)
             if key not in pictures:
                 kept.append(image)  # an id is an object's as long as the object lives
@@ -54,7 +55,7 @@ def read_marks(marks: Marks) -> list[OpenImage]:
             pictures[key][1].append(name.strip())
             pictures[key][2].append(corners)
         if not count:
-            raise ValueError(f"{name}: no support is given; a class is shown by at least one (image, box)")
+            raise UserError(f"{name}: no support is given; a class is shown by at least one (image, box)")
     records = []
     for number, (image, names, boxes) in enumerate(pictures.values(), start=1):
         shown = image.open()
@@ -72,7 +73,7 @@ def _corners(box: Any, who: str) -> tuple[float, ...]:
     values = box.tolist() if hasattr(box, "tolist") else box
     right = isinstance(values, tuple | list) and len(values) == 4 and all(isinstance(v, Real) for v in values)
     if not right or not all(map(math.isfinite, values)):
-        raise ValueError(f"{who}: a box is four numbers x1, y1, x2, y2 in pixels, not {values!r:.80}")
+        raise UserError(f"{who}: a box is four numbers x1, y1, x2, y2 in pixels, not {values!r:.80}")
     return tuple(map(float, values))
 
 

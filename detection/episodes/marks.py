@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.shot_lists import draw_boxes
+from repmet.errors import UserError
 
 
 def draw_marks(
@@ -27,6 +28,6 @@ def draw_marks(
     for name in classes:
         boxes = {i: plain for i, r in by_id.items() if (plain := plain_boxes(r, name))}
         if not boxes:
-            raise ValueError(f"{name}: no box of it that is not difficult is among the images to mark")
+            raise UserError(f"{name}: no box of it that is not difficult is among the images to mark")
         marks.append(draw_boxes(boxes, name, k, seed))
     return marks

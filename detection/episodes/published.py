@@ -14,6 +14,7 @@ import numpy as np
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.episodes.episode import Episode, Episodes, digest, listed, plain_boxes
+from repmet.errors import UserError
 
 _NUMPY = {
     ("numpy", "dtype"), ("numpy", "ndarray"),
@@ -47,7 +48,7 @@ def plain_pickle(path: str | Path) -> Any:
     try:
         return PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not read: {error}") from None
+        raise UserError(f"{path}: not read: {error}") from None
 
 
 def read_published(path: str | Path, support: Sequence[ImageRecord], query: Sequence[ImageRecord]) -> Episodes:
@@ -76,16 +77,16 @@ def read_published(path: str | Path, support: Sequence[ImageRecord], query: Sequ
             content = [_spelled_out(entry, roidb) for entry in content]
         entries = [_episode(number, entry, pools, problems) for number, entry in enumerate(content)]
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise ValueError(f"{path}: not a published file of episodes ({type(error).__name__}: {error})") from None
+        raise UserError(f"{path}: not a published file of episodes ({type(error).__name__}: {error})") from None
     if problems:
-        raise ValueError(f"{path}: the episodes are of another data set, {len(problems)} problems\n" + listed(problems))
+        raise UserError(f"{path}: the episodes are of another data set, {len(problems)} problems\n" + listed(problems))
     if not entries:
-        raise ValueError(f"{path}: it holds no episode")
+        raise UserError(f"{path}: it holds no episode")
     way = {len(e.classes) for e in entries}
     shots = min(len(boxes) for e in entries for boxes in e.support.values())
     queries = max(len(images) for e in entries for images in e.query.values())
     if len(way) != 1:
-        raise ValueError(f"{path}: episodes of {sorted(way)} classes in one file")
+        raise UserError(f"{path}: episodes of {sorted(way)} classes in one file")
     identity = {
         role: {"names": [], "images": len(pool), "digest": digest(sorted(r.id for r in pool.values()))}
         for role, pool in pools.items()
@@ -114,7 +115,7 @@ def _episode(number: int, entry: Mapping, pools: Mapping, problems: list[str]) -
     names = _labels(stated, entry["train_boxes"], pools["support"])
     support: dict[str, list[tuple[str, int]]] = {name: [] for name in names.values()}
     if len(support) < len(numbers):
-        raise ValueError(f"episode {number}: two of its classes have one label, {', '.join(sorted(names.values()))}")
+        raise UserError(f"episode {number}: two of its classes have one label, {', '.join(sorted(names.values()))}")
     for category, _, path, box in entry["train_boxes"]:
         name, record = names[int(category)], _found(path, pools["support"])
         best = _overlapped(record, plain_boxes(record, name), box) if record is not None else None

@@ -10,6 +10,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from repmet.detection.modules.roi_extractor import FusedRoIExtractor
+from repmet.errors import UserError
 
 
 class _ScaledGradient(torch.autograd.Function):
@@ -42,7 +43,7 @@ class GradientDecoupled(nn.Module):
     def __init__(self, channels: int, factor: float) -> None:
         super().__init__()
         if not 0 <= factor <= 1:
-            raise ValueError(f"a gradient's factor is in [0, 1], not {factor}")
+            raise UserError(f"a gradient's factor is in [0, 1], not {factor}")
         self.factor = factor
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))

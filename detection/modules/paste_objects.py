@@ -7,6 +7,7 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
 from repmet.detection.modules.load_image import bgr
+from repmet.errors import UserError
 
 TRIES = 20  # places for one object before it is left out
 MARGIN = 0.25  # of a box's sides, around it, that are pasted with it
@@ -39,7 +40,7 @@ class PasteObjects(BaseTransform):
         self, images: int = 1, scale: tuple[float, float] = (0.8, 1.25), overlap: float = 0.15, ink: bool = False
     ) -> None:
         if images < 1 or not 0 < scale[0] <= scale[1] or not 0 <= overlap <= 1:
-            raise ValueError(
+            raise UserError(
                 "PasteObjects takes images >= 1, a rising scale above 0 and an overlap in [0, 1], "
                 f"not {images}, {tuple(scale)} and {overlap}"
             )

@@ -10,6 +10,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions import roi_layers
 
 
@@ -27,7 +28,7 @@ class FusedRoIExtractor(SingleRoIExtractor):
         super().__init__(*args, **kwargs)
         for layer in self.roi_layers:
             if not isinstance(layer, RoIAlign) or layer.pool_mode != "avg":
-                raise ValueError(
+                raise UserError(
                     f"FusedRoIExtractor pools by RoIAlign with pool_mode='avg', not by {layer}; use SingleRoIExtractor"
                 )
 

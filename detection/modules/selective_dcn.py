@@ -7,6 +7,8 @@ from mmcv.ops import DeformConv2dPack
 from mmdet.models.backbones import ResNet
 from mmdet.registry import MODELS
 
+from repmet.errors import UserError
+
 
 @MODELS.register_module()
 class SelectiveDCNResNet(ResNet):
@@ -30,10 +32,10 @@ class SelectiveDCNResNet(ResNet):
             layer = getattr(self, f"layer{stage}", ())
             for index in blocks:
                 if not 0 <= index < len(layer):
-                    raise ValueError(f"dcn_blocks: stage {stage} has {len(layer)} blocks, there is no block {index}")
+                    raise UserError(f"dcn_blocks: stage {stage} has {len(layer)} blocks, there is no block {index}")
                 block = layer[index]
                 if not hasattr(block, "conv3"):
-                    raise ValueError(f"dcn_blocks: depth {self.depth} has no bottleneck blocks; take 50, 101 or 152")
+                    raise UserError(f"dcn_blocks: depth {self.depth} has no bottleneck blocks; take 50, 101 or 152")
                 old = block.conv2
                 block.conv2 = build_conv_layer(
                     {"type": "DCN", "deform_groups": deform_groups},

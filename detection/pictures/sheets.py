@@ -13,6 +13,7 @@ from repmet.data.files.lettering import draw_text, lettered, text_width
 from repmet.data.files.pictures import open_rgb
 from repmet.detection.metrics import Outcome
 from repmet.detection.pictures.drawing import CELL, COLOURS, CROP, MISSED, QueryPicture, fit, query_cell, support_crop
+from repmet.errors import UserError
 
 __all__ = ["QueryPicture", "episode_sheet", "pick", "precision_recall_plot"]
 
@@ -53,7 +54,7 @@ def episode_sheet(
         UnreadableImage (a ValueError): an image is not there, or damaged.
     """
     if not queries or len(supports) != len(class_names):
-        raise ValueError(
+        raise UserError(
             f"a sheet needs queries and the supports of each class: {len(queries)} queries, {len(supports)} lists of "
             f"supports, {len(class_names)} classes"
         )
@@ -96,7 +97,7 @@ def precision_recall_plot(out: Path, curves: Mapping[str, Mapping[str, Any]], *,
     from matplotlib.figure import Figure
 
     if not curves:
-        raise ValueError("a plot of precision and recall needs at least one curve")
+        raise UserError("a plot of precision and recall needs at least one curve")
     figure = Figure(figsize=(7, 5), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -25,6 +25,7 @@ from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.methods import Method, check_methods, spaces_of
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
+from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import mean_interval, paired_difference
 
 MAX_PER_IMAGE = 100  # detections of an image that count, COCO's limit
@@ -61,13 +62,13 @@ def read_own_data(root: str | Path, train: str = "train", test: str = "test") ->
     files = {r.path.resolve() for r in marked.values()}
     queries = [r for r in tested if r.path.resolve() not in files]
     if not queries:
-        raise ValueError(f"{root}: every image of {test} is in {train} too, so no image is left to search")
+        raise UserError(f"{root}: every image of {test} is in {train} too, so no image is left to search")
     if len(queries) < len(tested):
         say(f"{root}: {len(tested) - len(queries)} images of {test} are in {train} too and are left out of the queries")
     plain = {name for r in queries for name, hard in zip(r.names, r.difficult, strict=True) if not hard}
     classes = tuple(name for name in class_names(list(marked.values())) if name in plain)
     if not classes:
-        raise ValueError(f"{root}: no class has boxes in both {train} and {test}")
+        raise UserError(f"{root}: no class has boxes in both {train} and {test}")
     return OwnData(Path(root).name, classes, marked, queries, {})
 
 

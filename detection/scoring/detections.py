@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from repmet.errors import UserError
+
 Found = TypeVar("Found", bound="Detections")
 
 
@@ -35,7 +37,7 @@ class Detections:
             boxes = boxes.reshape(-1, 4)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes) == scores.size == labels.size:
             shapes = f"{boxes.shape}, {scores.shape} and {labels.shape}"
-            raise ValueError(f"detections are boxes (n, 4), scores (n,) and labels (n,), not {shapes}")
+            raise UserError(f"detections are boxes (n, 4), scores (n,) and labels (n,), not {shapes}")
         for name, value in (("boxes", boxes), ("scores", scores.reshape(-1)), ("labels", labels.reshape(-1))):
             object.__setattr__(self, name, value)
 

@@ -27,6 +27,7 @@ from repmet.detection.scoring.negatives import NegativeRepresentatives
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer
+from repmet.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,7 +128,7 @@ def check_methods(names: Sequence[str]) -> None:
     """Raises ValueError for a name that is none of `METHODS`."""
     for name in names:
         if name not in METHODS:
-            raise ValueError(f"no few-shot method {name!r}; there are {', '.join(METHODS)}")
+            raise UserError(f"no few-shot method {name!r}; there are {', '.join(METHODS)}")
 
 
 def spaces_of(methods: Sequence[str]) -> tuple[str, ...]:

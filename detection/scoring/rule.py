@@ -7,6 +7,7 @@ from numbers import Real
 from mmengine.config import Config
 
 from repmet.detection.embedding.embedded_image import VIEWS
+from repmet.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ class FewShotRule:
 
     def _check(self, name: str, right: bool, wanted: str) -> None:
         if not right:
-            raise ValueError(f"episodes.{name} is {wanted}, not {getattr(self, name)!r}")
+            raise UserError(f"episodes.{name} is {wanted}, not {getattr(self, name)!r}")
 
     def modes_for(self, shot: int) -> int:
         """Representatives of a class at most, at a number of shots."""

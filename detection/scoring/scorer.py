@@ -14,6 +14,7 @@ from repmet.detection.embedding.embedded_image import EmbeddedImage, joined
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.suppression import after_nms
+from repmet.errors import UserError
 
 _KINDS: dict[str, type["ClassScorer"]] = {}
 
@@ -58,8 +59,8 @@ def restored(state: Mapping[str, Any]) -> ClassScorer:
     values = dict(state)
     kind = values.pop("kind", None)
     if kind not in _KINDS:
-        raise ValueError(f"no kind of scorer {kind!r}; there are {', '.join(sorted(_KINDS))}")
+        raise UserError(f"no kind of scorer {kind!r}; there are {', '.join(sorted(_KINDS))}")
     try:
         return _KINDS[kind](**values | {"rule": FewShotRule(**values["rule"])})
     except (TypeError, KeyError) as error:
-        raise ValueError(f"not the state of a {kind}: {error}") from None
+        raise UserError(f"not the state of a {kind}: {error}") from None

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from repmet.errors import UserError
+
 CONFIDENCE = 0.95
 
 
@@ -67,7 +69,7 @@ def paired_difference(first: Any, second: Any) -> Estimate:
     """
     a, b = _checked(first), _checked(second)
     if len(a) != len(b):
-        raise ValueError(f"a paired difference takes the same episodes twice, not {len(a)} and {len(b)} values")
+        raise UserError(f"a paired difference takes the same episodes twice, not {len(a)} and {len(b)} values")
     return mean_interval(a - b)
 
 
@@ -76,7 +78,7 @@ def _checked(values: Sequence[float] | np.ndarray | Any) -> np.ndarray:
         values = values.detach().double().cpu().numpy()
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or not len(x):
-        raise ValueError(f"an interval is taken over values (n,), n at least 1, not {x.shape}")
+        raise UserError(f"an interval is taken over values (n,), n at least 1, not {x.shape}")
     if not np.isfinite(x).all():
-        raise ValueError(f"{int((~np.isfinite(x)).sum())} of {len(x)} values are not finite")
+        raise UserError(f"{int((~np.isfinite(x)).sum())} of {len(x)} values are not finite")
     return x

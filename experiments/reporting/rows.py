@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import Estimate, mean_interval
 
 FIGURE = ("dataset", "split", "method", "metric")
@@ -34,9 +35,9 @@ def result_row(
     """
     mean = estimate.mean
     if not 0 <= mean <= (1 if metric.endswith("accuracy") else math.inf):
-        raise ValueError(f"{metric} of {method} on {dataset} {split} is {mean}, not a fraction")
+        raise UserError(f"{metric} of {method} on {dataset} {split} is {mean}, not a fraction")
     if not seeds:
-        raise ValueError(f"{metric} of {method} on {dataset} {split} names no seed")
+        raise UserError(f"{metric} of {method} on {dataset} {split} names no seed")
     return {
         "dataset": dataset,
         "split": split,
@@ -67,8 +68,8 @@ def _joined(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     seeds = [seed for row in rows for seed in row["seeds"]]
     name = " ".join(rows[0][key] for key in FIGURE)
     if len(seeds) != len(rows):
-        raise ValueError(f"{name}: rows of one seed each can be summed up, not those of the seeds {seeds}")
+        raise UserError(f"{name}: rows of one seed each can be summed up, not those of the seeds {seeds}")
     if len(set(seeds)) != len(seeds):
-        raise ValueError(f"{name} is there twice for one seed: {sorted(seeds)}")
+        raise UserError(f"{name} is there twice for one seed: {sorted(seeds)}")
     estimate = mean_interval([row["mean"] for row in rows])
     return result_row(estimate, seeds=seeds, **{key: rows[0][key] for key in FIGURE})

@@ -19,6 +19,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.visualization import BaseVisBackend
 
 from repmet.data.files.atomic import write_text
+from repmet.errors import UserError
 
 MODES = ("online", "offline")
 # By service: the package as it is imported, as it is installed, and what logs a user in.
@@ -45,14 +46,14 @@ def add_online_log(cfg: Config, section: Mapping[str, Any] | None, resume: bool)
         return
     service, mode = section.get("service"), section.get("mode") or "online"
     if service not in SERVICES or mode not in MODES:
-        raise ValueError(
+        raise UserError(
             f"online_log takes service: {' or '.join(SERVICES)}, and mode: {' or '.join(MODES)}, "
             f"not {service!r} and {mode!r}"
         )
     package, install, _ = SERVICES[service]
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:  # a folder of that name, such as W&B's own, is no package
-        raise ValueError(
+        raise UserError(
             f"online_log.service={service} needs the package {package}, which is not installed: {install}; or leave it out: "
             "online_log=null (TensorBoard's files are written with or without it)"
         )

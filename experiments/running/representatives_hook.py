@@ -8,6 +8,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.representatives import Representatives
 
 
@@ -52,7 +53,7 @@ class RepresentativesHook(Hook):
 
     def __init__(self, interval: int = 1) -> None:
         if interval < 1:
-            raise ValueError(f"RepresentativesHook: interval is {interval}, it must be at least 1")
+            raise UserError(f"RepresentativesHook: interval is {interval}, it must be at least 1")
         self.interval = interval
 
     def after_train_epoch(self, runner: Runner) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.encoders.encoder import Encoder
 
 
@@ -48,7 +49,7 @@ class ConvPyramid(nn.Module):
     ) -> None:
         super().__init__()
         if not out_indices or not all(0 <= i < len(channels) for i in out_indices):
-            raise ValueError(f"out_indices {tuple(out_indices)} must name some of the {len(channels)} blocks, from 0")
+            raise UserError(f"out_indices {tuple(out_indices)} must name some of the {len(channels)} blocks, from 0")
         widths = [in_channels, *channels]
         self.blocks = nn.ModuleList(
             conv_block(a, b, stride=2 if i < strided else 1, pool=i >= strided) for i, (a, b) in enumerate(pairwise(widths))
@@ -85,7 +86,7 @@ class Conv4(Encoder):
     def __init__(self, in_channels: int = 1, width: int = 64, image_size: int = 28, *, frozen: bool = False) -> None:
         super().__init__()
         if in_channels < 1 or width < 1 or image_size < 16:
-            raise ValueError(
+            raise UserError(
                 "Conv4 halves its images four times: it needs image_size >= 16, width and in_channels >= 1, "
                 f"not {image_size}, {width} and {in_channels}"
             )
@@ -122,7 +123,7 @@ class LeNet(Encoder):
     ) -> None:
         super().__init__()
         if len(widths) != 2 or min(in_channels, *widths) < 1 or image_size < 4:
-            raise ValueError(
+            raise UserError(
                 "LeNet has two widths >= 1, in_channels >= 1 and image_size >= 4, "
                 f"not {tuple(widths)}, {in_channels} and {image_size}"
             )

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
+
 
 class EmbeddingHead(nn.Module):
     """One fully connected layer, or two with batch norm and ReLU between them, then projection onto the unit sphere.
@@ -31,7 +33,7 @@ class EmbeddingHead(nn.Module):
         super().__init__()
         sizes = (in_channels, out_channels) if hidden is None else (in_channels, hidden, out_channels)
         if min(sizes) < 1:
-            raise ValueError(f"EmbeddingHead needs sizes >= 1, not {' -> '.join(map(str, sizes))}")
+            raise UserError(f"EmbeddingHead needs sizes >= 1, not {' -> '.join(map(str, sizes))}")
         layers: list[nn.Module] = []
         if hidden is not None:
             # batch norm takes a bias away

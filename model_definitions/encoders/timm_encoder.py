@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.encoders.encoder import Encoder
 from repmet.model_definitions.encoders.timm_models import Renormalise, timm_model
 
@@ -84,12 +85,12 @@ class TimmMaps(Encoder):
 
         def cut(model: Any) -> None:
             if not hasattr(model, "forward_intermediates"):
-                raise ValueError(f"timm's {name} gives no maps of its stages; take a model that has `forward_intermediates`")
+                raise UserError(f"timm's {name} gives no maps of its stages; take a model that has `forward_intermediates`")
             reductions[:] = (info["reduction"] for info in model.feature_info)
             self.one_stride = len(set(reductions)) == 1
             self.stages = [len(reductions) - 1] if self.one_stride else list(stages)
             if not set(self.stages) <= set(range(len(reductions))):
-                raise ValueError(f"{name} has the stages 0 to {len(reductions) - 1}, not {list(stages)}")
+                raise UserError(f"{name} has the stages 0 to {len(reductions) - 1}, not {list(stages)}")
             model.prune_intermediate_layers(self.stages, prune_norm=False, prune_head=True)
 
         try:  # transformers take images of any size if they are asked to

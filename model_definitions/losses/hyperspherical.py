@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.dense import as_given, as_rows
 from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
 from repmet.model_definitions.prototype_distances import cosine_distances
@@ -49,7 +50,7 @@ class HypersphericalLoss(nn.Module):
     def __init__(self, reduction: str = "mean", class_weights: Tensor | None = None, ignore_index: int = IGNORED) -> None:
         super().__init__()
         if reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be mean or sum, not {reduction!r}")
+            raise UserError(f"reduction must be mean or sum, not {reduction!r}")
         self.reduction, self.ignore_index = reduction, ignore_index
         self.register_buffer("class_weights", class_weights, persistent=False)
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.representatives import reduce, squared_distances
 
 
@@ -40,7 +41,7 @@ def magnet_loss(
             f"not {tuple(embeddings.shape)} and {tuple(cluster_classes.shape)}"
         )
     if embeddings.shape[1] < 2:
-        raise ValueError(f"the variance of a cluster needs at least 2 samples of it, not {embeddings.shape[1]}")
+        raise UserError(f"the variance of a cluster needs at least 2 samples of it, not {embeddings.shape[1]}")
     embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     means = embeddings.mean(1)  # (M, e)
     own = (embeddings - means[:, None]).square().sum(-1)  # (M, D)
@@ -72,7 +73,7 @@ def knc(d2: Tensor, sigma2: float | Tensor, nearest: int = 128) -> Tensor:
     if d2.dim() != 3:
         raise ValueError(f"knc takes squared distances (B, N, K), not {tuple(d2.shape)}")
     if not sigma2 > 0 or nearest < 1:
-        raise ValueError(f"knc needs a variance > 0 and at least 1 nearest cluster, not {float(sigma2)} and {nearest}")
+        raise UserError(f"knc needs a variance > 0 and at least 1 nearest cluster, not {float(sigma2)} and {nearest}")
     flat = d2.flatten(1)  # (B, N*K)
     near, index = flat.topk(min(nearest, flat.shape[1]), dim=1, largest=False)  # (B, L)
     weights = torch.softmax(near / (-2 * sigma2), dim=1)

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.representatives import squared_distances
 
 DISTANCES = ("squared_euclidean", "cosine")
@@ -26,7 +27,7 @@ def prototypical_log_probabilities(support: Tensor, query: Tensor, way: int, dis
         ValueError: fewer than two classes, supports that do not divide among them, an unknown distance.
     """
     if way < 2:
-        raise ValueError(f"an episode needs at least 2 classes, not {way}")
+        raise UserError(f"an episode needs at least 2 classes, not {way}")
     if support.dim() != 2 or len(support) == 0 or len(support) % way:
         raise ValueError(f"supports (way * shot, e) of {way} classes cannot have the shape {tuple(support.shape)}")
     prototypes = support.unflatten(0, (way, -1)).mean(1)  # (way, e)
@@ -36,7 +37,7 @@ def prototypical_log_probabilities(support: Tensor, query: Tensor, way: int, dis
         # on the unit sphere |q - c|^2 = 2 - 2 cos
         d = squared_distances(F.normalize(query, dim=-1), F.normalize(prototypes, dim=-1)[:, None]) / 2
     else:
-        raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, not {distance!r}")
+        raise UserError(f"distance must be one of {', '.join(DISTANCES)}, not {distance!r}")
     return F.log_softmax(-d.squeeze(-1), dim=-1)
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.costs import check_costs
 from repmet.model_definitions.prototype_distances import between, check_distance
 
@@ -32,7 +33,7 @@ class RankLoss(nn.Module):
         super().__init__()
         check_distance(distance)
         if len(D) < 3 or n_triplets < 1:
-            raise ValueError(f"RankLoss compares triples of classes: {n_triplets} of {len(D)} classes are too few")
+            raise UserError(f"RankLoss compares triples of classes: {n_triplets} of {len(D)} classes are too few")
         self.n_triplets, self.distance = n_triplets, distance
         self.register_buffer("costs", check_costs(D), persistent=False)
 

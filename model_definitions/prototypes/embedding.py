@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.errors import UserError
 from repmet.model_definitions.costs import check_costs
 from repmet.model_definitions.losses.distortion import DistortionLoss, distortion
 from repmet.model_definitions.losses.hyperspherical import separation_loss
@@ -54,9 +55,9 @@ def embed_costs(
         ValueError: as `check_costs`; an unknown loss or start; sizes below 1.
     """
     if loss not in LOSSES or start not in STARTS:
-        raise ValueError(f"loss is one of {', '.join(LOSSES)} and start of {', '.join(STARTS)}, not {loss!r} and {start!r}")
+        raise UserError(f"loss is one of {', '.join(LOSSES)} and start of {', '.join(STARTS)}, not {loss!r} and {start!r}")
     if embedding_dim < 1 or max_steps < 1:
-        raise ValueError(f"embedding_dim and max_steps must be at least 1, not {embedding_dim} and {max_steps}")
+        raise UserError(f"embedding_dim and max_steps must be at least 1, not {embedding_dim} and {max_steps}")
     costs = check_costs(D).double()
     generator = torch.Generator().manual_seed(seed)
     points = torch.rand(len(costs), embedding_dim, dtype=torch.double, generator=generator)
@@ -93,9 +94,9 @@ def spread_on_sphere(
         ValueError: as `check_costs`; D of another number of classes; sizes out of range.
     """
     if num_classes < 2 or embedding_dim < 2 or max_steps < 1:
-        raise ValueError(f"at least 2 classes, 2 dimensions, 1 step, not {num_classes}, {embedding_dim}, {max_steps}")
+        raise UserError(f"at least 2 classes, 2 dimensions, 1 step, not {num_classes}, {embedding_dim}, {max_steps}")
     if D is not None and len(D) != num_classes:
-        raise ValueError(f"costs of {len(D)} classes do not go with {num_classes} prototypes")
+        raise UserError(f"costs of {len(D)} classes do not go with {num_classes} prototypes")
     generator = torch.Generator().manual_seed(seed)
     points = torch.randn(num_classes, embedding_dim, dtype=torch.double, generator=generator)
     ranks = None if D is None else RankLoss(torch.as_tensor(D).double(), n_triplets, distance="cosine")

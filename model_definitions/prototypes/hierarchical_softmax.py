@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.dense import as_given, as_rows
 from repmet.model_definitions.grouped import grouped_logsumexp
 from repmet.model_definitions.hierarchy import Hierarchy
@@ -46,7 +47,7 @@ class HierarchicalSoftmax(nn.Module):
         logits = self.model(*inputs, **more)
         rows = as_rows(logits)
         if rows.shape[1] != self.num_nodes:
-            raise ValueError(f"the tree has {self.num_nodes} nodes below its root, the model gives {rows.shape[1]} logits")
+            raise UserError(f"the tree has {self.num_nodes} nodes below its root, the model gives {rows.shape[1]} logits")
         among = rows - grouped_logsumexp(rows, self.siblings, self.num_groups)[:, self.siblings]  # log p(n | parent)
         among = torch.cat([among, among.new_zeros(len(among), 1)], 1)
         log_p = torch.zeros_like(rows)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.dense import as_given, as_rows
 from repmet.model_definitions.prototype_distances import check_distance, cosine_distances, euclidean, pseudo_huber
 from repmet.model_definitions.representatives import Representatives
@@ -53,9 +54,9 @@ class LearntPrototypes(nn.Module):
         super().__init__()
         check_distance(distance)
         if pseudo_huber is not None and (pseudo_huber <= 0 or distance != "euclidean"):
-            raise ValueError(f"pseudo_huber is a positive Euclidean distance, not {pseudo_huber} with distance={distance}")
+            raise UserError(f"pseudo_huber is a positive Euclidean distance, not {pseudo_huber} with distance={distance}")
         if scale <= 0:
-            raise ValueError(f"scale must be positive, not {scale}")
+            raise UserError(f"scale must be positive, not {scale}")
         self.model = nn.Identity() if model is None else model
         self.distance, self.squared, self.pseudo_huber = distance, squared, pseudo_huber
         self.normalize, self.scale = normalize, scale

@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
+from repmet.errors import UserError
 from repmet.model_definitions.representatives import Representatives
 
 SECTIONS = {"data": {"size": None, "classes": None}, "train_pipeline": None}
@@ -32,7 +33,7 @@ class ToyDataset(Dataset):
 
     def __getitem__(self, i: int) -> dict:
         if self.broken and i == 3:
-            raise ValueError(f"{self.broken}: truncated image; fetch it again")
+            raise UserError(f"{self.broken}: truncated image; fetch it again")
         time.sleep(self.slow)
         jitter = random.random() + np.random.rand() + torch.rand(1).item()
         return {"inputs": self.points[i] + 0.1 * jitter, "target": self.points[i].sum()}
@@ -67,7 +68,7 @@ class ToyModel(BaseModel):
 def prepare(cfg: Config) -> None:
     classes = cfg.data.classes
     if not classes:
-        raise ValueError("data.classes is empty: name at least one")
+        raise UserError("data.classes is empty: name at least one")
     own = {"type": "ToyDataset", "size": cfg.data.size, "classes": classes}
     cfg.train_dataloader.dataset = own | dict(cfg.train_dataloader.get("dataset") or {})
     cfg.model.num_classes = len(classes)

@@ -1,0 +1,63 @@
+"""Errors of what a user gave: the exception, the name that was meant, and how a command ends on one."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """What a user gave (a file, a key, an option, a shape) cannot be used; the message is one line that names it.
+
+    Commands print it without a traceback. A ValueError that is none of ours is a defect, and shows where it came from.
+    """
+
+
+class MissingPackage(UserError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+def nearest(wrong: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name most like a wrong one, without regard to case; None if none is.
+
+    Args:
+        cutoff: the least likeness, in [0, 1] (`difflib.SequenceMatcher.ratio`).
+    """
+    by_lower = {name.lower(): name for name in sorted(known)}
+    near = get_close_matches(wrong.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[near[0]] if near else None
+
+
+def did_you_mean(wrong: str, known: Iterable[str], *, shown: int = 20) -> str:
+    """The end of a message about an unknown name: the nearest known one, or else the first `shown` of them."""
+    known = list(known)
+    if (near := nearest(wrong, known)) is not None:
+        return f"did you mean {near!r}?"
+    return f"there are: {', '.join(known[:shown])}" + (", ..." if len(known) > shown else "")
+
+
+def exit_code(command: Callable[[], int | None]) -> int:
+    """Runs the body of a command: 0, or what it returns; 2, with one line on stderr, for a `UserError` or an OSError.
+
+    Anything else is a defect, and its traceback shows. REPMET_TRACEBACK=1 shows that of a user's error too.
+    """
+    try:
+        return command() or 0
+    except BrokenPipeError:  # nobody reads any more: no error of the disk
+        raise
+    except (UserError, OSError) as error:
+        if os.environ.get("REPMET_TRACEBACK"):
+            traceback.print_exc()
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, with the name of the file where the system says it; from a data worker, what went wrong there."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()] or [type(error).__name__]
+    if lines[0].startswith("Caught "):  # torch puts the worker's traceback in front
+        return lines[-1].partition(": ")[2] or lines[-1]
+    return " ".join(lines)

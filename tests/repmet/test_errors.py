@@ -1,0 +1,49 @@
+"""What a command says of a user's error, and the name that was meant."""
+
+import errno
+
+import pytest
+
+from repmet.errors import UserError, did_you_mean, exit_code, nearest, one_line
+
+
+def test_a_users_error_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    def refuses() -> None:
+        raise UserError("a.yaml: no such key\n  ways")
+
+    assert exit_code(refuses) == 2
+    said = capsys.readouterr()
+    assert said.err == "error: a.yaml: no such key ways\n" and not said.out
+    monkeypatch.setenv("REPMET_TRACEBACK", "1")
+    assert exit_code(refuses) == 2
+    assert "in refuses" in capsys.readouterr().err
+
+
+def test_what_a_command_returns_is_its_exit_code() -> None:
+    assert exit_code(lambda: None) == 0
+    assert exit_code(lambda: 1) == 1
+
+
+def test_the_system_names_the_file(capsys: pytest.CaptureFixture) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/a/file")
+
+    assert exit_code(full) == 2
+    assert capsys.readouterr().err == "error: /a/file: No space left on device\n"
+    assert one_line(FileNotFoundError("x.pth: no such checkpoint")) == "x.pth: no such checkpoint"
+
+
+def test_of_a_data_worker_only_what_went_wrong_there_is_said() -> None:
+    wrapped = "Caught UserError in DataLoader worker process 1.\nTraceback:\n  File x\nUserError: a.jpg: no"
+    assert one_line(UserError(wrapped)) == "a.jpg: no"
+
+
+def test_the_nearest_name() -> None:
+    known = ["score_thr", "NMS", "max_per_img"]
+    assert nearest("score_th", known) == "score_thr"
+    assert nearest("nms", known) == "NMS"
+    assert nearest("zzz", known) is None
+    assert nearest("score", known, cutoff=0.95) is None
+    assert did_you_mean("score_th", known) == "did you mean 'score_thr'?"
+    assert did_you_mean("zzz", known) == "there are: score_thr, NMS, max_per_img"
+    assert did_you_mean("zzz", known, shown=2) == "there are: score_thr, NMS, ..."
