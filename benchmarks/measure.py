@@ -1,6 +1,5 @@
 """Side-by-side timing: two functions, in turn, in one process, so that both meet the same machine in the same state."""
 
-import json
 import os
 import re
 import statistics
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from repmet.data.files.atomic import write_text
+from repmet.data.files import atomic
 from repmet.experiments.running.provenance import git_revision, invocation, processor, versions
 
 
@@ -111,7 +110,5 @@ def format_table(results: Sequence[Comparison]) -> str:
 
 def write_json(path: str | Path, env: dict, results: Sequence[Comparison]) -> None:
     """Writes {"command": ..., "env": ..., "results": [...]}, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"command": invocation(), "env": env, "results": [asdict(result) for result in results]}
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    atomic.write_json(path, content)

@@ -28,6 +28,7 @@ from repmet.classification.pictures.predictions import PredictionPage
 from repmet.classification.prediction import Prediction, csv_rows
 from repmet.data.files.atomic import write_text
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
+from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
 
 PROG = "python -m classification.predict"
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """The command: everything that may refuse comes before any image is looked at."""
     images = image_inputs(args.images) if args.images else []
     if not images and not args.save:
-        raise ValueError("nothing to do: name images by --images, or a file by --save")
+        raise UserError("nothing to do: name images by --images, or a file by --save")
     classifier = _classifier(args)
     counts = torch.bincount(classifier.learnt.labels).tolist()
     print(f"{len(counts)} classes: {', '.join(f'{c} ({n})' for c, n in zip(classifier.classes, counts, strict=True))}")
@@ -71,7 +72,7 @@ def _classifier(args: argparse.Namespace) -> FewShotClassifier:
     support = Path(args.support).expanduser()
     if support.is_file() and support.suffix.lower() != ".csv":
         if args.modes is not None:
-            raise ValueError(f"--modes says how classes are learnt; those of {support} are learnt already")
+            raise UserError(f"--modes says how classes are learnt; those of {support} are learnt already")
         source, size = args.encoder, args.size
         if source is None:
             _, encoder = read_classes(support)
@@ -93,7 +94,7 @@ def _said(prediction: Prediction) -> str:
 def _true_class(image: ImageInput, classes: Sequence[str]) -> str:
     """The class for which a folder above the image is named, the nearest one; `` where none of the classes is."""
     if image.path is None:
-        raise ValueError(f"--labelled takes files in folders named for their classes, not {image.name}")
+        raise UserError(f"--labelled takes files in folders named for their classes, not {image.name}")
     folders = [part for part in image.path.absolute().parts[-2::-1] if part in classes]
     return folders[0] if folders else ""
 
@@ -166,11 +167,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--out", default="work_dirs/classify", metavar="DIR", help="where to write (work_dirs/classify)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="images at once (default: 32)")
     args = parser.parse_args(argv)
-    try:
-        return run(args)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: run(args))
 
 
 if __name__ == "__main__":

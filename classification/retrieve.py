@@ -10,7 +10,6 @@ the retrievals are wrong; spoilt.png, what blur and occlusion do to the norms; n
 """
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -36,7 +35,8 @@ from repmet.classification.metrics.uncertainty import risk_curves
 from repmet.classification.protocols.embedding import embed_split
 from repmet.classification.protocols.report import aligned, table
 from repmet.classification.protocols.rows import row_of
-from repmet.data.files.atomic import write_text
+from repmet.data.files.atomic import check_folder, write_json
+from repmet.errors import exit_code
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.reporting.intervals import Estimate
 from repmet.experiments.running.allocator import keep_freed_memory
@@ -95,8 +95,7 @@ def run(
     if others := [(row["metric"], f"{row['mean']:.4f}") for row in rows if not is_fraction(row["metric"])]:
         print("\n" + aligned([("metric", "value"), *others]))
     path = out / "retrieval.json"
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_json(path, content)
     print(f"\nwritten: {path}")
     if pictures:
         from repmet.classification.pictures import certainty as draw
@@ -126,14 +125,13 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--out", metavar="DIR", help="where to write, with pictures (default: the run folder, without)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)
-    try:
-        cfg = load_own(args.experiment, [*args.cfg_options, *([f"data.root={args.data}"] if args.data else [])])
-        out = Path(args.out) if args.out else run_folder(args.checkpoint, args.experiment)
+
+    def command() -> None:
+        cfg = load_own(args.experiment, args.cfg_options, {"data.root": args.data})
+        out = check_folder(args.out or run_folder(args.checkpoint, args.experiment))
         run(cfg, args.checkpoint, out, part=args.split, metrics=args.metrics, pictures=args.out is not None)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from repmet.detection.scoring.representatives import episode_representatives
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer, restored
 from repmet.detection.scoring.suppression import after_nms
+from repmet.errors import UserError
 from repmet.experiments.running.checkpoints import load_checkpoint, save_checkpoint
 from repmet.model_definitions.representatives import squared_distances
 
@@ -124,17 +125,20 @@ def read_classes(
     """
     kept = load_checkpoint(path)
     if kept.get("format") not in (FORMAT, FIRST_FORMAT):
-        raise ValueError(f"{path}: not a file of representatives ({FORMAT}); make one by --support DIR --save {path}")
-    if kept["detector"] != digest:
-        raise ValueError(
+        raise UserError(f"{path}: not a file of representatives ({FORMAT}); make one by --support DIR --save {path}")
+    if kept.get("detector") != digest:
+        raise UserError(
             f"{path}: was made with another checkpoint than {checkpoint}, whose embedding it does not fit; "
             "use that one, or learn from the support images again"
         )
-    if kept["format"] == FIRST_FORMAT:
-        rule = FewShotRule(**kept["rule"])
-        scorer = NearestRepresentative(rule=rule, representatives=kept["representatives"], base=base(rule))
-        kept["boxes"] = torch.arange(len(kept["labels"]))
-    else:
-        scorer = restored(kept["scorer"])
-    values = {f.name: kept[f.name] for f in fields(SavedClasses) if f.name != "scorer"}
-    return SavedClasses(**values | {"classes": tuple(values["classes"])}, scorer=scorer)
+    try:
+        if kept["format"] == FIRST_FORMAT:
+            rule = FewShotRule(**kept["rule"])
+            scorer = NearestRepresentative(rule=rule, representatives=kept["representatives"], base=base(rule))
+            kept["boxes"] = torch.arange(len(kept["labels"]))
+        else:
+            scorer = restored(kept["scorer"])
+        values = {f.name: kept[f.name] for f in fields(SavedClasses) if f.name != "scorer"}
+        return SavedClasses(**values | {"classes": tuple(values["classes"])}, scorer=scorer)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged, {error} is missing or not what it should be; make it anew") from None

@@ -4,9 +4,9 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import NoReturn
 
+from repmet.errors import UserError, did_you_mean, one_line
 from repmet.installation import checkout, version
 
 # What each does, and the module whose `main(argv, prog)` it is; of {tree} the experiment decides.
@@ -40,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"repmet {version()}")
         return 0
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(COMMANDS)}"
-        print(f"repmet: no command {name!r}; {hint}", file=sys.stderr)
+        print(f"repmet: no command {name!r}; {did_you_mean(name, COMMANDS)}", file=sys.stderr)
         return 2
     if name == "results" and checkout() is None:
         print("repmet results: writes the pages of a checkout, and this package is installed without one", file=sys.stderr)
@@ -78,8 +76,8 @@ def _tree(command: str, words: Sequence[str]) -> str | None:
 
     try:
         return tree_of(paths[0])
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

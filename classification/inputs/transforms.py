@@ -10,13 +10,14 @@ Every transform maps a batch (B, C, H, W) to another. Random ones draw for each 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from mmengine.registry import TRANSFORMS, Registry
 from torch import Tensor, nn
 from torchvision.transforms import v2
+
+from repmet.errors import UserError, did_you_mean
 
 # A child, because mmcv gives the same names to its own transforms in mmengine's registry.
 BATCH_TRANSFORMS = Registry("batch transform", parent=TRANSFORMS, scope="classification", locations=[__name__])
@@ -58,7 +59,7 @@ class RandomHorizontalFlip(nn.Module):
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         if not 0 <= p <= 1:
-            raise ValueError(f"RandomHorizontalFlip: p is a probability, got {p}")
+            raise UserError(f"RandomHorizontalFlip: p is a probability, got {p}")
         self.p = p
 
     def forward(self, images: Tensor) -> Tensor:
@@ -92,11 +93,9 @@ def _build(step: Mapping[str, Any]) -> nn.Module:
     name = arguments.pop("type", None)
     known = BATCH_TRANSFORMS.module_dict
     if name not in known:
-        near = get_close_matches(str(name), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
-        raise ValueError(f"no batch transform of type {name!r}; {hint}")
+        raise UserError(f"no batch transform of type {name!r}; {did_you_mean(str(name), sorted(known), shown=50)}")
     try:
         transform = known[name](**arguments)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"transform {name}: {error}") from None
+        raise UserError(f"transform {name}: {error}") from None
     return PerImage(transform) if name in RANDOM else transform

@@ -11,6 +11,7 @@ from repmet.classification.metrics.episodes import episode_predictions
 from repmet.classification.pictures import pictures
 from repmet.classification.protocols.evaluation import Evaluation
 from repmet.classification.protocols.report import percent
+from repmet.data.files.atomic import write_text
 
 PAIRS = 8
 EXPLAINED = {
@@ -90,11 +91,11 @@ def _index(result: Evaluation, folder: Path) -> Path:
     )
     title = html.escape(result.trained.name)
     path = folder / "index.html"
-    path.write_text(
+    write_text(
+        path,
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
         "<style>body{font:15px sans-serif;margin:2em} img{max-width:100%}"
         "td,th{text-align:left;padding:2px 14px 2px 0}</style>"
         f"<h1>{title}</h1><table><tr>{head}</tr>{body}</table>{shown}</html>\n",
-        encoding="utf-8",
     )
     return path

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repmet.data.files.atomic import check_folder, make_folder
 from repmet.data.files.lettering import lettered
+from repmet.errors import UserError, exit_code
 from repmet.model_definitions.hierarchy import Hierarchy
 
 
@@ -35,7 +37,7 @@ def draw(axes: Any, embeddings: Tensor, labels: Tensor, points: Tensor, hierarch
         ValueError: embeddings of another dimension.
     """
     if embeddings.shape[1] != 2 or points.shape[1] != 2:
-        raise ValueError(f"the figure is of embeddings in two dimensions, not {embeddings.shape[1]}")
+        raise UserError(f"the figure is of embeddings in two dimensions, not {embeddings.shape[1]}")
     axes.scatter(*embeddings.T.numpy(), c=labels.numpy(), cmap="tab10", s=4, alpha=0.5, linewidths=0)
     places = inner_places(points, hierarchy)
     root = len(hierarchy)
@@ -79,12 +81,12 @@ def write_figure(path: Path, checkpoints: Sequence[str | Path]) -> None:
         cfg = result.trained.cfg
         hierarchy = read_costs(cfg.costs, result.images.classes).hierarchy if cfg.get("costs") else None
         if hierarchy is None:
-            raise ValueError(f"{checkpoint}: its experiment has no tree of costs to draw")
+            raise UserError(f"{checkpoint}: its experiment has no tree of costs to draw")
         means = {row["metric"]: row["mean"] for row in cost_rows(result)}
         title = f"{cfg.report.method}\nerror {100 * means['error rate']:.1f} %, average cost {means['average cost']:.2f}"
         points = result.representatives.points.cpu().mean(1)
         draw(axes, result.embeddings, result.images.labels, points, hierarchy, title)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with lettered(figure):
         figure.savefig(path)
 
@@ -98,13 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, metavar="FIGURE.png")
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="run folders or checkpoints, a panel each")
     args = parser.parse_args(argv)
-    try:
+
+    def command() -> None:
+        check_folder(args.out.parent)
         write_figure(args.out, args.checkpoints)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"look at {args.out}")
-    return 0
+        print(f"look at {args.out}")
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """What an evaluation says: a printed table, and metrics.json."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from repmet.data.files.atomic import write_text
+from repmet.data.files.atomic import write_json
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -30,9 +29,8 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], name: str) -> str:
 
 def write_metrics(metrics: Mapping[str, Any], folder: Path) -> Path:
     """Writes `metrics.json` whole or not at all, and returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "metrics.json"
-    write_text(path, json.dumps(metrics, indent=1) + "\n")
+    write_json(path, metrics)
     return path
 
 

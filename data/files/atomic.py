@@ -1,27 +1,101 @@
-"""Files that are there whole or not at all, whatever kills the process."""
+"""Files that are there whole or not at all, whatever kills the process or fills the disk."""
 
+import contextlib
+import errno
+import json
 import os
+import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+LEFT_BEHIND = 3600.0  # seconds after which an unfinished file is that of a killed process
 
 
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> None:
-    """Writes beside `path`, flushes to the disk, renames: who reads sees the old file or the new one."""
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes beside `path`, flushes to the disk, renames: who reads sees the old file or the new one.
+
+    The folder is made. Several threads, processes and machines may write the same file: the last one's stays, whole. What
+    was begun is taken away when writing fails.
+
+    Raises:
+        OSError: no room, a read-only folder, a file in the way; it names `path`, also where torch hides it.
+    """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    with open(part, "wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself must reach the disk as well
+    folder = make_folder(path.parent)
+    part = folder / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
-        os.fsync(folder)
+        with open(part, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise _of_the_disk(error, path) or error from None
     finally:
-        os.close(folder)
+        part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # some network file systems do not flush folders
+        opened = os.open(folder, os.O_RDONLY)  # the rename itself must reach the disk as well
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Writes a small file atomically, in UTF-8."""
-    write_atomically(path, lambda file: file.write(text.encode()) and None)
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
+    """Writes a JSON file atomically."""
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Makes a folder and those above it. Raises OSError, also where a file is in the way."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        there = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), folder)
+        raise NotADirectoryError(errno.ENOTDIR, "is a file; a folder is needed there", str(there)) from None
+    return folder
+
+
+def check_folder(folder: str | Path, room: int = 0) -> Path:
+    """Whether a folder can be made and written to: a command asks before it spends time. What was made is taken away again.
+
+    What killed processes left unfinished there is taken away too.
+
+    Args:
+        room: bytes that will be needed there.
+
+    Raises:
+        OSError: the folder cannot be made or written to, or has less room.
+    """
+    folder = Path(folder)
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    make_folder(folder)
+    write_atomically(folder / f".{os.getpid()}", lambda file: file.write(bytes(512)))
+    (folder / f".{os.getpid()}").unlink(missing_ok=True)
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > LEFT_BEHIND:
+                part.unlink()
+    state = os.statvfs(folder) if hasattr(os, "statvfs") else None
+    if state is not None and (free := state.f_bavail * state.f_frsize) < room:
+        needed = f"the disk is full: {room / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB free; make room and run it again"
+        raise OSError(errno.ENOSPC, needed, str(folder))
+    for place in missing:
+        with contextlib.suppress(OSError):  # another process may have put something there
+            place.rmdir()
+    return folder
+
+
+def _of_the_disk(error: BaseException | None, path: Path) -> OSError | None:
+    """The OSError that an error is, or that it came from: torch.save raises a RuntimeError after the file's own error."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return None if error is None else OSError(error.errno, error.strerror or str(error), str(path))

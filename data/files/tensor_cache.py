@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from repmet.data.files.atomic import write_atomically
 from repmet.installation import cache_folder
 
 CACHE = cache_folder()
@@ -35,11 +36,8 @@ def cached(name: str, sources: Sequence[Path], make: Callable[[], Any]) -> Any:
     file = f"{name}_{sha256(repr(facts).encode()).hexdigest()[:12]}.pt"
     places = [sources[0].parent, CACHE]
     for path in (place / file for place in places):
-        if path.is_file():
-            try:
-                return torch.load(path, weights_only=True)
-            except Exception as error:  # whatever unpickling a damaged file raises
-                warnings.warn(f"{path}: cannot be read ({type(error).__name__}); it is made anew", stacklevel=2)
+        if (value := read(path)) is not None:
+            return value
     value = make()
     for place in filter(_writable, places):
         try:
@@ -57,12 +55,25 @@ def _writable(folder: Path) -> bool:
     return os.access(existing, os.W_OK) and bool(existing.stat().st_mode & stat.S_IWUSR)
 
 
-def save(value: Any, path: Path) -> None:
-    """Writes tensors and plain values, under the name only when it is whole: two processes may write, one may be killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+def read(path: Path) -> Any:
+    """What a file keeps; None where there is no such file, or a damaged one, with a warning."""
+    if not path.is_file():
+        return None
     try:
-        torch.save(value, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        return torch.load(path, weights_only=True)
+    except Exception as error:  # whatever unpickling a damaged file raises
+        warnings.warn(f"{path}: cannot be read ({type(error).__name__}); it is made anew", stacklevel=3)
+        return None
+
+
+def keep(value: Any, path: Path) -> None:
+    """As `save`; where it cannot be written, warns and goes on without."""
+    try:
+        save(value, path)
+    except OSError as error:
+        warnings.warn(f"{path.parent}: nothing is kept there: {error.strerror}", stacklevel=3)
+
+
+def save(value: Any, path: Path) -> None:
+    """Writes tensors and plain values, whole or not at all. Raises OSError where it cannot."""
+    write_atomically(path, lambda file: torch.save(value, file))

@@ -14,7 +14,8 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ import cv2
 import numpy as np
 
 from repmet.data.generated.scene_composition import compose
+from repmet.errors import UserError, exit_code
 
 # Raised by whoever changes what a given seed and size look like: sets of different formats are not comparable.
 FORMAT = 1
@@ -52,13 +54,13 @@ class Parameters:
     def check(self) -> None:
         """Raises ValueError where no sensible set can be made."""
         if self.image_size < 160:
-            raise ValueError(f"image_size={self.image_size}: characters of up to 64 px need 160 px or more")
+            raise UserError(f"image_size={self.image_size}: characters of up to 64 px need 160 px or more")
         for name in IMAGE_SETS:
             classes = self.novel_classes if name.startswith("novel") else self.base_classes
             if classes < CHARACTERS[0]:
-                raise ValueError(f"{name}: {classes} classes; a scene mixes at least {CHARACTERS[0]}, so ask for more")
+                raise UserError(f"{name}: {classes} classes; a scene mixes at least {CHARACTERS[0]}, so ask for more")
             if self.counts[name] * CHARACTERS[0] < classes:
-                raise ValueError(f"{name}: {self.counts[name]} scenes cannot show {classes} classes; ask for more scenes")
+                raise UserError(f"{name}: {self.counts[name]} scenes cannot show {classes} classes; ask for more scenes")
 
 
 def lay_out(root: str | Path, *, workers: int = 1, **parameters) -> Path:
@@ -72,7 +74,7 @@ def lay_out(root: str | Path, *, workers: int = 1, **parameters) -> Path:
     root = Path(root)
     counts = {**Parameters().counts, **parameters.pop("counts", {})}
     if unknown := set(counts) - set(IMAGE_SETS):
-        raise ValueError(f"unknown image set {sorted(unknown)}; there are {', '.join(IMAGE_SETS)}")
+        raise UserError(f"unknown image set {sorted(unknown)}; there are {', '.join(IMAGE_SETS)}")
     wanted = Parameters(counts=counts, **parameters)
     wanted.check()
     if _is_laid_out(root, wanted):
@@ -176,7 +178,7 @@ def _write_scene(job: tuple[str, tuple[int, ...], tuple[int, ...]], *, root: Pat
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     defaults = Parameters()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, required=True, help="the folder to make")
@@ -187,14 +189,15 @@ def main() -> None:
     for name in IMAGE_SETS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=defaults.counts[name], metavar="IMAGES")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    arguments = vars(parser.parse_args())
+    arguments = vars(parser.parse_args(argv))
     counts = {name: arguments.pop(name) for name in IMAGE_SETS}
-    try:
+
+    def command() -> None:
         root = lay_out(counts=counts, **arguments)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"data.generated.glyph_scenes: {error}") from None
-    print(f"{root}: " + ", ".join(f"{name} {count} images" for name, count in counts.items()))
+        print(f"{root}: " + ", ".join(f"{name} {count} images" for name, count in counts.items()))
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,13 +7,13 @@ reading, before time is spent: all problems of an image set come in one error.
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from repmet.data.files.pictures import is_image_file
 from repmet.data.files.text import lines_of
 from repmet.data.files.walk import entries
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
+from repmet.errors import UserError, did_you_mean
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -106,14 +106,14 @@ def read_class_list(source: str | Path | Sequence[str], root: str | Path | None 
             raise FileNotFoundError(f"no class list {source}; looked for {', '.join(map(str, places))}")
         names = tuple(lines_of(path))
         if not names:
-            raise ValueError(f"{path}: the class list is empty; write one class name a line")
+            raise UserError(f"{path}: the class list is empty; write one class name a line")
         source = path
     else:
         names = tuple(source)
     if wrong := [name for name in names if not isinstance(name, str) or not name]:
-        raise ValueError(f"class list: {wrong[0]!r} is no class name (quote names that YAML takes for something else)")
+        raise UserError(f"class list: {wrong[0]!r} is no class name (quote names that YAML takes for something else)")
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"class list {source}: named twice: {', '.join(twice)}")
+        raise UserError(f"class list {source}: named twice: {', '.join(twice)}")
     return names
 
 
@@ -167,15 +167,15 @@ def _image_ids(folder: Path, name: str, pictures: Mapping[str, Sequence[Path]]) 
     path = _list_file(folder, name)
     ids = lines_of(path)
     if not ids:
-        raise ValueError(f"{path}: the list is empty; write one image id a line")
+        raise UserError(f"{path}: the list is empty; write one image id a line")
     columns = [line for line in ids if line not in pictures and re.fullmatch(r".*\S\s+(-1|0|1)", line)]
     if columns:
-        raise ValueError(f"{path}: {columns[0]!r} is not one image id; lists of single classes are no image sets")
+        raise UserError(f"{path}: {columns[0]!r} is not one image id; lists of single classes are no image sets")
     by_name = {image.name: stem for stem, images in pictures.items() for image in images}
     ids = [line if line in pictures else by_name.get(line, line) for line in ids]
     if len(set(ids)) < len(ids):
         twice = sorted(image_id for image_id, count in Counter(ids).items() if count > 1)
-        raise ValueError(f"{path}: lists {len(twice)} image(s) more than once: {', '.join(twice[:_SHOWN])}")
+        raise UserError(f"{path}: lists {len(twice)} image(s) more than once: {', '.join(twice[:_SHOWN])}")
     return ids
 
 
@@ -185,7 +185,5 @@ def absent_classes(classes: Sequence[str], records: Sequence[ImageRecord]) -> li
     problems = []
     for name in classes:
         if name not in there:
-            near = get_close_matches(name, there, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"classes there: {', '.join(there)}"
-            problems.append(f"class {name!r}: no annotation has it; {hint}")
+            problems.append(f"class {name!r}: no annotation has it; {did_you_mean(name, there)}")
     return problems

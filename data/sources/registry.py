@@ -3,11 +3,11 @@
 import importlib
 import inspect
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from repmet.data.readers.labelled_images import LabelledImages
+from repmet.errors import UserError, did_you_mean
 
 _PUBLISHED = (
     "cars196", "cifar100", "cub200", "digits", "dogs", "flowers102", "mini_imagenet", "mnist", "omniglot",
@@ -39,18 +39,13 @@ def read(
             class.
     """
     if source not in SOURCES:
-        raise ValueError(f"no source of images {source!r}; {_nearest(str(source), SOURCES)}")
+        raise UserError(f"no source of images {source!r}; {did_you_mean(str(source), SOURCES)}")
     reader = importlib.import_module(_MODULES[source]).read
     known = list(inspect.signature(reader).parameters)[2:]
     for name in arguments:
         if name not in known:
-            raise ValueError(f"source {source} takes no argument {name!r}; {_nearest(name, [*known, 'only'])}")
+            raise UserError(f"source {source} takes no argument {name!r}; {did_you_mean(name, [*known, 'only'])}")
     if root is None and source not in WITHOUT_ROOT:
-        raise ValueError(f"source {source} needs `root`, the folder where its data lie or are to be put")
+        raise UserError(f"source {source} needs `root`, the folder where its data lie or are to be put")
     images = reader(root, split, **arguments)
     return images if only is None else images.of_classes(only)
-
-
-def _nearest(wrong: str, known: Sequence[str]) -> str:
-    near = get_close_matches(wrong, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"

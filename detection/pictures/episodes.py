@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from repmet.data.files.atomic import write_json
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.episodes.episode import Episodes
 from repmet.detection.pictures.sheets import QueryPicture, episode_sheet, pick, precision_recall_plot
 from repmet.detection.protocols.episodic import Pools, Result
-from repmet.detection.protocols.report import write_json
 from repmet.detection.scoring.methods import Method
 from repmet.detection.scoring.representatives import SupportSet
 
@@ -23,7 +23,7 @@ def write_curves(results: Sequence[Result], rows: Sequence[Mapping], folder: Pat
             if result.shot == shot
         }
         precision_recall_plot(folder / f"pr_{shot}shot.png", curves, title=f"{shot}-shot, pooled over all episodes")
-        write_json(curves, folder / f"pr_{shot}shot.json")
+        write_json(folder / f"pr_{shot}shot.json", curves)
 
 
 def write_sheets(

@@ -1,8 +1,6 @@
 """What an evaluation leaves behind in figures: the rows of metrics.json and the printed tables."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -87,13 +85,6 @@ def difference_table(rows: Sequence[Mapping]) -> str:
                 line += f"{100 * row[figure]:>13.1f}{f'{low:.1f} to {high:.1f}':>18}{star:>2}"
         lines.append(line.rstrip())
     return "\n".join(lines)
-
-
-def write_json(metrics: Mapping, path: Path) -> None:
-    """Writes whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 def table(rows: Sequence[Mapping]) -> str:

@@ -3,7 +3,6 @@
 mmengine passes over unknown top-level keys and unknown keys of `model.train_cfg` in silence, so a typo trains the default.
 """
 
-import difflib
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import mmengine.registry as registries
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, TestLoop, ValLoop
 
+from repmet.errors import nearest
 from repmet.experiments.config.sections import (
     BY_KEY,
     BY_SECTION,
@@ -75,7 +75,7 @@ class UnknownKey(Exception):
         near = _near(wrong, known)
         what = f"unknown key {dotted}" if self.value is None else f"unknown {dotted} {self.value!r}"
         if near:
-            hint = f"; did you mean {near[0]}?"
+            hint = f"; did you mean {near!r}?"
         elif self.value is None:
             hint = f"; known keys: {', '.join(known[:20])}" + (", ..." if len(known) > 20 else "")
         else:
@@ -83,10 +83,11 @@ class UnknownKey(Exception):
         return f"{name}: {what}{f' of {self.reader}' if self.reader else ''}{hint}"
 
 
-def _near(wrong: str, known: Iterable[str]) -> list[str]:
-    """The known name most like a wrong one, judged by its last part and without regard to case; empty if none is."""
-    by_last = {name.rsplit(".", 1)[-1].lower(): name for name in sorted(known)}
-    return [by_last[name] for name in difflib.get_close_matches(wrong.lower(), by_last, n=1, cutoff=0.6)]
+def _near(wrong: str, known: Iterable[str]) -> str | None:
+    """The known name most like a wrong one, judged by its last part; None if none is."""
+    by_last = {name.rsplit(".", 1)[-1]: name for name in sorted(known)}
+    near = nearest(wrong, by_last)
+    return None if near is None else by_last[near]
 
 
 def check_keys(
@@ -208,7 +209,7 @@ class _Walk:
         names = (names | extra | {"type", "_scope_"}) - {"self"}
         for name, item in value.items():
             # A constructor that takes anything still does not mean `max_keep_ckpt`.
-            near = any_other and difflib.get_close_matches(str(name), names, n=1, cutoff=0.85)
+            near = any_other and nearest(str(name), names, cutoff=0.85)
             if name not in names and (not any_other or near):
                 raise UnknownKey((*where, str(name)), names, reader=getattr(target, "__name__", ""))
             if name == "constructor" and item not in self.registered(("OPTIM_WRAPPER_CONSTRUCTORS",)):

@@ -121,11 +121,11 @@ def test_a_sampler_miner_and_nested_parts_of_the_package(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     (
-        (["model.loss.type=pml.ProxyAnchrLoss"], "did you mean ProxyAnchorLoss?"),
-        (["model.loss.concentraton=3"], "did you mean concentration?"),
+        (["model.loss.type=pml.ProxyAnchrLoss"], "did you mean 'ProxyAnchorLoss'?"),
+        (["model.loss.concentraton=3"], "did you mean 'concentration'?"),
         (["model.loss.similarity=el_vfm"], "similarity is one of"),
-        (["model.miner={type: pml.MultiSimilarityMinr}"], "did you mean MultiSimilarityMiner?"),
-        (["train_dataloader.sampler={type: pml.MPerClasSampler, m: 2}"], "did you mean MPerClassSampler?"),
+        (["model.miner={type: pml.MultiSimilarityMinr}"], "did you mean 'MultiSimilarityMiner'?"),
+        (["train_dataloader.sampler={type: pml.MPerClasSampler, m: 2}"], "did you mean 'MPerClassSampler'?"),
         (["model.head=null", "model.init_norm_multiplier=3"], "give the model a head"),
     ),
 )

@@ -90,9 +90,9 @@ def test_validation_by_iterations(experiment, tmp_path):
         (["custom_hooks.0.monitor=acuracy"], "no figure 'acuracy' to monitor"),
         (["train_dataloader.batch_sampler=null", "train_dataloader.batch_size=4"], "ProtoNet learns by episodes"),
         (["model.encoder.image_size=28"], "Conv4 was built for images (B, 1, 28, 28), not (24, 1, 16, 16)"),
-        (["model.type=ProtoNett"], "did you mean ProtoNet?"),
-        (["data.rot=x"], "did you mean root?"),
-        (["train_pipeline=[{type: ToFlot}]"], "did you mean ToFloat?"),
+        (["model.type=ProtoNett"], "did you mean 'ProtoNet'?"),
+        (["data.rot=x"], "did you mean 'root'?"),
+        (["train_pipeline=[{type: ToFlot}]"], "did you mean 'ToFloat'?"),
     ],
 )
 def test_errors_are_one_line(experiment, tmp_path, capsys, options, said):

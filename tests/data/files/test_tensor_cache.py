@@ -37,9 +37,8 @@ def test_a_value_is_made_once(source):
 
 
 def test_a_broken_write_leaves_nothing(source, monkeypatch):
-    def full(value, path):
-        with open(path, "wb") as file:
-            file.write(b"half")
+    def full(value, file):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tensor_cache.torch, "save", full)

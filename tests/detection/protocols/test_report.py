@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from toy_episodes import EPISODES, METHODS, embed
 
 from repmet.detection.protocols.episodic import evaluate_episodes
-from repmet.detection.protocols.report import FIGURES, difference_table, differences, result_rows, table, write_json
+from repmet.detection.protocols.report import FIGURES, difference_table, differences, result_rows, table
 from repmet.detection.scoring.rule import FewShotRule
 
 
@@ -60,31 +59,6 @@ def test_table_gives_percent_and_the_interval_in_columns() -> None:
     assert first.split() == ["repmet", "1", "60.2", "50.0", "45.0", "44.5", "100.0", "43.2", "to", "45.7"]
     assert second.split() == ["baseline_untrained", "10", *["0.0"] * 5, "0.0", "to", "2.0"]
     assert len({len(line) for line in (head, rule, first, second)}) == 1, "columns that line up"
-
-
-def test_json_reads_back_and_replaces_what_was_there(tmp_path) -> None:
-    path = tmp_path / "metrics.json"
-    write_json({"a": 1}, path)
-    write_json({"results": [{"shot": 5, "ap": 0.25}], "base": None}, path)
-    assert json.loads(path.read_text(encoding="utf-8")) == {"results": [{"shot": 5, "ap": 0.25}], "base": None}
-    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
-
-
-def test_a_write_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch) -> None:
-    path = tmp_path / "metrics.json"
-    write_json({"a": 1}, path)
-    with pytest.raises(TypeError):
-        write_json({"a": object()}, path)
-    whole = Path.write_text
-
-    def disk_full(self: Path, text: str, **kwargs) -> None:
-        whole(self, text[: len(text) // 2], **kwargs)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", disk_full)
-    with pytest.raises(OSError, match="No space left"):
-        write_json({"a": list(range(100))}, path)
-    assert json.loads(path.read_text()) == {"a": 1}
 
 
 def test_differences_are_paired_by_episode(toy) -> None:

@@ -50,7 +50,7 @@ def test_unknown_key(write_yaml, text, key, near):
     message = str(caught.value)
     assert "\n" not in message
     assert re.search(rf"own\.yaml: unknown key {re.escape(key)}", message)
-    assert message.endswith(f"did you mean {near}?") or near in message.split("known keys: ")[-1]
+    assert message.endswith(f"did you mean {near!r}?") or near in message.split("known keys: ")[-1]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_unknown_key(write_yaml, text, key, near):
     ],
 )
 def test_unknown_type(toy_yaml, option, name, near):
-    with pytest.raises(ValueError, match=rf"^--cfg-options \(over .*toy\.yaml\): unknown .* '{name}'; did you mean {near}"):
+    with pytest.raises(ValueError, match=rf"^--cfg-options \(over .*toy\.yaml\): unknown .* '{name}'; did you mean '{near}"):
         load_experiment(toy_yaml, [option])
 
 
@@ -141,7 +141,7 @@ def test_stock_faster_rcnn_passes(mmdet_yaml):
     ],
 )
 def test_typo_in_faster_rcnn(mmdet_yaml, option, near):
-    with pytest.raises(ValueError, match=rf"unknown .*did you mean {near}\?"):
+    with pytest.raises(ValueError, match=rf"unknown .*did you mean '{near}'\?"):
         load_experiment(mmdet_yaml, [option])
 
 
