@@ -82,7 +82,7 @@ def scenes_detector(folder: Path, images: int, seed: int = 0) -> tuple[nn.Module
     """The demo's detector with weights from a seed, its test pipeline and rule, and generated scenes of novel classes."""
     counts = {"train": 8, "val": 4, "novel_support": images, "novel_query": images}
     root = lay_out(folder / "scenes", base_classes=8, novel_classes=NOVEL, counts=counts)
-    cfg = load_experiment(DEMO, [f"data.root={root}", "data.glyph_scenes=null"])
+    cfg = load_experiment(DEMO, ["data.glyph_scenes=null"], {"data.root": str(root)})
     prepare(cfg)
     torch.manual_seed(seed)
     with DefaultScope.overwrite_default_scope("mmdet"):

@@ -12,7 +12,8 @@ from mmengine.registry import MODELS
 
 from repmet.classification.experiment import read_split, size_model
 from repmet.classification.methods.base import Method
-from repmet.experiments.config.loading import load_experiment, parse_experiment
+from repmet.errors import UserError
+from repmet.experiments.config.loading import check_tree, load_experiment, parse_experiment
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import check_weights, download, latest_checkpoint, load_checkpoint, sha256_of
 from repmet.experiments.running.training_command import training_command
@@ -25,8 +26,9 @@ class Trained:
     """A method with its weights, in evaluation mode.
 
     cfg: the experiment, with the model sized and the training's own seed and splits. name: of the checkpoint, a path or an
-    address. sha256: of its file. seed, training, command: of the training, its record and how to repeat it; None where the
-    checkpoint does not say, and `command` where the experiment has no file.
+    address. sha256: of its file. classes: of the training set, in the order of the method's outputs. seed, training,
+    command: of the training, its record and how to repeat it. None where the checkpoint does not say, and `command` where
+    the experiment has no file.
     """
 
     cfg: Config
@@ -36,18 +38,40 @@ class Trained:
     training: dict[str, Any] | None = None
     sha256: str | None = None
     command: str | None = None
+    classes: tuple[str, ...] | None = None
 
 
-def load_own(experiment: str, options: Sequence[str]) -> Config:
+def load_own(experiment: str, options: Sequence[str], flags: Mapping[str, Any]) -> Config:
     """An experiment that the commands of this tree may measure.
 
     Raises:
         ValueError: it is one of another tree, or what `load_experiment` refuses.
     """
-    cfg = load_experiment(experiment, options)
-    if cfg.tree != "classification":
-        raise ValueError(f"{experiment}: an experiment of the {cfg.tree} tree; run python -m {cfg.tree}.evaluate")
+    cfg = load_experiment(experiment, options, flags)
+    check_tree(cfg, experiment, "classification", "evaluate")
     return cfg
+
+
+def differing(trained: Trained, classes: Sequence[str], what: str) -> str | None:
+    """One sentence on the classes in which a set differs from those that the method was trained on; None where it does not.
+
+    By their names: labels follow from the sorted names, so a class that is called otherwise moves the labels of the others.
+    """
+    known = trained.classes or read_split(trained.cfg, "train").classes
+    if tuple(classes) == tuple(known):
+        return None
+    parts = ((f"{what} has", set(classes) - set(known)), (f"{trained.name} was trained on", set(known) - set(classes)))
+    return ", and ".join(f"{who} {_some(names)}" for who, names in parts if names)
+
+
+def check_known(trained: Trained, classes: Sequence[str], what: str) -> None:
+    """Raises ValueError, naming the classes that differ, where a set has others than the method was trained on."""
+    if (difference := differing(trained, classes, what)) is not None:
+        raise UserError(f"{difference}: a class is what it is called; use the names that it was trained with")
+
+
+def _some(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def run_folder(checkpoint: str, experiment: str) -> Path:
@@ -77,10 +101,12 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
     command = None
     cfg = copy.deepcopy(cfg)
     if cfg.get("model") is None:
-        raise ValueError("the experiment has no section `model`")
+        raise UserError("the experiment has no section `model`")
+    if experiment.get("tree", "classification") != "classification":
+        raise UserError(f"{name}: was trained by an experiment of the {experiment['tree']} tree, it is no classifier")
     trained = experiment.get("method", cfg.model.type)
     if trained != cfg.model.type:
-        raise ValueError(
+        raise UserError(
             f"{name}: holds a {trained}, and the experiment is of a {cfg.model.type}; evaluate it by the experiment that it "
             "was trained by"
         )
@@ -98,7 +124,10 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
     check_weights(method, state, name)
     method.load_state_dict(state)
     method.to("cuda" if torch.cuda.is_available() else "cpu")
-    return Trained(cfg, method.eval(), name, meta.get("seed"), _training(checkpoint, meta), sha256_of(file), command)
+    classes = tuple(experiment["classes"]) if experiment.get("classes") else None
+    return Trained(
+        cfg, method.eval(), name, meta.get("seed"), _training(checkpoint, meta), sha256_of(file), command, classes
+    )
 
 
 def find_checkpoint(checkpoint: str | Path) -> tuple[str, Path]:

@@ -23,6 +23,8 @@ from repmet.classification.checkpoint import load_own, load_trained, run_folder
 from repmet.classification.protocols.cost_report import cost_rows, cost_table
 from repmet.classification.protocols.evaluation import Evaluation, compare, evaluate
 from repmet.classification.protocols.report import comparison_table, table, write_metrics
+from repmet.data.files.atomic import check_folder
+from repmet.errors import exit_code
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.experiments.running.provenance import origin
@@ -96,9 +98,9 @@ def _protocols(result: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def _options(args: argparse.Namespace) -> list[str]:
+def _flags(args: argparse.Namespace) -> dict[str, Any]:
     """The command line as changes of the experiment."""
-    wanted = {
+    return {
         "data.root": args.data,
         "episodes.way": args.way,
         "episodes.shot": args.shot,
@@ -106,7 +108,6 @@ def _options(args: argparse.Namespace) -> list[str]:
         "episodes.seed": args.seed,
         "episodes.episodes": args.episodes,
     }
-    return list(args.cfg_options) + [f"{key}={value}" for key, value in wanted.items() if value is not None]
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
@@ -136,14 +137,13 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--out", metavar="DIR", help="where to write, with pictures (default: the run folder, without)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)
-    try:
-        cfg = load_own(args.experiment, _options(args))
-        out = Path(args.out) if args.out else run_folder(args.checkpoint, args.experiment)
+
+    def command() -> None:
+        cfg = load_own(args.experiment, args.cfg_options, _flags(args))
+        out = check_folder(args.out or run_folder(args.checkpoint, args.experiment))
         run(cfg, args.checkpoint, out, part=args.split, against=args.against, pictures=args.out is not None)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from repmet.classification.pml import parts, sampling
 from repmet.classification.protocols.costs import read_costs
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.sources.registry import read
+from repmet.errors import UserError
 
 # The sections that a classification experiment adds to mmengine's. None: any value.
 SECTIONS = {
@@ -64,12 +65,12 @@ def read_split(cfg: Config, part: str) -> LabelledImages:
     data = cfg.get("data") or {}
     for key in ("source", part):
         if not data.get(key):
-            raise ValueError(f"data.{key} is not given: the experiment names a source of images and its splits")
+            raise UserError(f"data.{key} is not given: the experiment names a source of images and its splits")
     images = read(data.source, data.get("root"), data[part], **arguments_of(cfg))
     found = int((images.counts > 0).sum())
     if found < 2:
         named = f" ({images.classes[0]!r})" if images.classes else ""
-        raise ValueError(
+        raise UserError(
             f"data.{part}: {data.source} {data[part]} in {data.get('root')} has {found} class{named}; "
             "there must be two to tell apart"
         )
@@ -94,7 +95,7 @@ def image_set(cfg: Config, part: str, pipeline: str) -> dict:
     }
     if data.get("cache_features"):
         if not cfg.model.encoder.get("frozen"):
-            raise ValueError("data.cache_features: the encoder is trained; set model.encoder.frozen or leave it out")
+            raise UserError("data.cache_features: the encoder is trained; set model.encoder.frozen or leave it out")
         test = list(cfg.get("test_pipeline") or [])
         mirrored = check_mirrored(section["transform"], test)
         section |= {"type": "FeatureSet", "transform": test, "mirrored": mirrored}
@@ -119,13 +120,13 @@ def prepare(cfg: Config) -> None:
             hook.pipeline = list(cfg.get("test_pipeline") or [])
         if hook.get("type") == "ValidationHook":
             if not cfg.data.get("val"):
-                raise ValueError("data.val is not given: ValidationHook needs a split to validate on")
+                raise UserError("data.val is not given: ValidationHook needs a split to validate on")
             hook.closed = read_split(cfg, "val").classes == train.classes
             hook.dataset = image_set(cfg, "val", "test_pipeline")
             hook.protocol = dict(cfg.get("episodes") or {})
         if hook.get("type") == "RetrievalHook":
             if not cfg.data.get("val"):
-                raise ValueError("data.val is not given: RetrievalHook needs a split to retrieve in")
+                raise UserError("data.val is not given: RetrievalHook needs a split to retrieve in")
             hook.dataset = image_set(cfg, "val", "test_pipeline")
     if arguments_of(cfg) != dict(cfg.data.get("arguments") or {}):
         cfg.custom_hooks = [
@@ -134,7 +135,7 @@ def prepare(cfg: Config) -> None:
         ]
     if cfg.data.get("cache_features"):
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "FeatureHook"}]
-    cfg.checkpoint_meta = {"method": cfg.model.type}
+    cfg.checkpoint_meta = {"method": cfg.model.type, "classes": list(train.classes)}
 
 
 def size_model(cfg: Config, train: LabelledImages) -> None:

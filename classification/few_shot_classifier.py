@@ -24,6 +24,7 @@ from repmet.classification.learnt_images import LearntImages, read_classes, writ
 from repmet.classification.prediction import Prediction
 from repmet.classification.support_images import read_support_images
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
+from repmet.errors import UserError
 from repmet.model_definitions.representatives import soft_posterior, squared_distances
 from repmet.progress import progress as bar
 
@@ -59,7 +60,7 @@ class FewShotClassifier:
         batch_size: int = 32,
     ) -> None:
         if batch_size < 1 or (modes is not None and modes < 1):
-            raise ValueError(f"batch_size and modes are at least 1, not {batch_size} and {modes}")
+            raise UserError(f"batch_size and modes are at least 1, not {batch_size} and {modes}")
         self.encoder = open_encoder(encoder, size=size)
         self.modes, self.batch_size = modes, batch_size
         self.learnt: LearntImages | None = None
@@ -103,7 +104,7 @@ class FewShotClassifier:
             ValueError: there is no such class.
         """
         if self.learnt is None or name not in self.classes:
-            raise ValueError(f"there is no class {name!r} to remove; there are: {', '.join(self.classes) or 'none'}")
+            raise UserError(f"there is no class {name!r} to remove; there are: {', '.join(self.classes) or 'none'}")
         self.learnt = self.learnt.without([name])
         return self
 
@@ -134,7 +135,7 @@ class FewShotClassifier:
             FileNotFoundError: an image that is not there; before any is looked at.
         """
         if self.learnt is None:
-            raise ValueError("there are no classes yet: learn from images first")
+            raise UserError("there are no classes yet: learn from images first")
         farthest = None if none_share is None else self.learnt.farthest(none_share)
         inputs = image_inputs(images)
         if is_one_image(images):
@@ -156,7 +157,7 @@ class FewShotClassifier:
             ValueError: nothing was learnt.
         """
         if self.learnt is None:
-            raise ValueError("there is nothing to save: learn from images first")
+            raise UserError("there is nothing to save: learn from images first")
         encoder = {"source": self.encoder.source, "size": list(self.encoder.size), "digest": self.encoder.digest}
         write_classes(self.learnt, path, encoder)
 
@@ -170,7 +171,7 @@ class FewShotClassifier:
         learnt, encoder = read_classes(path)
         if encoder["digest"] != self.encoder.digest or tuple(encoder["size"]) != self.encoder.size:
             source, side = encoder["source"], encoder["size"][0]
-            raise ValueError(
+            raise UserError(
                 f"{path}: was made with another encoder, {source} at {side} pixels; use that one, or learn from the "
                 "images again"
             )
@@ -239,7 +240,7 @@ class FewShotClassifier:
 def _looked_at(look: Callable[[Image.Image], Any], image: ImageInput, *, catch: bool) -> Any:
     try:
         return look(image.open())
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         if not catch:
             raise
         return error

@@ -13,6 +13,7 @@ from torch import nn
 
 from repmet.detection.experiment import prepare_data, size_model  # registers the models too, ours and mmdet's
 from repmet.detection.shipped import SHIPPED, checked, read_trained_part, with_backbone
+from repmet.errors import UserError
 from repmet.experiments.config.loading import check_experiment
 from repmet.experiments.running.checkpoints import check_weights, experiment_in, latest_checkpoint, load_checkpoint
 
@@ -40,16 +41,20 @@ def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
     cfg = copy.deepcopy(cfg)
     loaded = load_checkpoint(checkpoint)
     if "state_dict" not in loaded:
-        raise ValueError(f"{checkpoint}: holds no `state_dict`: these are not the weights of a trained detector")
-    trained_on = loaded.get("meta", {}).get("experiment", {}).get("base_classes")
+        raise UserError(f"{checkpoint}: holds no `state_dict`: these are not the weights of a trained detector")
+    facts = loaded.get("meta", {}).get("experiment", {})
+    if facts.get("tree", "detection") != "detection":
+        raise UserError(f"{checkpoint}: was trained by an experiment of the {facts['tree']} tree, it is no detector")
+    trained_on = facts.get("base_classes")
     prepare_data(cfg, trained_on)
-    if trained_on is not None and list(trained_on) != list(cfg.data.base_classes):
-        missing = sorted(set(cfg.data.base_classes) ^ set(trained_on))
-        difference = f", the first difference is {missing[0]!r}" if missing else ", in another order"
-        raise ValueError(
-            f"{checkpoint}: was trained on {len(trained_on)} base classes, the experiment names "
-            f"{len(cfg.data.base_classes)}{difference}; use the experiment and the data that it was trained with"
-        )
+    if trained_on is not None:
+        if missing := sorted(set(cfg.data.base_classes) ^ set(trained_on)):
+            raise UserError(
+                f"{checkpoint}: was trained on {len(trained_on)} base classes, the experiment names "
+                f"{len(cfg.data.base_classes)}, the first difference is {missing[0]!r}; use the experiment and the data "
+                "that it was trained with"
+            )
+        cfg.data.base_classes = list(trained_on)  # in the order of the head's outputs
     return _filled(cfg, loaded, checkpoint)
 
 
@@ -74,7 +79,7 @@ def open_detector(checkpoint: str | Path | None = None) -> Detector:
     cfg = experiment_in(loaded, path)
     facts = loaded["meta"]["experiment"]
     if cfg.get("tree") != "detection" or "base_classes" not in facts or "state_dict" not in loaded:
-        raise ValueError(f"{path}: no detector, it was trained by an experiment of the {cfg.get('tree')} tree")
+        raise UserError(f"{path}: no detector, it was trained by an experiment of the {cfg.get('tree')} tree")
     check_experiment(cfg.to_dict(), path)  # somebody else may have written it
     if isinstance(cfg.data, list):  # many sets: what they were is no matter now
         cfg.data = {"novel_classes": []}

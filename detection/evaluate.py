@@ -20,34 +20,38 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from repmet.data.files.atomic import check_folder, write_json
 from repmet.data.readers.annotated_folder import read_images
 from repmet.detection.checkpoint import Detector, load_detector
 from repmet.detection.embedding.embedded_image import SPACES
 from repmet.detection.embedding.embedder import caching_embedder
 from repmet.detection.embedding.views import with_views
+from repmet.detection.episodes.episode import listed
 from repmet.detection.episodes.published import read_published
 from repmet.detection.episodes.sampling import Episodes, load_episodes, sample_episodes, save_episodes
 from repmet.detection.pictures.episodes import write_curves, write_sheets
 from repmet.detection.processes import join, say
 from repmet.detection.protocols.base_classes import base_class_map
 from repmet.detection.protocols.episodic import Pools, evaluate_episodes, evaluate_finetuned
+from repmet.detection.protocols.options import episode_file, episode_options, refuse_unread
 from repmet.detection.protocols.report import (
     difference_table,
     differences,
     result_rows,
     table,
-    write_json,
 )
 from repmet.detection.protocols.shot_lists import k_shot
 from repmet.detection.scoring.finetune import check_trainable, finetune_rule
 from repmet.detection.scoring.methods import DEFAULT_METHODS, Method, check_methods, spaces_of
 from repmet.detection.scoring.representatives import base_representatives
 from repmet.detection.scoring.rule import few_shot_rule
-from repmet.experiments.config.loading import load_experiment
+from repmet.errors import UserError, exit_code
+from repmet.experiments.config.loading import check_tree, load_experiment
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import latest_checkpoint
 from repmet.experiments.running.provenance import origin
@@ -63,6 +67,10 @@ def make_episodes(cfg: Config, pools: Pools, given: str | None) -> Episodes:
         published = Path(given).suffix in (".pkl", ".npz")
         episodes = read_published(given, support, query) if published else load_episodes(given)
         episodes.check_against(support, query)
+        if (shown := episodes.shown_queries()) and published:
+            say(f"{given}: in {len(shown)} places a query image gives its episode a support, as it was published")
+        elif shown:
+            raise UserError(f"{given}: what was shown would have to be found; draw the episodes again\n" + listed(shown))
         return episodes
     return sample_episodes(
         support,
@@ -86,6 +94,7 @@ def evaluate(
     seeds: int = 0,
     lists: str | None = None,
     finetune: bool = False,
+    typed: Sequence[str] = (),
 ) -> dict:
     """Runs the whole evaluation and returns what it wrote as `metrics.json`.
 
@@ -97,6 +106,7 @@ def evaluate(
         seeds: of K-shot lists, in the place of episodes.
         lists: a folder of published K-shot lists, likewise.
         finetune: score the detector fine-tuned on each episode's supports too.
+        typed: options of episodes that were typed: without novel classes nothing reads them.
 
     Raises:
         ValueError, FileNotFoundError: the data, the episodes or the checkpoint are not what the experiment says.
@@ -105,10 +115,12 @@ def evaluate(
     detector = load_detector(cfg, latest_checkpoint(checkpoint) or checkpoint)
     data = detector.cfg.data
     if not data.novel_classes and not data.get("base_test"):
-        raise ValueError("nothing to evaluate: data.novel_classes is empty and data.base_test names no image list")
+        raise UserError("nothing to evaluate: data.novel_classes is empty and data.base_test names no image list")
+    if typed and not data.novel_classes:
+        raise UserError(f"{', '.join(typed)}: there are no episodes without novel classes, and data.novel_classes is empty")
     by_lists = bool(seeds or lists)
     if by_lists and not data.novel_classes:
-        raise ValueError("K-shot lists need novel classes: data.novel_classes is empty")
+        raise UserError("K-shot lists need novel classes: data.novel_classes is empty")
     kshot = k_shot(detector, seeds, lists) if by_lists else []
     rows, paired = [], []
     if data.novel_classes and not by_lists:
@@ -128,8 +140,7 @@ def evaluate(
     }
     if not is_main_process():
         return metrics
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(metrics, out / "metrics.json")
+    write_json(out / "metrics.json", metrics)
     if base:
         print("\nbase classes, mAP %: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in base.items()))
     print(f"\nwritten: {out / 'metrics.json'}" + (f"; look at {out / 'pictures'}" if rows else ""))
@@ -168,7 +179,6 @@ def few_shot(
     rows, paired = result_rows(results, episodes), differences(results, seed=cfg.episodes.seed)
     if not is_main_process():
         return rows, paired
-    out.mkdir(parents=True, exist_ok=True)
     save_episodes(episodes, out / "episodes.json")
     print("\nnovel classes, %\n" + table(rows))
     if paired:
@@ -180,9 +190,9 @@ def few_shot(
     return rows, paired
 
 
-def _options(args: argparse.Namespace) -> list[str]:
+def _flags(args: argparse.Namespace) -> dict[str, Any]:
     """The command line as changes of the experiment."""
-    wanted = {
+    return {
         "data.root": args.data,
         "data.held_out": args.novel,
         "episodes.way": args.way,
@@ -191,7 +201,6 @@ def _options(args: argparse.Namespace) -> list[str]:
         "episodes.seed": args.seed,
         "episodes.episodes": int(args.episodes) if args.episodes and args.episodes.isdigit() else None,
     }
-    return list(args.cfg_options) + [f"{key}={value}" for key, value in wanted.items() if value is not None]
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
@@ -218,23 +227,19 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--out", metavar="DIR", help="where to write (default: work_dirs/<experiment>)")
     parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change keys")
     args = parser.parse_args(argv)
-    episode_file = args.episodes if args.episodes and not args.episodes.isdigit() else None
-    fixed = [f"--{name}" for name in ("way", "shot", "query", "seed") if getattr(args, name) is not None]
-    try:
+
+    def command() -> None:
         join()
-        if episode_file and fixed:
-            raise ValueError(f"{' '.join(fixed)}: the episode file {episode_file} fixes these; leave them out")
-        cfg = load_experiment(args.experiment, _options(args))
+        refuse_unread(args)
+        cfg = load_experiment(args.experiment, args.cfg_options, _flags(args))
+        check_tree(cfg, args.experiment, "detection", "evaluate")
         out = Path(args.out) if args.out else Path("work_dirs") / experiment_name(args.experiment)
-        if (args.seeds or args.lists) and args.episodes:
-            raise ValueError("--seeds and --lists take the place of --episodes: give one of them")
-        asked = {"seeds": args.seeds, "lists": args.lists, "finetune": args.finetune}
-        evaluate(cfg, Path(args.checkpoint), out, episode_file=episode_file, **asked)
-    except (ValueError, FileNotFoundError) as error:
         if is_main_process():
-            print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+            check_folder(out)
+        asked = {"seeds": args.seeds, "lists": args.lists, "finetune": args.finetune, "typed": episode_options(args)}
+        evaluate(cfg, Path(args.checkpoint), out, episode_file=episode_file(args), **asked)
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import repmet.detection.modules  # noqa: F401  (registers the modules that a YAM
 from repmet.data.readers.annotated_folder import class_names, list_names, names_lists, read_images
 from repmet.data.sources.voc import read_class_list
 from repmet.detection.image_sets import read_sets
+from repmet.errors import UserError
 
 _NMS = {"type": None, "iou_threshold": None, "max_num": None, "class_agnostic": None, "split_thr": None}
 _ASSIGN_AND_SAMPLE = {"assigner": None, "sampler": None, "pos_weight": None, "debug": None}
@@ -100,13 +101,20 @@ def prepare_data(cfg: Config, trained_on: Sequence[str] | None = None) -> None:
         FileNotFoundError: the folder is not there and nothing says how to make it.
     """
     if "data" not in cfg:
-        raise ValueError("the experiment has no `data` section: it names the root folder, the image lists and the classes")
+        raise UserError("the experiment has no `data` section: it names the root folder, the image lists and the classes")
     if cfg.data.get("novel_images") not in (None, "drop", "ignore"):
-        raise ValueError(f"data.novel_images is `drop` or `ignore`, not {cfg.data.novel_images!r}")
+        raise UserError(f"data.novel_images is `drop` or `ignore`, not {cfg.data.novel_images!r}")
+    if not isinstance(cfg.data.root, str):
+        raise UserError(f"data.root is the name of a folder, not {cfg.data.root!r}: put quotation marks around it")
     root = Path(cfg.data.root)
     if root.exists() and not names_lists(root, cfg.data.get("train")):
         own_folder(cfg.data, trained_on)
         return
+    if cfg.data.get("held_out") is not None and root.exists():
+        raise UserError(
+            f"{root} brings its own image lists, and data.held_out (--novel) is for folders without: name the classes by "
+            "data.base_classes and data.novel_classes"
+        )
     if cfg.data.get("glyph_scenes") is not None:
         from repmet.data.generated.glyph_scenes import MANIFEST, lay_out
 
@@ -121,7 +129,7 @@ def prepare_data(cfg: Config, trained_on: Sequence[str] | None = None) -> None:
         cfg.data[key] = list(read_class_list(cfg.data.get(key) or [], root))
     both = set(cfg.data.base_classes) & set(cfg.data.novel_classes)
     if both:
-        raise ValueError(f"classes both in data.base_classes and in data.novel_classes: {sorted(both)}")
+        raise UserError(f"classes both in data.base_classes and in data.novel_classes: {sorted(both)}")
 
 
 def own_folder(data: dict, trained_on: Sequence[str] | None = None) -> None:
@@ -138,10 +146,14 @@ def own_folder(data: dict, trained_on: Sequence[str] | None = None) -> None:
     data.update(list_names(root))
     there = set(class_names(read_images(root, data["support"]))) & set(class_names(read_images(root, data["query"])))
     wanted, file = data.get("held_out"), root / "classes_novel.txt"
+    if isinstance(wanted, str) and wanted.isdigit():
+        wanted = int(wanted)
+    if (isinstance(wanted, list | tuple) and not all(isinstance(name, str) for name in wanted)) or isinstance(wanted, bool):
+        raise UserError(f"data.held_out is names or a number, not {wanted!r}: put quotation marks around YAML's yes and no")
     if isinstance(wanted, int):
         free = sorted(there - set(trained_on or ()), key=lambda name: hashlib.sha256(name.encode()).digest())
         if not 0 <= wanted <= len(free):
-            raise ValueError(f"{root}: {wanted} classes to hold out, but {len(free)} are there: {', '.join(sorted(free))}")
+            raise UserError(f"{root}: {wanted} classes to hold out, but {len(free)} are there: {', '.join(sorted(free))}")
         novel = sorted(free[:wanted])
     elif wanted is not None:
         names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
@@ -151,14 +163,14 @@ def own_folder(data: dict, trained_on: Sequence[str] | None = None) -> None:
     else:
         novel = sorted(there - set(trained_on)) if trained_on is not None else []
     if absent := sorted(set(novel) - there):
-        raise ValueError(f"{root}: no annotation has {', '.join(absent)}; classes there: {', '.join(sorted(there))}")
+        raise UserError(f"{root}: no annotation has {', '.join(absent)}; classes there: {', '.join(sorted(there))}")
     if trained_on is None:
         kept = [r for r in read_images(root, data["train"]) if not set(novel) & set(r.names)]
         base = class_names(kept)
     else:
         base = list(trained_on)
         if both := sorted(set(base) & set(novel)):
-            raise ValueError(f"{root}: the detector was trained on {', '.join(both)}: they are not novel to it")
+            raise UserError(f"{root}: the detector was trained on {', '.join(both)}: they are not novel to it")
         if not set(base) & set(class_names(read_images(root, data["base_test"]))):
             data["base_test"] = None
     data["base_classes"], data["novel_classes"] = base, novel
@@ -172,7 +184,7 @@ def prepare(cfg: Config) -> None:
     prepare_data(cfg)
     base = cfg.data.base_classes
     if not base:
-        raise ValueError("data.base_classes is empty: it names the classes to train on")
+        raise UserError("data.base_classes is empty: it names the classes to train on")
     cfg.train_dataloader.dataset = {
         "type": "DevkitDataset",
         "root": cfg.data.root,
@@ -192,9 +204,9 @@ def prepare_cached(cfg: Config) -> None:
         ValueError: `features` is something else than `cached`, or `data` no list; from `read_sets`.
     """
     if cfg.features != "cached":
-        raise ValueError(f"features is `cached` or left out, not {cfg.features!r}")
+        raise UserError(f"features is `cached` or left out, not {cfg.features!r}")
     if not isinstance(cfg.get("data"), list):
-        raise ValueError("features: cached trains on a list of sets: data: [{root: FOLDER, lists: [train]}, ...]")
+        raise UserError("features: cached trains on a list of sets: data: [{root: FOLDER, lists: [train]}, ...]")
     views = cfg.get("views") or {}
     mirrored = (False, True) if views.get("mirror", True) else (False,)
     cfg.train_dataloader.dataset = {

@@ -14,6 +14,7 @@ from repmet.detection.dataset import sample
 from repmet.detection.episodes.open_image import OpenImage
 from repmet.detection.saved_classes import Found
 from repmet.detection.scoring.detections import Detections
+from repmet.errors import UserError
 
 Opened = tuple[ImageInput, OpenImage]
 Look = Callable[[list[OpenImage]], list[Found]]
@@ -42,7 +43,7 @@ def _each(look: Look, records: list[OpenImage], unreadable: list[str] | None) ->
     """What is found in the images of a run; one that cannot be looked at takes none of the others with it."""
     try:
         return list(look(records))
-    except ValueError as error:
+    except UserError as error:
         if unreadable is None:
             raise
         if len(records) > 1:
@@ -68,7 +69,7 @@ def runs_of_one_size(
     for number, image in enumerate(inputs):
         try:
             shown = image.open()
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             if unreadable is None:
                 raise
             unreadable.append(str(error))

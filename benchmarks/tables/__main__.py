@@ -16,6 +16,7 @@ from pathlib import Path
 from repmet.benchmarks.tables.keeping import RESULTS, check_new, keep, measured, replaced
 from repmet.benchmarks.tables.pages import fill_pages
 from repmet.benchmarks.tables.runs import read_runs
+from repmet.errors import UserError, one_line
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmarks.tables") -> int:
@@ -39,8 +40,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmar
             print("\n".join(f"kept: {run}" for run in new))
         if not options.check:
             fill_pages(options.root, runs)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     if options.check and stale:
         print(f"out of date: {', '.join(stale)}; run `make results`", file=sys.stderr)

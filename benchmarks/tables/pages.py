@@ -16,6 +16,7 @@ import repmet.benchmarks.tables.summary  # noqa: F401  (these register their tab
 from repmet.benchmarks.tables.registry import render
 from repmet.benchmarks.tables.runs import Run
 from repmet.data.files.atomic import write_text
+from repmet.errors import UserError
 
 PAGES = (
     "README.md",
@@ -41,14 +42,12 @@ def fill(text: str, runs: Sequence[Run]) -> str:
 
     def fresh(match: re.Match) -> str:
         if _ANY_MARKER.search(match["body"]):
-            raise ValueError(f"the marker {match[1]} is not closed by <!-- /results -->")
+            raise UserError(f"the marker {match[1]} is not closed by <!-- /results -->")
         return f"{match[1]}\n{render(match['name'], runs)}\n{match[4]}"
 
     filled = _MARKED.sub(fresh, text)
     if stray := _ANY_MARKER.search(_MARKED.sub("", text)):
-        raise ValueError(
-            f"the marker {stray[0]} is misspelt or has no partner (<!-- results:NAME --> ... <!-- /results -->)"
-        )
+        raise UserError(f"the marker {stray[0]} is misspelt or has no partner (<!-- results:NAME --> ... <!-- /results -->)")
     return filled
 
 
@@ -61,12 +60,12 @@ def fill_pages(root: Path, runs: Sequence[Run], *, write: bool = True) -> list[s
     stale = {}
     for page in PAGES:
         if not (root / page).is_file():
-            raise ValueError(f"{root / page}: not found; the tables are written between the markers of this page")
+            raise UserError(f"{root / page}: not found; the tables are written between the markers of this page")
         text = (root / page).read_text(encoding="utf-8")
         try:
             filled = fill(text, runs)
         except ValueError as error:
-            raise ValueError(f"{page}: {error}") from error
+            raise UserError(f"{page}: {error}") from error
         if filled != text:
             stale[page] = filled
     for page, text in stale.items() if write else ():

@@ -7,8 +7,8 @@ import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
 
-from repmet.classification.checkpoint import Trained
-from repmet.classification.experiment import arguments_of, image_set, read_split
+from repmet.classification.checkpoint import Trained, check_known, differing
+from repmet.classification.experiment import arguments_of, image_set
 from repmet.classification.hooks.validation import other_predictions, set_figures
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.methods.base import ClassRepresentatives
@@ -17,6 +17,7 @@ from repmet.classification.metrics.episodes import Episodes, episode_accuracies,
 from repmet.classification.protocols.embedding import embed_split, mean_representatives
 from repmet.classification.protocols.lake import check_unseen, one_shot_row
 from repmet.classification.protocols.rows import row_of
+from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import Estimate, mean_interval, paired_difference
 from repmet.experiments.reporting.rows import episode_metric
 
@@ -56,18 +57,19 @@ def evaluate(trained: Trained, part: str = "test", *, unsupervised: bool = True)
     """
     cfg = trained.cfg
     images = DATASETS.build(image_set(cfg, part, "test_pipeline"))
-    closed = images.classes == read_split(cfg, "train").classes
+    others = differing(trained, images.classes, f"data.{part}")
+    closed = others is None
     protocol = cfg.get("episodes")
     if protocol and protocol.get("one_shot_runs"):
         check_unseen(trained)
     if not closed and not protocol:
-        raise ValueError(
-            f"data.{part} has other classes than data.train, and there is no section `episodes`: nothing to evaluate"
-        )
+        raise UserError(f"{others}; there is no section `episodes`: nothing to evaluate")
     drawn = draw_episodes(images.labels, dict(protocol)) if protocol else {}  # before the network runs: it may refuse
     embeddings = embed_split(trained.method, images)
     own = trained.method.class_representatives() if closed else None
     train = DATASETS.build(image_set(cfg, "train", "test_pipeline")) if closed else images
+    if closed:
+        check_known(trained, train.classes, "data.train")
     learnt = embed_split(trained.method, train) if closed else embeddings
     if own is None:
         own = mean_representatives(learnt, train.labels, len(images.classes))
@@ -94,7 +96,7 @@ def draw_episodes(labels: Tensor, protocol: dict[str, Any]) -> dict[str, Episode
     """
     missing = [key for key in ("way", "shot", "query", "episodes", "seed") if protocol.get(key) is None]
     if missing:
-        raise ValueError(f"episodes.{missing[0]} is not given: an evaluation by episodes needs it")
+        raise UserError(f"episodes.{missing[0]} is not given: an evaluation by episodes needs it")
     return {
         episode_metric(protocol["way"], shot): sample_episodes(
             labels, protocol["way"], shot, protocol["query"], protocol["episodes"], protocol["seed"]
@@ -116,7 +118,7 @@ def compare(first: Evaluation, other: Trained) -> list[dict[str, Any]]:
     """
     seeds = [arguments_of(trained.cfg).get("seed") for trained in (first.trained, other)]
     if seeds[0] != seeds[1]:
-        raise ValueError(
+        raise UserError(
             f"{first.trained.name} and {other.name} drew their splits by the seeds {seeds[0]} and {seeds[1]}: what one was "
             "trained on, the other would be tested on"
         )
@@ -126,6 +128,7 @@ def compare(first: Evaluation, other: Trained) -> list[dict[str, Any]]:
         theirs = episode_accuracies(embeddings, episodes, distance=other.method.distance)
         pairs.append((metric, first.accuracies[metric], theirs, episodes.hash))
     if first.closed:
+        check_known(other, first.images.classes, f"data of {first.trained.name}")
         mine = right_images(first.trained, first.embeddings, first.representatives, first.images.labels)
         theirs = right_images(other, embeddings, trained_representatives(other), first.images.labels)
         pairs += [(f"{rule} accuracy", right, theirs[rule], None) for rule, right in mine.items()]
@@ -142,6 +145,7 @@ def trained_representatives(trained: Trained) -> ClassRepresentatives:
     if own is not None:
         return own
     train = DATASETS.build(image_set(trained.cfg, "train", "test_pipeline"))
+    check_known(trained, train.classes, "data.train")
     return mean_representatives(embed_split(trained.method, train), train.labels, len(train.classes))
 
 

@@ -17,6 +17,8 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from repmet.errors import UserError
+
 BLOCK = 1 << 20
 _RETRY_STATUS = (408, 425, 429)  # and every 5xx
 
@@ -56,12 +58,12 @@ def fetch(
     urls = [urls] if isinstance(urls, str) else list(urls)
     target = Path(target)
     if not urls:
-        raise ValueError(f"{target.name}: no address to fetch it from")
+        raise UserError(f"{target.name}: no address to fetch it from")
     if sha256 is None and md5 is None:
-        raise ValueError(f"{target.name}: a download needs a checksum; give sha256 (or md5)")
+        raise UserError(f"{target.name}: a download needs a checksum; give sha256 (or md5)")
     if target.exists():
         if wrong := _mismatch(target, sha256, md5, size):
-            raise ValueError(f"{target}: {wrong}; delete it to fetch it again")
+            raise UserError(f"{target}: {wrong}; delete it to fetch it again")
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
@@ -85,7 +87,7 @@ def fetch(
                 failures.append(f"{url}: {wrong}")
                 break
     reasons = "\n  ".join(failures)
-    error_type = ConnectionError if unreachable else ValueError
+    error_type = ConnectionError if unreachable else UserError
     raise error_type(f"could not fetch {target.name}:\n  {reasons}\nput the file at {target} by hand, or try again later")
 
 

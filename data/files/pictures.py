@@ -14,6 +14,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from repmet.errors import UserError
+
 # By the names of files, in any case. What Pillow reads beyond these are icons, plots and scientific data, no photographs.
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
@@ -28,7 +30,7 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-class UnreadableImage(ValueError):
+class UnreadableImage(UserError):
     """A file that cannot be read as an image; the message names it."""
 
     def __init__(self, source: object, reason: object) -> None:
@@ -166,7 +168,7 @@ def _tells_late(file: BinaryIO) -> bool:
 
 def _check_range(image: Image.Image) -> None:
     if image.mode == "I" and image.format == "TIFF" and image.tag_v2.get(258, (32,))[0] > 16:
-        raise ValueError("32-bit integers, of which nothing says how bright is white: save it in 8 or 16 bits")
+        raise UserError("32-bit integers, of which nothing says how bright is white: save it in 8 or 16 bits")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -174,7 +176,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"values from {values.min()} to {values.max()}, not of 16 bits: save it in 8 or 16 bits")
+            raise UserError(f"values from {values.min()} to {values.max()}, not of 16 bits: save it in 8 or 16 bits")
         grey = ((values + 128) // 257).astype(np.uint8)
         clear = image.info.get("transparency")
         if isinstance(clear, int):
@@ -184,7 +186,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         values = np.asarray(image)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             low, high = np.nanmin(values), np.nanmax(values)
-            raise ValueError(f"floating point from {low:g} to {high:g}, not from 0 to 1: save it in 8 or 16 bits")
+            raise UserError(f"floating point from {low:g} to {high:g}, not from 0 to 1: save it in 8 or 16 bits")
         return Image.fromarray((values * 255 + 0.5).astype(np.uint8))
     return image
 

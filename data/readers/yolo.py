@@ -22,6 +22,7 @@ from repmet.data.files.walk import entries, files_below, say_once
 from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.parts import chosen, dealt, part_of
 from repmet.data.readers.voc_annotation import ImageRecord, box_problem, raise_problems
+from repmet.errors import UserError
 
 _NO_LABELS = ("classes.txt", "obj.names", "readme.txt", "readme.roboflow.txt", "readme.dataset.txt")
 
@@ -49,7 +50,7 @@ def yolo_file(root: Path) -> Path | None:
     files = [p for p in entries(root) if p.suffix.lower() in (".yaml", ".yml") and p.is_file()]
     named = [p for p in files if p.stem.lower() == "data"] or [p for p in files if _is_description(p)]
     if len(named) > 1:
-        raise ValueError(f"{root}: {len(named)} YAML files describe YOLO data: {', '.join(p.name for p in named)}; name one")
+        raise UserError(f"{root}: {len(named)} YAML files describe YOLO data: {', '.join(p.name for p in named)}; name one")
     return named[0] if named else None
 
 
@@ -65,13 +66,11 @@ def read_yolo_folder(file: Path) -> YOLOFolder:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names or not all(str(number).strip().isdigit() for number in names):
-        raise ValueError(f"{file}: `names` is a list of classes, or a mapping from their numbers, not {names!r}")
+        raise UserError(f"{file}: `names` is a list of classes, or a mapping from their numbers, not {names!r}")
     if wrong := [
         name for name in names.values() if isinstance(name, bool) or not str(name if name is not None else "").strip()
     ]:
-        raise ValueError(
-            f"{file}: {wrong[0]!r} in `names` is no class name (quote names that YAML takes for something else)"
-        )
+        raise UserError(f"{file}: {wrong[0]!r} in `names` is no class name (quote names that YAML takes for something else)")
     parts: dict[str, tuple[Path, ...]] = {}
     missing = []
     for key, value in content.items():
@@ -199,9 +198,9 @@ def _content(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(read_text(file))
     except yaml.YAMLError as error:
-        raise ValueError(f"{file}: no YAML ({' '.join(str(error).split())})") from None
+        raise UserError(f"{file}: no YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: no description of YOLO data: it says neither `names` nor `train`")
+        raise UserError(f"{file}: no description of YOLO data: it says neither `names` nor `train`")
     return content
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from repmet.data.files.atomic import write_json
 from repmet.data.files.text import read_text
 from repmet.data.sources.voc import ImageRecord
+from repmet.errors import UserError
 
 FORMAT = "repmet-episodes-1"
 _SHOWN = 10
@@ -63,13 +64,24 @@ class Episodes:
             ValueError: `shot` is none of `shots`.
         """
         if shot not in self.shots:
-            raise ValueError(f"these episodes are for {self.shots} shots, not for {shot}")
+            raise UserError(f"these episodes are for {self.shots} shots, not for {shot}")
         content = _content(self)
         del content["seed"]
         pools = {role: {k: pool[k] for k in ("images", "digest")} for role, pool in content["pools"].items()}
         for episode in content["episodes"]:
             episode["support"] = {name: boxes[:shot] for name, boxes in episode["support"].items()}
         return digest({**content, "pools": pools, "shots": [shot]})
+
+    def shown_queries(self) -> list[str]:
+        """One sentence for each query image that gives its episode a support: what was shown would have to be found."""
+        return [
+            f"episode {number}: query image {image!r} of {name} gives it a support"
+            for number, episode in enumerate(self.episodes)
+            for shown in [{image for boxes in episode.support.values() for image, _ in boxes}]
+            for name, images in episode.query.items()
+            for image in images
+            if image in shown
+        ]
 
     def check_against(self, support: Sequence[ImageRecord], query: Sequence[ImageRecord]) -> None:
         """Makes sure that the images and boxes exist.
@@ -97,7 +109,7 @@ class Episodes:
                 f"{pool['images']} {role} images ({'+'.join(pool['names']) or 'unnamed'})"
                 for role, pool in self.pools.items()
             )
-            raise ValueError(
+            raise UserError(
                 f"the episodes are of another data set: they were drawn from {made_of}; {len(problems)} of their images or "
                 f"boxes are not as they say. Give that data set, or draw new episodes.\n" + listed(problems)
             )
@@ -105,12 +117,7 @@ class Episodes:
 
 def save_episodes(episodes: Episodes, path: str | Path) -> None:
     """Writes the episodes and their hash as JSON; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**_content(episodes), "hash": episodes.hash})
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_json(path, {**_content(episodes), "hash": episodes.hash}, indent=None)
 
 
 def load_episodes(path: str | Path) -> Episodes:
@@ -126,7 +133,7 @@ def load_episodes(path: str | Path) -> Episodes:
     try:
         content = json.loads(read_text(path))
         if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']!r}")
+            raise UserError(f"its format is {content['format']!r}")
         stated = content.pop("hash")
         read = Episodes(
             content["way"],
@@ -145,9 +152,9 @@ def load_episodes(path: str | Path) -> Episodes:
         )
     except (ValueError, KeyError, TypeError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path}: not a file of episodes ({FORMAT}): {reason}") from error
+        raise UserError(f"{path}: not a file of episodes ({FORMAT}): {reason}") from error
     if digest(content) != stated:
-        raise ValueError(f"{path}: its content does not fit its hash, it was changed or cut; draw the episodes again")
+        raise UserError(f"{path}: its content does not fit its hash, it was changed or cut; draw the episodes again")
     return read
 
 

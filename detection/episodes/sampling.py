@@ -1,19 +1,23 @@
 """Episodes of few-shot detection: which classes, which support boxes, which query images; drawn by seed, kept as JSON.
 
 Protocol: RepMet (Karlinsky et al., CVPR 2019), its released benchmark. An episode has N classes drawn without replacement;
-each gets support boxes (image by image in random order, every box of the class in it) and query images that hold it and
-give it no support. A query image may serve two classes, and support one class while it is a query of another. The K-shot
-support is the first K boxes, so that several shots are compared on the same classes and queries.
+each gets support boxes (image by image in random order, every box of the class in it) and query images that hold it. A query
+image may serve two classes; none gives the episode a support, also not of another class, for what was shown is nothing to be
+found. The K-shot support is the first K boxes, so that several shots are compared on the same classes and queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.episodes.episode import Episode, Episodes, digest, listed, load_episodes, plain_boxes, save_episodes
+from repmet.errors import UserError
+
+ATTEMPTS = 200  # to draw one episode
 
 __all__ = ["Episode", "Episodes", "load_episodes", "sample_episodes", "save_episodes"]
 
@@ -47,18 +51,18 @@ def sample_episodes(
     """
     shots = tuple(sorted(set(shots)))
     if way < 1 or not shots or shots[0] < 1 or query_images < 1 or episodes < 1 or seed < 0:
-        raise ValueError(
+        raise UserError(
             f"way {way}, shots {shots}, query {query_images} and episodes {episodes} are at least 1, seed {seed} at least 0"
         )
     if len(set(classes)) != len(classes) or len(classes) < way:
-        raise ValueError(f"{way}-way episodes need {way} different classes, got {len(classes)}: {', '.join(classes)}")
+        raise UserError(f"{way}-way episodes need {way} different classes, got {len(classes)}: {', '.join(classes)}")
     pools = {"support": _by_id(support, "support"), "query": _by_id(query, "query")}
     boxes, holders = {}, {}
     for name in sorted(classes):
         boxes[name] = {i: found for i, r in pools["support"].items() if (found := plain_boxes(r, name))}
         holders[name] = [i for i, r in pools["query"].items() if plain_boxes(r, name)]
     _check_supply(boxes, holders, shots[-1], query_images)
-    drawn = tuple(_draw(seed, number, boxes, holders, way, shots[-1], query_images) for number in range(episodes))
+    drawn = tuple(_filled(seed, number, boxes, holders, way, shots[-1], query_images) for number in range(episodes))
     identity = {
         role: {"names": list((names or {}).get(role, ())), "images": len(pool), "digest": digest(list(pool))}
         for role, pool in pools.items()
@@ -66,9 +70,27 @@ def sample_episodes(
     return Episodes(way, shots, query_images, seed, identity, drawn)
 
 
+def _filled(seed: int, number: int, *draw: Any) -> Episode:
+    """An episode whose classes all have their queries. Where the pools share images, the supports of one class may take
+    those of another: then it is drawn again.
+
+    Raises:
+        ValueError: no draw of many fills it; it names a class that is left short.
+    """
+    query_images = draw[-1]
+    for attempt in range(ATTEMPTS):
+        episode = _draw([seed, number] if attempt == 0 else [seed, number, attempt], *draw)
+        short = [name for name, images in episode.query.items() if len(images) < query_images]
+        if not short:
+            return episode
+    raise UserError(
+        f"episode {number} cannot be filled: the supports of its classes take all but {len(episode.query[short[0]])} of the "
+        f"images of {short[0]}, and {query_images} queries are asked for; ask for fewer, or give more images"
+    )
+
+
 def _draw(
-    seed: int,
-    number: int,
+    stream: Sequence[int],
     boxes: Mapping[str, Mapping[str, list[int]]],
     holders: Mapping[str, list[str]],
     way: int,
@@ -76,18 +98,19 @@ def _draw(
     query_images: int,
 ) -> Episode:
     # The raw stream of PCG64 is fixed for ever, which the distributions of a numpy Generator are not.
-    bits = np.random.PCG64([seed, number])
+    bits = np.random.PCG64(list(stream))
     classes = tuple(_shuffled(bits, list(boxes))[:way])
-    support, query = {}, {}
+    support, query, candidates = {}, {}, {}
     for name in classes:
         chosen: list[tuple[str, int]] = []
         for image in _shuffled(bits, list(boxes[name])):
             if len(chosen) < shot:
                 chosen += [(image, box) for box in boxes[name][image]]
         support[name] = tuple(chosen[:shot])
-        taken = {image for image, _ in support[name]}
-        free = [image for image in _shuffled(bits, holders[name]) if image not in taken]
-        query[name] = tuple(free[:query_images])
+        candidates[name] = _shuffled(bits, holders[name])
+    shown = {image for chosen in support.values() for image, _ in chosen}
+    for name in classes:
+        query[name] = tuple([image for image in candidates[name] if image not in shown][:query_images])
     return Episode(classes, support, query)
 
 
@@ -111,7 +134,7 @@ def _check_supply(
                 f"{name}: {supply} support boxes in {len(images)} images, {len(holders[name])} query images{kept}"
             )
     if problems:
-        raise ValueError(
+        raise UserError(
             f"{len(problems)} of {len(boxes)} classes cannot fill an episode of {shot} support boxes and {query_images} "
             "query images a class (difficult boxes do not count). Ask for fewer, give more images, or leave the classes "
             "out.\n" + listed(problems)
@@ -123,5 +146,5 @@ def _by_id(records: Sequence[ImageRecord], role: str) -> dict[str, ImageRecord]:
     if len(by_id) < len(records):
         seen: set[str] = set()
         twice = [r.id for r in records if r.id in seen or seen.add(r.id)]
-        raise ValueError(f"{len(twice)} of the {role} images are listed twice, the first is {twice[0]!r}")
+        raise UserError(f"{len(twice)} of the {role} images are listed twice, the first is {twice[0]!r}")
     return by_id

@@ -19,9 +19,8 @@ import numpy as np
 from repmet.data.files.text import lines_of, read_text
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.episodes.episode import listed, plain_boxes
+from repmet.errors import UserError
 
-VOC_SHOTS = (1, 2, 3, 5, 10)
-COCO_SHOTS = (10, 30)
 _RELEASE = re.compile(r"COCO_(train|val)20\d\d_")  # COCO 2014 names its files so, and COCO 2017 the same images without
 _NEAR = 1.5  # pixels, between a published box and ours: VOC counts from 1, and lists round
 
@@ -47,9 +46,7 @@ def draw_lists(records: Sequence[ImageRecord], classes: Sequence[str], shot: int
     boxes = {name: {i: found for i, r in by_id.items() if (found := plain_boxes(r, name))} for name in classes}
     short = {name: sum(map(len, images.values())) for name, images in boxes.items()}
     if problems := [f"{name}: {count} boxes" for name, count in short.items() if count < shot]:
-        raise ValueError(
-            f"{len(problems)} of {len(boxes)} classes have fewer than {shot} boxes to show\n" + listed(problems)
-        )
+        raise UserError(f"{len(problems)} of {len(boxes)} classes have fewer than {shot} boxes to show\n" + listed(problems))
     return [KShotList(seed, {name: draw_boxes(boxes[name], name, shot, seed) for name in classes}) for seed in seeds]
 
 
@@ -81,7 +78,7 @@ def read_lists(folder: str | Path, records: Sequence[ImageRecord], classes: Sequ
             else:
                 raise FileNotFoundError(f"{text}: no such list, nor {coco.name} beside it")
             if len(support[name]) != shot:
-                raise ValueError(f"{place}: {len(support[name])} boxes of {name} in the {shot}-shot list")
+                raise UserError(f"{place}: {len(support[name])} boxes of {name} in the {shot}-shot list")
         lists.append(KShotList(seed, support))
     return lists
 
@@ -106,7 +103,7 @@ def _voc_file(path: Path, by_id: Mapping[str, ImageRecord], name: str, shot: int
         boxes = plain_boxes(record, name) if record is not None else []
         if not boxes:
             what = "is not among the support images" if record is None else f"holds no plain {name} box"
-            raise ValueError(f"{path}: {line} {what}; give the data set that the lists were made for")
+            raise UserError(f"{path}: {line} {what}; give the data set that the lists were made for")
         found += [(record.id, box) for box in boxes]
     return tuple(found[:shot])
 
@@ -117,13 +114,13 @@ def _coco_file(path: Path, by_name: Mapping[str, ImageRecord], name: str) -> tup
         files = {image["id"]: _RELEASE.sub("", Path(image["file_name"]).name) for image in content["images"]}
         wanted = [(files[a["image_id"]], [float(side) for side in a["bbox"]]) for a in content["annotations"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a COCO file: {error}") from None
+        raise UserError(f"{path}: not a COCO file: {error}") from None
     found = []
     for file, (x, y, width, height) in wanted:
         record = by_name.get(file)
         boxes = [k for k, n in enumerate(record.names) if n == name] if record is not None else []
         gaps = [float(np.abs(record.boxes[k] - (x, y, x + width, y + height)).max()) for k in boxes]
         if not gaps or min(gaps) > _NEAR:
-            raise ValueError(f"{path}: {file} has no {name} box at {[x, y, width, height]} among the support images")
+            raise UserError(f"{path}: {file} has no {name} box at {[x, y, width, height]} among the support images")
         found.append((record.id, boxes[int(np.argmin(gaps))]))
     return tuple(found)

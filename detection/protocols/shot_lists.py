@@ -4,6 +4,8 @@ Shapes: N classes, K representatives a class, P boxes of an image, e embedding d
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from mmengine.dist import all_gather_object
@@ -15,6 +17,7 @@ from repmet.detection.checkpoint import Detector
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.embedding.embedder import caching_embedder
 from repmet.detection.embedding.views import with_views
+from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
 from repmet.detection.metrics import base_metrics
 from repmet.detection.processes import my_share, say
@@ -22,12 +25,39 @@ from repmet.detection.scoring.class_scores import stacked
 from repmet.detection.scoring.methods import NearestRepresentative
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
+from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import mean_interval
 
 METHOD = "repmet"
 MAX_PER_IMAGE = 100  # detections of an image that count, COCO's limit
 FIGURES = ("nAP50", "nAP50_voc07", "nAP", "bAP50", "bAP50_voc07", "bAP")
 _OF = {"AP50": "voc", "AP50_voc07": "voc07", "AP": "coco"}
+
+
+def without_supports(
+    queries: Sequence[ImageRecord], shots: KShotList, support: Mapping[str, ImageRecord]
+) -> list[ImageRecord]:
+    """The queries that give the list no support: what a detector was shown is nothing that it has to find.
+
+    All boxes of the list count, whatever the number of shots, so that several shots are compared on the same images. A file
+    is known by its place on the disk, not by its id.
+
+    Raises:
+        ValueError: a class has no object left to be found.
+    """
+    shown = {_place(support[i].path) for boxes in shots.support.values() for i, _ in boxes}
+    left = [r for r in queries if _place(r.path) not in shown]
+    if empty := [name for name in shots.support if not any(plain_boxes(r, name) for r in left)]:
+        raise UserError(
+            f"list {shots.seed}: every query image of {', '.join(empty)} gives the list a support, and nothing is left to "
+            "be found; ask for fewer shots, or give more images"
+        )
+    return left
+
+
+@cache
+def _place(path: Path) -> Path:
+    return path.resolve()
 
 
 def one_list(
@@ -50,9 +80,10 @@ def one_list(
         shots: the list; its first `shot` boxes of each class are shown.
         base: the trained representatives, (N_b, K, e).
         support: the support images by id.
-        queries: every image of the test list.
+        queries: every image of the test list; those that give this list a support are left out.
         embedded: all of them by id.
     """
+    queries = without_supports(queries, shots, support)
     novel_classes = tuple(shots.support)
     supports = SupportSet(novel_classes, [shots.support[name][:shot] for name in novel_classes], support, embedded)
     novel = supports.representatives(rule, METHOD)
@@ -129,7 +160,7 @@ def table(rows: Sequence[Mapping]) -> str:
 
 
 def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
-    """The protocol as an experiment names its data: the supports of `data.support`, every image of `data.query`.
+    """The protocol as an experiment names its data: supports of `data.support`; every other image of `data.query`.
 
     Args:
         detector: trained on the base classes.
@@ -150,6 +181,8 @@ def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
         lists = dict.fromkeys(shots, drawn)
     by_id = {r.id: r for r in support}
     shown = {i for each in lists.values() for one in each for boxes in one.support.values() for i, _ in boxes}
+    for one in {id(one): one for each in lists.values() for one in each}.values():
+        without_supports(queries, one, by_id)  # it may refuse, before the network runs
     images = {i: by_id[i] for i in sorted(shown)} | {r.id: r for r in queries}
     say(f"embedding {len(images)} distinct images ...")
     embedder, rule = caching_embedder(detector, (METHOD,)), few_shot_rule(cfg)

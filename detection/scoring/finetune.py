@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from repmet.detection.dataset import batches_of_one_size, sample, to_data_info
 from repmet.detection.scoring.representatives import SupportSet
+from repmet.errors import UserError
 from repmet.model_definitions.representatives import Representatives
 
 PARTS = ("embedding", "head", "all")
 
 
-class EpisodeDiverged(ArithmeticError):
+class EpisodeDiverged(UserError):
     """A loss or weights that are not finite: the episode is to be skipped and named."""
 
 
@@ -50,9 +51,9 @@ class FinetuneRule:
 
     def __post_init__(self) -> None:
         if self.train not in PARTS:
-            raise ValueError(f"finetune.train is one of {', '.join(PARTS)}, not {self.train!r}")
+            raise UserError(f"finetune.train is one of {', '.join(PARTS)}, not {self.train!r}")
         if self.epochs < 1 or self.lr <= 0 or self.batch_size < 1:
-            raise ValueError(f"fine-tuning takes epochs and batch_size of at least 1 and lr > 0, not {self}")
+            raise UserError(f"fine-tuning takes epochs and batch_size of at least 1 and lr > 0, not {self}")
 
 
 def support_infos(supports: SupportSet) -> list[dict]:
@@ -114,7 +115,7 @@ def adapted(
 def check_trainable(model: nn.Module) -> None:
     """Raises ValueError for a head that cannot be fine-tuned on an episode."""
     if hasattr(model.roi_head.bbox_head, "negatives"):
-        raise ValueError("fine-tuning knows no negative representatives yet: use a RepMetBBoxHead for it")
+        raise UserError("fine-tuning knows no negative representatives yet: use a RepMetBBoxHead for it")
 
 
 def trained_parameters(model: nn.Module, part: str) -> list[nn.Parameter]:

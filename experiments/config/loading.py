@@ -19,6 +19,8 @@ import repmet.experiments.running.mixed_precision
 import repmet.experiments.running.representatives_hook
 import repmet.experiments.running.tensorboard
 import repmet.experiments.running.training_record  # noqa: F401  (these six register what experiments name)
+from repmet.data.files.text import read_text
+from repmet.errors import UserError
 from repmet.experiments.config.dialect import ExperimentDumper, ExperimentLoader
 from repmet.experiments.config.merging import merge, without_marks
 from repmet.experiments.config.sections import RUNNER_KEYS, place_data
@@ -36,7 +38,11 @@ TREES = ("classification", "detection")
 _ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(.*?)\s*['\"]?\}\}")
 
 
-def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str] | None = None) -> Config:
+def load_experiment(
+    path: str | Path,
+    options: Mapping[str, Any] | Iterable[str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
     """Reads an experiment with all that it inherits, and refuses what nobody would read.
 
     The file is YAML. `_base_` names one or several files to inherit from, relative to it, or an installed package's own
@@ -47,6 +53,8 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
     Args:
         path: the YAML file, or SUITE.yaml:NAME for one of a suite (`repmet.experiments.config.suites`).
         options: changes, as {"model.backbone.depth": 18} or ["model.backbone.depth=18"] with values in YAML.
+        flags: further changes by what a command's own flags hold, as {"data.root": "photos #1"}: values, which nothing
+            parses. None: not given.
 
     Returns:
         The configuration, not yet prepared by its tree.
@@ -58,13 +66,14 @@ def load_experiment(path: str | Path, options: Mapping[str, Any] | Iterable[str]
     path = find_experiment(path)
     sources: list[Source] = []
     values = _read(path, sources, (), {})
-    for key, value in parse_options(options).items():
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    for key, value in [*parse_options(options).items(), *given.items()]:
         _set_option(values, key, value)
         sources.insert(0, Source("--cfg-options", {}, key))
     values = without_marks(values)
     place_data(values.get("data"))
     check_experiment(values, path, sources)
-    text = split_address(path)[0].read_text(encoding="utf-8")
+    text = read_text(split_address(path)[0])
     return Config(values, cfg_text=text, filename=str(path), format_python_code=False)
 
 
@@ -77,7 +86,7 @@ def tree_of(path: str | Path) -> str:
     path = find_experiment(path)
     tree = _read(path, [], (), {}).get("tree")
     if tree not in TREES:
-        raise ValueError(f"{path}: top-level key `tree` must name the tree to run, `detection` or `classification`")
+        raise UserError(f"{path}: top-level key `tree` must name the tree to run, `detection` or `classification`")
     return str(tree)
 
 
@@ -88,7 +97,7 @@ def check_experiment(values: Mapping[str, Any], path: Path, sources: list[Source
         libraries = getattr(tree, "LIBRARIES", None)
         check_keys(values, sections=tree.SECTIONS, model_sections=tree.MODEL_SECTIONS, libraries=libraries)
     except UnknownKey as error:
-        raise ValueError(error.message(sources or [Source(str(path), values)])) from None
+        raise UserError(error.message(sources or [Source(str(path), values)])) from None
 
 
 def parse_experiment(text: str, name: str) -> Config:
@@ -110,27 +119,33 @@ def parse_options(options: Mapping[str, Any] | Iterable[str] | None) -> dict[str
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or not key:
-            raise ValueError(f"--cfg-options {option}: write KEY=VALUE, for instance train_cfg.max_epochs=12")
+            raise UserError(f"--cfg-options {option}: write KEY=VALUE, for instance train_cfg.max_epochs=12")
         if value == "None":
-            raise ValueError(f"--cfg-options {option}: write {key}=null; values are YAML")
+            raise UserError(f"--cfg-options {option}: write {key}=null; values are YAML")
         try:
             parsed[key] = yaml.load(value, Loader=ExperimentLoader)
         except yaml.YAMLError as error:
-            raise ValueError(f"--cfg-options {option}: the value is no YAML ({_one_line(error)})") from None
+            raise UserError(f"--cfg-options {option}: the value is no YAML ({_one_line(error)})") from None
     return parsed
+
+
+def check_tree(cfg: Config, path: str | Path, tree: str, command: str) -> None:
+    """Raises ValueError where an experiment is of another tree than the one whose command is run."""
+    if cfg.tree != tree:
+        raise UserError(f"{path}: an experiment of the {cfg.tree} tree; run python -m {cfg.tree}.{command}")
 
 
 def import_tree(tree: Any, path: Path) -> ModuleType:
     """A tree's module `experiment`, whose import fills mmengine's registries. Other names are packages."""
     if not isinstance(tree, str) or not all(part.isidentifier() for part in tree.split(".")):
-        raise ValueError(f"{path}: top-level key `tree` must name the tree to run, `detection` or `classification`")
+        raise UserError(f"{path}: top-level key `tree` must name the tree to run, `detection` or `classification`")
     module = f"repmet.{tree}.experiment" if tree in TREES else f"{tree}.experiment"
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name in (module, module.rpartition(".")[0]):
-            raise ValueError(f"{path}: there is no tree {tree!r}; `tree` is `detection` or `classification`") from None
-        raise ValueError(
+            raise UserError(f"{path}: there is no tree {tree!r}; `tree` is `detection` or `classification`") from None
+        raise UserError(
             f"{path}: tree {tree!r} needs the package {error.name!r}; `python -m experiments.doctor` says what to install"
         ) from error
 
@@ -142,22 +157,22 @@ def _read(path: Path, sources: list[Source], chain: tuple[Path, ...], parsed: di
         wanted_by = f" (named as _base_ by {chain[-1]})" if chain else nearest_address(path)
         raise FileNotFoundError(f"{file}: no such experiment file{wanted_by}")
     if file.suffix not in SUFFIXES:
-        raise ValueError(f"{file}: an experiment is a .yaml file")
+        raise UserError(f"{file}: an experiment is a .yaml file")
     if path.resolve() in [p.resolve() for p in chain]:
-        raise ValueError(f"{path}: _base_ leads back to {'this file' if name is None else 'it'}")
+        raise UserError(f"{path}: _base_ leads back to {'this file' if name is None else 'it'}")
     if file not in parsed:
-        parsed[file] = _parse(file.read_text(encoding="utf-8"), str(file))
+        parsed[file] = _parse(read_text(file), str(file))
     values = dict(parsed[file])
     if is_suite(values):
         values = experiment_of_suite(values, file, name, parts_too=bool(chain))
     elif name is not None:
-        raise ValueError(f"{path}: {file.name} is one experiment and no suite; leave out :{name}")
+        raise UserError(f"{path}: {file.name} is one experiment and no suite; leave out :{name}")
     sources.append(Source(str(path), values))
     bases = values.pop("_base_", None) or []
     merged: dict = {}
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
-            raise ValueError(f"{path}: _base_ is a file name or a list of them, got {base!r}")
+            raise UserError(f"{path}: _base_ is a file name or a list of them, got {base!r}")
         if "::" in base:
             inherited = _read_package(base, path, sources)
         else:
@@ -170,16 +185,16 @@ def _read_package(base: str, path: Path, sources: list[Source]) -> dict:
     """A configuration that an installed package brings, without the variables that only its own file reads."""
     package, _, name = base.partition("::")
     if ".." in name or not package.isidentifier():
-        raise ValueError(f"{path}: _base_ {base} may not leave its package")
+        raise UserError(f"{path}: _base_ {base} may not leave its package")
     if importlib.util.find_spec(package) is None:  # mmengine would go and install it
-        raise ValueError(
+        raise UserError(
             f"{path}: _base_ {base} needs the package {package}, which is not installed; "
             "`python -m experiments.doctor` says what to install"
         )
     try:
         values = get_config(base).to_dict()
     except (ValueError, AssertionError) as error:
-        raise ValueError(f"{path}: _base_ {base} names no package that brings configurations: {_one_line(error)}") from None
+        raise UserError(f"{path}: _base_ {base} names no package that brings configurations: {_one_line(error)}") from None
     except OSError as error:
         raise FileNotFoundError(f"{path}: _base_ {base} is not there ({_one_line(error)})") from None
     values = {key: value for key, value in values.items() if key in RUNNER_KEYS or key.endswith("_pipeline")}
@@ -191,16 +206,23 @@ def _parse(text: str, name: str) -> dict:
     def environment(match: re.Match) -> str:
         value = os.environ.get(match[1], match[2])
         if not value:
-            raise ValueError(f"{name}: set the environment variable {match[1]}; it has no default in the file")
+            raise UserError(f"{name}: set the environment variable {match[1]}; it has no default in the file")
         return value
 
-    lines = [line if line.lstrip().startswith("#") else _ENVIRONMENT.sub(environment, line) for line in text.split("\n")]
+    def quoted(match: re.Match) -> str:
+        """The value as YAML has it between the quotation marks that it stands in, or as it is where there are none."""
+        value, before = environment(match), match.string[: match.start()]
+        if before.count("'") % 2:
+            return value.replace("'", "''")
+        return value.replace("\\", r"\\").replace('"', r"\"") if before.count('"') % 2 else value
+
+    lines = [line if line.lstrip().startswith("#") else _ENVIRONMENT.sub(quoted, line) for line in text.split("\n")]
     try:
         values = yaml.load("\n".join(lines), Loader=ExperimentLoader)
     except yaml.YAMLError as error:
-        raise ValueError(f"{name}: malformed YAML: {_one_line(error)}") from None
+        raise UserError(f"{name}: malformed YAML: {_one_line(error)}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{name}: an experiment is a mapping of sections, got {type(values).__name__}")
+        raise UserError(f"{name}: an experiment is a mapping of sections, got {type(values).__name__}")
     return values
 
 
@@ -213,7 +235,7 @@ def _set_option(values: dict, key: str, value: Any) -> None:
             continue
         if not isinstance(node.get(part), dict | list | tuple):
             if node.get(part) is not None:
-                raise ValueError(f"--cfg-options {key}: {'.'.join(parents[: depth + 1])} is a value, not a section")
+                raise UserError(f"--cfg-options {key}: {'.'.join(parents[: depth + 1])} is a value, not a section")
             node[part] = {}
         elif isinstance(node[part], tuple):
             node[part] = list(node[part])
@@ -223,12 +245,12 @@ def _set_option(values: dict, key: str, value: Any) -> None:
     elif isinstance(node, dict):
         node[last] = value
     else:
-        raise ValueError(f"--cfg-options {key}: {'.'.join(parents)} is a value, not a section")
+        raise UserError(f"--cfg-options {key}: {'.'.join(parents)} is a value, not a section")
 
 
 def _index(node: list | tuple, part: str, key: str) -> int:
     if not part.isdigit() or int(part) >= len(node):
-        raise ValueError(f"--cfg-options {key}: {part!r} is no index of a list of {len(node)}")
+        raise UserError(f"--cfg-options {key}: {part!r} is no index of a list of {len(node)}")
     return int(part)
 
 

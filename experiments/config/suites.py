@@ -12,13 +12,13 @@ named too. Later parts stand over earlier ones, all of them over `_base_`, and w
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from repmet.errors import UserError, did_you_mean, nearest
 from repmet.experiments.config.dialect import ExperimentLoader
 
 SECTIONS = ("parts", "experiments")
@@ -65,23 +65,23 @@ def experiment_of_suite(suite: Mapping[str, Any], file: Path, name: str | None, 
         ValueError: the suite is malformed, or has no such experiment or part (the message names the nearest one).
     """
     for key in suite.keys() - set(SECTIONS):
-        raise ValueError(f"{file}: a suite holds parts and experiments, not {key}{_near(key, SECTIONS)}")
+        raise UserError(f"{file}: a suite holds parts and experiments, not {key}{_near(key, SECTIONS)}")
     parts, experiments = (_named(suite, section, file) for section in SECTIONS)
     if both := parts.keys() & experiments.keys():
-        raise ValueError(f"{file}: {', '.join(sorted(both))}: a part and an experiment of one name")
+        raise UserError(f"{file}: {', '.join(sorted(both))}: a part and an experiment of one name")
     if name is None:
-        raise ValueError(f"{file}: a suite; name one of its experiments, as {file}:{next(iter(experiments), 'NAME')}")
+        raise UserError(f"{file}: a suite; name one of its experiments, as {file}:{next(iter(experiments), 'NAME')}")
     known = parts | experiments if parts_too else experiments
     if name not in known:
         what = f"{name} is a part, not an experiment" if name in parts else f"no experiment {name}"
-        raise ValueError(f"{file}: {what}{_near(name, known)}")
+        raise UserError(f"{file}: {what}{_near(name, known)}")
     chosen = dict(known[name])
     used = chosen.pop("with", [])
     if not isinstance(used, list) or not all(isinstance(part, str) for part in used):
-        raise ValueError(f"{file}:{name}: `with` is a list of parts, got {used!r}")
+        raise UserError(f"{file}:{name}: `with` is a list of parts, got {used!r}")
     for part in used:
         if part not in parts:
-            raise ValueError(f"{file}:{name}: no part {part}{_near(part, parts)}")
+            raise UserError(f"{file}:{name}: no part {part}{_near(part, parts)}")
     bases = chosen.pop("_base_", None) or []
     bases = bases if isinstance(bases, list) else [bases]
     return {"_base_": [*bases, *(f"{file.name}:{part}" for part in used)], **chosen}
@@ -109,20 +109,19 @@ def nearest_address(address: str | Path) -> str:
     by_name: dict[str, list[str]] = {}
     for known in experiments_below(folder):
         by_name.setdefault(experiment_name(known), []).append(known)
-    near = difflib.get_close_matches(experiment_name(address), by_name, n=1, cutoff=0.75)
-    return f"; did you mean {' or '.join(by_name[near[0]])}?" if near else ""
+    near = nearest(experiment_name(address), by_name, cutoff=0.75)
+    return "" if near is None else f"; did you mean {' or '.join(by_name[near])}?"
 
 
 def _named(suite: Mapping[str, Any], section: str, file: Path) -> dict[str, Mapping[str, Any]]:
     entries = suite.get(section) or {}
     if not isinstance(entries, Mapping):
-        raise ValueError(f"{file}: {section} is a mapping of names, got {type(entries).__name__}")
+        raise UserError(f"{file}: {section} is a mapping of names, got {type(entries).__name__}")
     for name, values in entries.items():
         if not isinstance(values, Mapping):
-            raise ValueError(f"{file}:{name}: an experiment is a mapping of sections, got {type(values).__name__}")
+            raise UserError(f"{file}:{name}: an experiment is a mapping of sections, got {type(values).__name__}")
     return dict(entries)
 
 
 def _near(wrong: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; those there are: {', '.join(list(known)[:20])}"
+    return f"; {did_you_mean(wrong, known)}"

@@ -5,7 +5,6 @@ import copy
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from repmet.experiments.config.loading import check_experiment, experiment_text, import_tree, load_experiment
+from repmet.data.files.atomic import make_folder
+from repmet.errors import UserError, exit_code
+from repmet.experiments.config.loading import check_experiment, check_tree, experiment_text, import_tree, load_experiment
 from repmet.experiments.config.sections import RUNNER_KEYS
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import latest_checkpoint
@@ -22,6 +23,7 @@ from repmet.experiments.running.mixed_precision import cpu_multiplies_bfloat16
 from repmet.experiments.running.online_log import add_online_log
 from repmet.experiments.running.runner import ExperimentRunner, launched_by_torchrun
 
+Flags = Mapping[str, tuple]  # by flag, the key that it sets, a help text, and the type of its values if they are no text
 _ARGUMENTS = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
 
 
@@ -61,6 +63,7 @@ def build_runner(
         resume_from = None if resume is True or resume == "auto" else str(resume)
     if resume_from and not Path(resume_from).is_file():
         raise FileNotFoundError(f"{resume_from}: no such checkpoint to resume from")
+    make_folder(cfg.work_dir)
     add_online_log(cfg, online_log, resume=bool(cfg.get("resume")))
     if cfg.randomness.get("deterministic"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
@@ -76,7 +79,7 @@ def _set_defaults(cfg: Config) -> None:
         cfg.randomness.seed = 0
     hooks = list(cfg.get("custom_hooks") or [])
     present = {hook.get("type") for hook in hooks if isinstance(hook, Mapping)}
-    hooks += [{"type": t} for t in ("ReseedHook", "TrainingRecordHook", "MeanLossHook") if t not in present]
+    hooks += [{"type": t} for t in ("ReseedHook", "TrainingRecordHook", "MeanLossHook", "FiniteHook") if t not in present]
     cfg.custom_hooks = hooks
     loader = cfg.get("train_dataloader")
     if isinstance(loader, Mapping):
@@ -97,7 +100,7 @@ def _set_defaults(cfg: Config) -> None:
 def train_command(
     tree: str,
     doc: str,
-    arguments: Mapping[str, tuple[str, str]] | None = None,
+    arguments: Flags | None = None,
     argv: Sequence[str] | None = None,
     prog: str | None = None,
 ) -> int:
@@ -106,30 +109,29 @@ def train_command(
     Args:
         tree: the tree that the experiment has to name.
         doc: the command's description.
-        arguments: further options of the tree, as {"--data": ("data.root", "help")}: each sets a key of the experiment.
+        arguments: further options of the tree, as {"--data": ("data.root", "help")}: each sets a key of the experiment, to
+            what is typed as it is; a third item gives it a type, such as int.
         argv: the command line; the process's own if None.
         prog: what the command was called by; `python -m <tree>.train` if None.
     """
     module = f"python -m {tree}.train"
     parser = _parser(tree, doc.replace(module, prog or module), arguments or {}, prog or module)
     args = parser.parse_args(argv)
-    try:
+
+    def run() -> None:
         runner = _runner_of(args, tree, arguments or {})
         runner.train()
+        if runner.rank == 0:
+            print(f"checkpoint: {latest_checkpoint(runner.work_dir)}")
+
+    try:
+        return exit_code(run)
     except KeyboardInterrupt:
         print(f"\ninterrupted; go on with: {parser.prog} {args.experiment} --resume auto", file=sys.stderr)
         return 130
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
-        if os.environ.get("REPMET_TRACEBACK"):
-            traceback.print_exc()
-        print(f"error: {_message(error)}", file=sys.stderr)
-        return 2
-    if runner.rank == 0:
-        print(f"checkpoint: {latest_checkpoint(runner.work_dir)}")
-    return 0
 
 
-def _parser(tree: str, doc: str, arguments: Mapping[str, tuple[str, str]], prog: str) -> argparse.ArgumentParser:
+def _parser(tree: str, doc: str, arguments: Flags, prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=doc,
@@ -154,39 +156,23 @@ def _parser(tree: str, doc: str, arguments: Mapping[str, tuple[str, str]], prog:
     parser.add_argument(
         "--amp", action="store_true", help="mixed precision: float16 on a GPU, bfloat16 on a CPU that is quick in it"
     )
-    for flag, (key, text) in arguments.items():
-        parser.add_argument(flag, dest=key, help=text)
+    for flag, (key, text, *kind) in arguments.items():
+        parser.add_argument(flag, dest=key, help=text, type=kind[0] if kind else str)
     return parser
 
 
-def _runner_of(args: argparse.Namespace, tree: str, arguments: Mapping[str, tuple[str, str]]) -> ExperimentRunner:
-    options = list(args.cfg_options)
-    if args.seed is not None:
-        options.append(f"randomness.seed={args.seed}")
-    if args.deterministic:
-        options.append("randomness.deterministic=true")
+def _runner_of(args: argparse.Namespace, tree: str, arguments: Flags) -> ExperimentRunner:
+    flags: dict[str, Any] = {key: getattr(args, key) for key, *_ in arguments.values()}
+    flags |= {"randomness.seed": args.seed, "randomness.deterministic": args.deterministic or None}
     if args.amp:
         if not torch.cuda.is_available() and not cpu_multiplies_bfloat16():
-            raise ValueError(
+            raise UserError(
                 "--amp needs a CUDA GPU or a CPU with bfloat16 matrix units (AMX), and there is neither; leave it out"
             )
-        wrapper = "AmpOptimWrapper" if torch.cuda.is_available() else "Bfloat16OptimWrapper"
-        options.append(f"optim_wrapper.type={wrapper}")
-    for key, _ in arguments.values():
-        if getattr(args, key) is not None:
-            options.append(f"{key}={getattr(args, key)}")
-    cfg = load_experiment(args.experiment, options)
-    if cfg.tree != tree:
-        raise ValueError(f"{args.experiment}: an experiment of the {cfg.tree} tree; run python -m {cfg.tree}.train")
+        flags["optim_wrapper.type"] = "AmpOptimWrapper" if torch.cuda.is_available() else "Bfloat16OptimWrapper"
+    cfg = load_experiment(args.experiment, args.cfg_options, flags)
+    check_tree(cfg, args.experiment, tree, "train")
     if "train_dataloader" not in cfg or "train_cfg" not in cfg or "optim_wrapper" not in cfg:
         missing = [k for k in ("train_dataloader", "train_cfg", "optim_wrapper") if k not in cfg]
-        raise ValueError(f"{args.experiment}: nothing to train: it has no section {' and no '.join(missing)}")
+        raise UserError(f"{args.experiment}: nothing to train: it has no section {' and no '.join(missing)}")
     return build_runner(cfg, work_dir=args.work_dir, resume=args.resume)
-
-
-def _message(error: Exception) -> str:
-    """An error in one line; from a data worker, the line that says what went wrong there."""
-    lines: list[Any] = [line for line in str(error).split("\n") if line.strip()] or [type(error).__name__]
-    if lines[0].startswith("Caught "):
-        return lines[-1].partition(": ")[2] or lines[-1]
-    return " ".join(line.strip() for line in lines)

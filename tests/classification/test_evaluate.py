@@ -23,7 +23,7 @@ from repmet.classification.protocols.evaluation import evaluate
 from repmet.experiments.config.loading import load_experiment
 from repmet.experiments.running.checkpoints import experiment_of, load_checkpoint, sha256_of
 from tests.classification.conftest import CLOSED, MAGNET, SOFTMAX, TRIPLET, write_experiment
-from tests.classification.test_train import train
+from tests.classification.test_train import FOLDER, train
 
 
 def command(*argv: object) -> int:
@@ -232,6 +232,43 @@ def test_a_checkpoint_by_its_address(protonet, tmp_path, monkeypatch, capsys):
     options = "--cfg-options train_cfg.max_epochs=2"
     assert a["command"] == b["command"] == f"python -m classification.train {path} {options}"
     assert load_trained(experiment_of(folder / "best.pth"), folder).command is None  # an experiment without a file
+
+
+def test_classes_are_known_by_their_names_and_never_by_their_order(experiment, tmp_path, capsys):
+    """`a`, that is called `z` in other images of the same classes, moves the labels of `b` and `c`."""
+    for name, classes in (("trained_on", "abc"), ("renamed", "zbc"), ("fewer", "bc")):
+        for place, label in enumerate("abc"[-len(classes) :]):
+            for i in range(8):
+                path = tmp_path / name / classes[place] / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (9, 9), tuple(200 if k == "abc".index(label) else i for k in range(3))).save(path)
+    path = experiment(CLOSED, over=FOLDER)
+    one = ("--cfg-options", "train_cfg.max_epochs=1")
+    assert train(path, "--work-dir", tmp_path / "run", "--data", tmp_path / "trained_on", *one) == 0
+    assert load_checkpoint(tmp_path / "run" / "best.pth")["meta"]["experiment"]["classes"] == ["a", "b", "c"]
+    said = failure(capsys, path, tmp_path / "run", "--data", tmp_path / "renamed")
+    assert "data.test has z, and " in said and "best.pth was trained on a" in said
+    assert "best.pth was trained on a" in failure(capsys, path, tmp_path / "run", "--data", tmp_path / "fewer")
+    resumed = ("--data", tmp_path / "renamed", "--resume", tmp_path / "run" / "epoch_1.pth")
+    assert train(path, "--work-dir", tmp_path / "other", *resumed, "--cfg-options", "train_cfg.max_epochs=2") == 2
+    assert "was trained on other classes than the data have now (a, z)" in capsys.readouterr().err
+    assert command(path, tmp_path / "run", "--data", tmp_path / "trained_on", "--out", tmp_path / "out") == 0
+    # the names of the data are what is typed, whatever YAML would make of it
+    (tmp_path / "trained_on").rename(tmp_path / "photos #1")
+    assert command(path, tmp_path / "run", "--data", tmp_path / "photos #1", "--out", tmp_path / "again") == 0
+    rows = [json.loads((tmp_path / out / "metrics.json").read_text())["results"] for out in ("out", "again")]
+    assert rows[0] == rows[1]
+
+
+def test_a_checkpoint_or_experiment_of_the_other_tree_is_named_as_such(protonet, tmp_path, capsys):
+    path, folder = protonet
+    content = load_checkpoint(folder / "best.pth")
+    content["meta"]["experiment"] = {"tree": "detection", "yaml": "tree: detection", "base_classes": ["a"]}
+    torch.save(content, tmp_path / "detector.pth")
+    said = failure(capsys, path, tmp_path / "detector.pth")
+    assert "detector.pth: was trained by an experiment of the detection tree, it is no classifier" in said
+    demo = Path(__file__).parents[2] / "experiments/detection/demo.yaml"
+    assert "an experiment of the detection tree; run python -m detection.evaluate" in failure(capsys, demo, folder)
 
 
 def test_what_is_refused(protonet, experiment, tmp_path, capsys):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from repmet.detection.episodes import sampling
 from repmet.detection.episodes.sampling import load_episodes, sample_episodes, save_episodes
 
 CLASSES = ["ant", "bee", "cow", "dog", "emu", "fox"]
@@ -54,12 +55,35 @@ def test_an_episode_keeps_the_protocol(pools, same_pool):
             assert len(set(episode.support[name])) == 5
             for image, box in episode.support[name]:
                 assert by_id[image].names[box] == name and not by_id[image].difficult[box]
-                assert image not in episode.query[name]
+                assert all(image not in images for images in episode.query.values())
             assert len(set(episode.query[name])) == 4
             for image in episode.query[name]:
                 labels, hard = by_id[image].names, by_id[image].difficult
                 assert any(label == name and not h for label, h in zip(labels, hard, strict=True))
     drawn.check_against(support, query)
+
+
+def test_an_episode_whose_supports_take_its_queries_is_drawn_again(monkeypatch):
+    """Each of three images holds both classes: supports of two images leave one, and two are asked for."""
+    both = [Record(f"{k}", ("ant", "bee"), np.zeros((2, 4), np.float32), np.zeros(2, bool)) for k in range(3)]
+    settings = {"way": 2, "shots": (1,), "query_images": 2, "episodes": 30, "classes": ["ant", "bee"]}
+    drawn = draw(both, both, **settings)
+    assert not drawn.shown_queries()
+    assert all(len({i for boxes in e.support.values() for i, _ in boxes}) == 1 for e in drawn.episodes)
+    monkeypatch.setattr(sampling, "ATTEMPTS", 1)
+    with pytest.raises(ValueError, match=r"episode \d+ cannot be filled: .* all but 1 of the images of (ant|bee), and 2"):
+        draw(both, both, **settings)
+
+
+def test_queries_that_were_shown_are_named(pools):
+    drawn = draw(*pools)
+    first = drawn.episodes[0]
+    (image, _), name = first.support[first.classes[0]][0], first.classes[1]
+    leaking = replace(first, query={**first.query, name: (image, *first.query[name][1:])})
+    assert not drawn.shown_queries()
+    assert replace(drawn, episodes=(leaking, *drawn.episodes[1:])).shown_queries() == [
+        f"episode 0: query image {image!r} of {name} gives it a support"
+    ]
 
 
 def test_all_boxes_of_a_support_image_come_before_the_next_image(pools):

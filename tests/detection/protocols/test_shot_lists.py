@@ -1,6 +1,7 @@
 """K-shot lists, drawn and published, and the joint figures of base and novel classes over many of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from repmet.data.sources.voc import ImageRecord
 from repmet.detection import evaluate
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
-from repmet.detection.protocols.shot_lists import one_list, over_lists
+from repmet.detection.protocols.shot_lists import one_list, over_lists, without_supports
 from repmet.detection.scoring.class_scores import class_scores, stacked
 from repmet.detection.scoring.rule import FewShotRule
 
@@ -169,6 +170,33 @@ def test_perfect_embeddings_find_all_and_confused_ones_do_not(records) -> None:
     assert set(alone) == {"nAP50", "nAP50_voc07", "nAP"}
 
 
+def test_what_was_shown_is_never_to_be_found(records) -> None:
+    """Also under another id: a file is known by its place. All shots of a list leave out the same images."""
+    by_id = {r.id: r for r in records}
+    (shots,) = draw_lists(records, ["cow", "bus"], 3, [5])
+    shown = {i for boxes in shots.support.values() for i, _ in boxes}
+    queries = [replace(r, id=f"query/{r.id}") for r in records]
+    left = without_supports(queries, shots, by_id)
+    assert {r.id for r in left} == {f"query/{r.id}" for r in records if r.id not in shown}
+    with pytest.raises(ValueError, match=r"list 5: every query image of cow, bus gives the list a support"):
+        without_supports([by_id[i] for i in shown], shots, by_id)
+
+
+def test_the_figures_are_those_of_the_queries_that_were_not_shown(records) -> None:
+    classes = ["cow", "bus", "cat", "dog"]
+    by_id, embedded = {r.id: r for r in records}, perfect(records, classes)
+    (shots,) = draw_lists(records, ["cow", "bus"], 3, [0])
+    shown = {i for boxes in shots.support.values() for i, _ in boxes}
+    for r in records:
+        if r.id not in shown:  # a leak would score higher
+            embedded[r.id].embeddings["repmet"].copy_(F.normalize(torch.randn(len(r.boxes) + 1, E), dim=-1))
+    figures = [
+        one_list(shots, 3, torch.empty(0, 1, E), by_id, queries, embedded, [], FewShotRule())
+        for queries in (records, [r for r in records if r.id not in shown])
+    ]
+    assert figures[0] == figures[1] and figures[0]["nAP50"] < 0.7
+
+
 def test_the_mean_and_interval_over_lists(records) -> None:
     classes = ["cat", "dog", "cow", "bus"]
     embedded = perfect(records, classes)
@@ -194,4 +222,10 @@ def test_the_command_gives_them_in_the_place_of_episodes(glyph_run, tmp_path, ca
     assert metrics["k_shot"][0]["seeds"] == [9001, 9002] and "nAP50" in capsys.readouterr().out
     assert evaluate.main([*arguments, "--lists", str(tmp_path / "nowhere")]) == 2
     assert "no such list" in capsys.readouterr().err
+    assert evaluate.main([*arguments, "--seeds", "2", "--finetune", "--way", "99"]) == 2
+    assert "--way, --finetune: --seeds does not use them" in capsys.readouterr().err
+    other = tmp_path / "other.yaml"
+    other.write_text("tree: classification\n")
+    assert evaluate.main([str(other), str(glyph_run)]) == 2
+    assert "an experiment of the classification tree; run python -m classification.evaluate" in capsys.readouterr().err
     assert evaluate.main([*arguments, "--seeds", "2", "--episodes", "3"]) == 2

@@ -65,20 +65,24 @@ def test_what_a_folder_holds(suite):
 @pytest.mark.parametrize(
     ("change", "address", "message"),
     [
-        (("", ""), ":mien", r"suite.yaml: no experiment mien; did you mean mine\?"),
-        (("", ""), ":xyz", "suite.yaml: no experiment xyz; those there are: plain, longer, mine"),
-        (("", ""), ":long", r"suite.yaml: long is a part, not an experiment; did you mean longer\?"),
+        (("", ""), ":mien", r"suite.yaml: no experiment mien; did you mean 'mine'\?"),
+        (("", ""), ":xyz", "suite.yaml: no experiment xyz; there are: plain, longer, mine"),
+        (("", ""), ":long", r"suite.yaml: long is a part, not an experiment; did you mean 'longer'\?"),
         (("", ""), "", "suite.yaml: a suite; name one of its experiments, as .*suite.yaml:plain"),
-        (("[quick, long]", "[quik, long]"), ":mine", r"suite.yaml:mine: no part quik; did you mean quick\?"),
+        (("[quick, long]", "[quik, long]"), ":mine", r"suite.yaml:mine: no part quik; did you mean 'quick'\?"),
         (("[quick, long]", "quick"), ":mine", "suite.yaml:mine: `with` is a list of parts, got 'quick'"),
-        (("parts:", "part:"), ":plain", r"suite.yaml: a suite holds parts and experiments, not part; did you mean parts\?"),
+        (
+            ("parts:", "part:"),
+            ":plain",
+            r"suite.yaml: a suite holds parts and experiments, not part; did you mean 'parts'\?",
+        ),
         (("  quick:", "  mine:"), ":plain", "suite.yaml: mine: a part and an experiment of one name"),
         (("{_base_: own.yaml}", "5"), ":plain", "suite.yaml:plain: an experiment is a mapping of sections, got int"),
         (("[short], train", "[long], train"), ":mine", "suite.yaml:long: _base_ leads back to it"),
         (
             ("momentum", "momentun"),
             ":mine",
-            r"yaml:quick: unknown key optim_wrapper.optimizer.momentun .*did you mean momentum\?",
+            r"yaml:quick: unknown key optim_wrapper.optimizer.momentun .*did you mean 'momentum'\?",
         ),
     ],
 )
