@@ -13,6 +13,7 @@ from mmengine.dataset import Compose
 from repmet.data.readers.annotated_folder import read_images
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.episodes.open_image import OpenImage
+from repmet.errors import UserError
 
 
 def batches_of_one_size(records: Sequence[ImageRecord], batch_size: int) -> Iterator[list[int]]:
@@ -32,14 +33,16 @@ def naming(record: ImageRecord) -> Iterator[None]:
     """Around what loads and transforms one image: where that fails, the file is named.
 
     Raises:
-        ValueError: the image is damaged, or of a shape that cannot be scaled to the size asked for.
+        UserError: the image is damaged, or of a shape that cannot be scaled to the size asked for.
     """
     try:
         yield
+    except UserError:
+        raise
     except (cv2.error, AssertionError, OSError, ValueError, ArithmeticError) as error:
         shape = f"{record.width}x{record.height}"
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{record.path}: damaged, or too odd an image to be looked at ({shape}; {reason[:200]})") from error
+        raise UserError(f"{record.path}: damaged, or too odd an image to be looked at ({shape}; {reason[:200]})") from error
 
 
 def to_data_info(record: ImageRecord, classes: Sequence[str]) -> dict:
@@ -126,7 +129,7 @@ class DevkitDataset(BaseDetDataset):
                 r for r in self.records if any(n in usable and not d for n, d in zip(r.names, r.difficult, strict=True))
             ]
         if not self.records:
-            raise ValueError(
+            raise UserError(
                 f"{self.root}: no image of '{self.image_set}' holds an object of the {len(classes)} classes to detect "
                 f"without one of the {len(self.drop)} classes to leave out"
             )

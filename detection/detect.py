@@ -12,17 +12,18 @@ numbers mean) and `pictures/`: boxes with class and score, and below them the su
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from repmet.data.files.atomic import write_text
+from repmet.data.files.atomic import check_folder, make_folder, write_json
+from repmet.data.files.pictures import is_image_file
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.formats import coco
 from repmet.detection.scoring.finetune import finetune_rule
+from repmet.errors import UserError, exit_code
 
 PROG = "python -m detection.detect"
 
@@ -33,20 +34,26 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 1 where images could not be looked at; the results of the others are written.
     """
+    if not 0 <= args.min_score <= 1 or not 0 <= args.show <= 1 or args.batch_size < 1:
+        raise UserError("--min-score and --show are in [0, 1], --batch-size is at least 1")
     given = image_inputs(args.images) if args.images else []
     inputs = list({image.path.resolve() if image.path else image.name: image for image in given}.values())  # each once
     if not inputs and not args.save:
-        raise ValueError("nothing to do: name images by --images, or a file by --save")
+        raise UserError("nothing to do: name images by --images, or a file by --save")
     if args.finetune and not args.support:
-        raise ValueError("--finetune trains on a support set: name one by --support")
+        raise UserError("--finetune trains on a support set: name one by --support")
     if args.save and not args.support:
-        raise ValueError("--save keeps what was learnt from a support set: name one by --support")
+        raise UserError("--save keeps what was learnt from a support set: name one by --support")
+    if args.save:
+        check_folder(Path(args.save).parent)
+    if inputs:
+        check_folder(args.out)
     detector = FewShotDetector(args.checkpoint, batch_size=args.batch_size)
     if args.support:
         support = Path(args.support)
-        if support.is_file() and support.suffix.lower() not in (".json", ".yaml", ".yml"):
+        if support.is_file() and support.suffix.lower() not in (".json", ".yaml", ".yml") and not is_image_file(support):
             if args.finetune:
-                raise ValueError(f"--finetune needs the support images; {support} keeps what was learnt from them")
+                raise UserError(f"--finetune needs the support images; {support} keeps what was learnt from them")
             detector.load(support)
         else:
             detector.learn(support, finetune=finetune_rule(detector.cfg.get("finetune")) if args.finetune else None)
@@ -61,14 +68,16 @@ def _look(detector: FewShotDetector, inputs: Sequence[ImageInput], args: argpars
     unreadable: list[str] = []
     out, results = Path(args.out), []
     for number, found in enumerate(detector.detect(inputs, min_score=args.min_score, unreadable=unreadable)):
-        found.plot(max(args.min_score, args.show)).save(_folder(out / "pictures") / f"{number:05d}_{found.image.stem}.png")
+        found.plot(max(args.min_score, args.show)).save(
+            make_folder(out / "pictures") / f"{number:05d}_{found.image.stem}.png"
+        )
         results.append(replace(found, supports=None, picture=None))
     if not results:
-        raise ValueError("; ".join(unreadable))
+        raise UserError("; ".join(unreadable))
     listing = coco(results)
     rows = [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in listing.pop("annotations")]
-    write_text(out / "results.json", json.dumps(rows) + "\n")
-    write_text(out / "images.json", json.dumps(listing, indent=1) + "\n")
+    write_json(out / "results.json", rows, indent=None)
+    write_json(out / "images.json", listing)
     for found in results:
         best = [f"{name} {score:.2f}" for _, name, score, *_ in found.filter(args.show).rows()]
         more = f" and {len(best) - 8} more" if len(best) > 8 else ""
@@ -78,11 +87,6 @@ def _look(detector: FewShotDetector, inputs: Sequence[ImageInput], args: argpars
     for problem in unreadable:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if unreadable else 0
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
@@ -101,13 +105,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--show", type=float, default=0.3, metavar="S", help="lowest score drawn (default: 0.3)")
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images of one size at once (default: 4)")
     args = parser.parse_args(argv)
-    try:
-        if not 0 <= args.min_score <= 1 or not 0 <= args.show <= 1 or args.batch_size < 1:
-            raise ValueError("--min-score and --show are in [0, 1], --batch-size is at least 1")
-        return run(args)
-    except (ValueError, OSError, ArithmeticError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A labelled set of images as a data set for mmengine: a batch is one gather from memory, then one batch transform."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from repmet.classification.inputs.transforms import build_transform
 from repmet.data.files.decoding import check_all, decode_all, decode_batch, resize
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.sources.registry import read
+from repmet.errors import UserError
 
 # Sets of more bytes than this are decoded batch by batch, not held in memory.
 MEMORY = 2 << 30
@@ -51,14 +53,14 @@ class ImageSet:
         name = f"{source} {split}" if isinstance(source, str) else "the given images"
         given = read(source, root, split, **(arguments or {})) if isinstance(source, str) else source
         if not len(given):
-            raise ValueError(f"{name}: no image in {root}")
+            raise UserError(f"{name}: no image in {root}")
         self.labels, self.classes, self.paths = given.labels, given.classes, given.paths
         self.transform = build_transform(transform or [])
         self.size = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
         if given.images is not None:
             self.images = given.images if self.size is None else resize(given.images, self.size)
         elif self.size is None:
-            raise ValueError(f"{name}: its images lie in files of any shape; say to which `size` they are to be brought")
+            raise UserError(f"{name}: its images lie in files of any shape; say to which `size` they are to be brought")
         elif len(given) * 3 * self.size[0] * self.size[1] <= MEMORY:
             self.images = decode_all(given.paths, self.size)
         else:
@@ -67,6 +69,15 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def digest(self) -> str:
+        """SHA-256 of the images, in their order: of their pixels, or of the files of a set too large for the memory."""
+        digest = hashlib.sha256(repr(self.size).encode())
+        if self.images is not None:
+            digest.update(self.images.numpy())
+        else:
+            digest.update(repr([(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in self.paths]).encode())
+        return digest.hexdigest()
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The batch of these images: inputs (B, C, H, W) float32 or uint8, labels (B,), indices (B,)."""

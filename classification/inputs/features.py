@@ -9,13 +9,14 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.methods.base import Method
 from repmet.classification.protocols.embedding import unwrapped
-from repmet.data.files.atomic import write_atomically
-from repmet.data.files.tensor_cache import CACHE
+from repmet.data.files import tensor_cache
+from repmet.errors import UserError
+from repmet.experiments.running.provenance import versions
 
 MIRROR = "RandomHorizontalFlip"
 
@@ -48,35 +49,34 @@ class FeatureSet(ImageSet):
         if self.features is not None:
             return
         if any(p.requires_grad for p in method.encoder.parameters()):
-            raise ValueError("features are computed once where nothing changes them: set model.encoder.frozen")
-        digest = self._digest(method.encoder)
+            raise UserError("features are computed once where nothing changes them: set model.encoder.frozen")
+        digest = self._digest(method)
         views = [False, True] if self.mirrored else [False]
         self.features = torch.stack([self._view(method, mirror, digest, batch_size) for mirror in views], dim=1)  # (n, V, f)
 
     def _view(self, method: Method, mirror: bool, digest: str, batch_size: int) -> Tensor:
         """Features (n, f) of all images, or of their mirror images."""
-        path = CACHE / f"features_{digest}{'_mirrored' if mirror else ''}.pt"
-        if path.is_file():
-            return torch.load(path, weights_only=True)
+        path = tensor_cache.CACHE / f"features_{digest}{'_mirrored' if mirror else ''}.pt"
+        if isinstance(kept := tensor_cache.read(path), Tensor) and len(kept) == len(self):
+            return kept
         method.encoder.eval()
         parts = []
         for part in torch.arange(len(self)).split(batch_size):
             images = method.data_preprocessor(super().__getitems__(part.tolist()))["inputs"]
             parts.append(method.encoder(images.flip(-1) if mirror else images).cpu())
         found = torch.cat(parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda file: torch.save(found, file))
+        tensor_cache.keep(found, path)
         return found
 
-    def _digest(self, encoder: nn.Module) -> str:
-        """Of all that the features depend on."""
-        digest = hashlib.sha256(repr((encoder, self.transform, self.size)).encode())
-        for tensor in encoder.state_dict().values():
-            digest.update(tensor.cpu().numpy().tobytes())
-        if self.images is not None:
-            digest.update(self.images.numpy().tobytes())
-        else:
-            digest.update(repr([(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in self.paths]).encode())
+    def _digest(self, method: Method) -> str:
+        """Of all that the features depend on: weights, preprocessing, packages, kind of device, images."""
+        encoder, preprocessor = method.encoder, method.data_preprocessor
+        device = next(encoder.parameters()).device.type
+        facts = (encoder, preprocessor, self.transform, self.size, device, versions())
+        digest = hashlib.sha256(repr(facts).encode())
+        for tensor in (*encoder.state_dict().values(), *preprocessor.buffers()):
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(self.digest().encode())
         return digest.hexdigest()[:24]
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ def check_mirrored(train: Sequence[Mapping[str, Any]], test: Sequence[Mapping[st
     """
     rest = [dict(step) for step in train if step.get("type") != MIRROR]
     if rest != [dict(step) for step in test] or any(s.get("p", 0.5) != 0.5 for s in train if s.get("type") == MIRROR):
-        raise ValueError(
+        raise UserError(
             "data.cache_features: train_pipeline may differ from test_pipeline by RandomHorizontalFlip (p: 0.5) alone; "
             "what else is drawn at random needs the images: leave the option out"
         )

@@ -8,7 +8,6 @@ With `--out` the rows are written as JSON too.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
 
-from repmet.classification.checkpoint import BEST, load_trained
+from repmet.classification.checkpoint import BEST, check_known, load_trained
 from repmet.classification.experiment import image_set
 from repmet.classification.metrics.costs import image_costs
 from repmet.classification.protocols.cost_report import figure
@@ -26,21 +25,22 @@ from repmet.classification.protocols.costs import read_costs
 from repmet.classification.protocols.embedding import embed_split
 from repmet.classification.protocols.report import aligned
 from repmet.classification.protocols.rows import names_of
-from repmet.data.files.atomic import write_text
+from repmet.data.files.atomic import check_folder, write_json
+from repmet.errors import UserError, exit_code
 from repmet.experiments.reporting.intervals import mean_interval, paired_difference
 from repmet.experiments.running.checkpoints import experiment_of, latest_checkpoint
 from repmet.experiments.running.provenance import origin
 
 
 class Mistakes(NamedTuple):
-    """costs: (n,) of every test image. images: (n, C, H, W), that they are of. labels: (n,)."""
+    """costs: (n,) of every test image. images: a digest of these images. labels: (n,)."""
 
     dataset: str
     split: str
     method: str
     seed: int
     costs: Tensor
-    images: Tensor
+    images: str
     labels: Tensor
 
 
@@ -61,14 +61,15 @@ def mistakes(checkpoint: str | Path) -> Mistakes:
     trained = load_trained(experiment_of(file), file)
     cfg = trained.cfg
     if not cfg.get("costs"):
-        raise ValueError(f"{checkpoint}: its experiment has no section `costs`")
+        raise UserError(f"{checkpoint}: its experiment has no section `costs`")
     images = DATASETS.build(image_set(cfg, "test", "test_pipeline"))
+    check_known(trained, images.classes, "data.test")
     device = next(trained.method.parameters()).device
     predicted = trained.method.predict(embed_split(trained.method, images).to(device)).cpu()
     costs = image_costs(predicted, images.labels, read_costs(cfg.costs, images.classes).D)
     names = names_of(trained, "test")
     about = [names["dataset"], names["split"], names["method"], names["seeds"][0]]
-    return Mistakes(*about, costs.double(), images.images, images.labels)
+    return Mistakes(*about, costs.double(), images.digest(), images.labels)
 
 
 def differences(first: Sequence[Mistakes], others: Sequence[Mistakes]) -> list[dict[str, Any]]:
@@ -82,17 +83,17 @@ def differences(first: Sequence[Mistakes], others: Sequence[Mistakes]) -> list[d
     for side in (first, others):
         if len({(m.dataset, m.split, m.method) for m in side}) != 1:
             named = ", ".join(sorted({f"{m.method} on {m.dataset}" for m in side}))
-            raise ValueError(f"a side is one method on one data set, and this one is: {named or 'empty'}")
+            raise UserError(f"a side is one method on one data set, and this one is: {named or 'empty'}")
     ours, theirs = ({m.seed: m for m in side} for side in (first, others))
     if ours.keys() != theirs.keys() or len(ours) != len(first) or len(theirs) != len(others):
-        raise ValueError(
+        raise UserError(
             f"trainings are paired by seed: {sorted(m.seed for m in first)} do not go with {sorted(m.seed for m in others)}"
         )
     seeds = sorted(ours)
     for seed in seeds:
         a, b = ours[seed], theirs[seed]
-        if not torch.equal(a.labels, b.labels) or not torch.equal(a.images, b.images):
-            raise ValueError(f"seed {seed}: {a.method} and {b.method} were not tested on the same images")
+        if not torch.equal(a.labels, b.labels) or a.images != b.images:
+            raise UserError(f"seed {seed}: {a.method} and {b.method} were not tested on the same images")
     pairs = [(theirs[seed].costs, ours[seed].costs) for seed in seeds]
     over = {
         "seeds": mean_interval([(b.mean() - a.mean()).item() for b, a in pairs]),
@@ -112,19 +113,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--against", nargs="+", required=True, metavar="RUN", help="those of another, of the same seeds")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the rows there too")
     args = parser.parse_args(argv)
-    try:
-        rows = differences([mistakes(run) for run in args.first], [mistakes(run) for run in args.against])
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    if args.out:
+        check_folder(args.out.parent)
+    rows = differences([mistakes(run) for run in args.first], [mistakes(run) for run in args.against])
     cells = [(r["over"], figure(r["mean"], r["ci95"]), f"{r['n']:,}") for r in rows]
     print(f"{rows[0]['method']} cost less than {rows[0]['against']} on {rows[0]['dataset']} {rows[0]['split']} by\n")
     print(aligned([("over", "average cost", "n"), *cells]))
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(args.out, json.dumps({**origin(), "cost_differences": rows}, indent=1) + "\n")
+        write_json(args.out, {**origin(), "cost_differences": rows})
         print(f"\nwritten: {args.out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -57,20 +57,16 @@ class EmbeddingCache:
     def get(self, record: ImageRecord) -> EmbeddedImage | None:
         """What is kept of an image, None where nothing is; of a damaged file too, with a warning."""
         path = self._path(record)
-        if not path.is_file():
-            return None
+        kept = tensor_cache.read(path)
         try:
-            return EmbeddedImage(**torch.load(path, weights_only=True))
-        except Exception as error:  # whatever unpickling a damaged file raises
-            warnings.warn(f"{path}: cannot be read ({type(error).__name__}); {record.id} is embedded anew", stacklevel=2)
+            return None if kept is None else EmbeddedImage(**kept)
+        except TypeError:
+            warnings.warn(f"{path}: keeps something else; {record.id} is embedded anew", stacklevel=2)
             return None
 
     def put(self, record: ImageRecord, image: EmbeddedImage) -> None:
         """Keeps an embedded image; where the folder cannot be written to, warns and goes on without."""
-        try:
-            tensor_cache.save({name: _owned(value) for name, value in vars(image).items()}, self._path(record))
-        except OSError as error:
-            warnings.warn(f"{self.folder}: embeddings are not kept: {error}", stacklevel=2)
+        tensor_cache.keep({name: _owned(value) for name, value in vars(image).items()}, self._path(record))
 
 
 def _code() -> list[Path]:

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from repmet.data.files.pictures import UnreadableImage, image_size, open_rgb
+from repmet.data.files.pictures import UnreadableImage, image_size, is_image_file, open_rgb
 from repmet.data.files.walk import images_in, subfolders
 from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_images
 from repmet.data.readers.devkit import list_files
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
+from repmet.errors import UserError
 
 SHARE = 3  # a crop fills a third of its canvas, about as an object fills a scene
 
@@ -28,12 +29,17 @@ def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
         ValueError: what is wrong with images and boxes, or that no object is marked.
     """
     path = Path(path)
+    if path.is_file() and is_image_file(path):
+        raise UserError(
+            f"{path}: a photo alone does not say where its objects are. Give a folder of photos with marked boxes (VOC XML "
+            "files beside them, or a COCO JSON file), or crops of the objects in a folder for each class"
+        )
     if is_annotated(path):
         records = read_images(path, _devkit_list(path) if is_devkit(path) else "all")
     else:
         records = _crops(path, Path(scratch))
     if not any(not hard for r in records for hard in r.difficult):
-        raise ValueError(f"{path}: no object is marked (difficult ones do not count): there is nothing to learn from")
+        raise UserError(f"{path}: no object is marked (difficult ones do not count): there is nothing to learn from")
     return records
 
 
@@ -61,7 +67,7 @@ def _devkit_list(root: Path) -> str:
     lists = list_files(root)
     if len(lists) == 1 or "train" in lists:
         return lists[0] if len(lists) == 1 else "train"
-    raise ValueError(f"{root}: supports are taken from a devkit's only list or from `train`; it has {', '.join(lists)}")
+    raise UserError(f"{root}: supports are taken from a devkit's only list or from `train`; it has {', '.join(lists)}")
 
 
 def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
@@ -70,7 +76,7 @@ def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
     folders = subfolders(root)
     files = [(folder.name, p) for folder in folders for p in images_in(folder)]
     if empty := sorted({f.name for f in folders} - {name for name, _ in files}):
-        raise ValueError(f"{root}: no image in the class folder(s) {', '.join(empty)}")
+        raise UserError(f"{root}: no image in the class folder(s) {', '.join(empty)}")
     if not files:
         raise FileNotFoundError(
             f"{root}: no supports are there. Put images with VOC XML files, a COCO JSON file or YOLO's data.yaml into it, "

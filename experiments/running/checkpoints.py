@@ -18,6 +18,7 @@ from mmengine.runner.checkpoint import get_external_models, get_torchvision_mode
 from torch import nn
 
 from repmet.data.files.atomic import write_atomically
+from repmet.errors import UserError
 from repmet.experiments.config.loading import parse_experiment
 
 
@@ -40,18 +41,52 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = str(error).partition("Unsupported ")[2] or str(error).partition("GLOBAL ")[2]
-        what = found.split()[1] if found.startswith("global:") and len(found.split()) > 2 else "objects other than tensors"
-        raise ValueError(
-            f"{path}: holds {what}, and unpickling objects can run code, so it is not loaded. If you trust the file, "
-            "save its tensors alone: torch.save({'state_dict': torch.load(PATH, weights_only=False)['state_dict']}, NEW)"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}: damaged, or no checkpoint ({_first_line(error)})") from None
+    except PermissionError:
+        raise
+    except Exception as error:  # whatever reading a file that is none raises: struct.error, IndexError, AssertionError, ...
+        if isinstance(error, pickle.UnpicklingError) and (objects := _objects(str(error))):
+            raise UserError(
+                f"{path}: holds {objects}, and unpickling objects can run code, so it is not loaded. If you trust the file, "
+                "save its tensors alone: torch.save({'state_dict': torch.load(PATH, weights_only=False)['state_dict']}, NEW)"
+            ) from None
+        raise UserError(f"{path}: damaged, or no checkpoint ({_what_it_is(path) or _first_line(error)})") from None
     if not isinstance(checkpoint, dict):
-        raise ValueError(f"{path}: no checkpoint, it holds a {type(checkpoint).__name__}")
+        raise UserError(f"{path}: no checkpoint, it holds a {type(checkpoint).__name__}")
+    _check_form(checkpoint, path)
     return checkpoint
+
+
+def _objects(message: str) -> str | None:
+    """What a refusal of torch's says that a file wants to unpickle; None where it is of bytes that are no pickle at all."""
+    named = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", message)
+    if named:
+        return named[1]
+    refused = ("unrecognized function", "Can only build", "Can only create", "was not an allowed")
+    return "objects other than tensors" if any(words in message for words in refused) else None
+
+
+def _what_it_is(path: Path) -> str | None:
+    """What people take for a checkpoint: what a server or git left in the place of one."""
+    with open(path, "rb") as file:
+        start = file.read(200).lstrip()
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of git-lfs: fetch the file itself by git lfs pull"
+    return "a web page in the place of the file: download it again" if start.startswith(b"<") else None
+
+
+def _check_form(checkpoint: dict, path: Path) -> None:
+    """Raises UserError where the parts that are read later are not what they are called."""
+    meta, state = checkpoint.get("meta", {}), checkpoint.get("state_dict", {})
+    experiment = meta.get("experiment", {}) if isinstance(meta, Mapping) else None
+    training = meta.get("training", {}) if isinstance(meta, Mapping) else None
+    right = {
+        "state_dict": isinstance(state, Mapping) and all(isinstance(value, torch.Tensor) for value in state.values()),
+        "meta": isinstance(meta, Mapping),
+        "meta.experiment": isinstance(experiment, Mapping) and isinstance(experiment.get("yaml", ""), str),
+        "meta.training": isinstance(training, Mapping),
+    }
+    if wrong := [name for name, fine in right.items() if not fine]:
+        raise UserError(f"{path}: damaged, or no checkpoint (its {wrong[0]} is none)")
 
 
 def save_checkpoint(checkpoint: dict, path: str | Path) -> None:
@@ -77,7 +112,7 @@ def experiment_in(checkpoint: Mapping, path: str | Path) -> Config:
     meta = checkpoint.get("meta")
     experiment = meta.get("experiment") if isinstance(meta, Mapping) else None
     if not isinstance(experiment, Mapping) or "yaml" not in experiment:
-        raise ValueError(
+        raise UserError(
             f"{path}: embeds no experiment, so it was not written by this project's train commands; "
             "name the experiment's YAML file beside it"
         )
@@ -91,7 +126,7 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
     folder = Path(folder)
     note = folder / "last_checkpoint"
     if note.is_file():
-        path = folder / Path(note.read_text(encoding="utf-8").strip()).name
+        path = folder / Path(note.read_text(encoding="utf-8", errors="replace").replace("\0", "").strip()).name
         if path.is_file():
             return path
     numbered = [p for p in folder.glob("*_*.pth") if p.stem.partition("_")[2].isdigit()]
@@ -105,14 +140,14 @@ def check_weights(model: nn.Module, state: Mapping[str, torch.Tensor], path: str
         if not tensor.numel():  # a buffer that takes the size of what it loads
             continue
         if name in state and state[name].shape != tensor.shape:
-            raise ValueError(
+            raise UserError(
                 f"{path}: {name} has shape {tuple(state[name].shape)}, the model's has {tuple(tensor.shape)}: the "
                 "checkpoint belongs to another experiment (other classes or sizes); use the experiment it was trained by"
             )
     for what, names in (("lacks", own.keys() - state.keys()), ("has in addition", state.keys() - own.keys())):
         names = sorted(n for n in names if not n.endswith("num_batches_tracked"))
         if names:
-            raise ValueError(
+            raise UserError(
                 f"{path}: {what} {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: the checkpoint "
                 "belongs to another experiment; use the experiment it was trained by"
             )
@@ -166,7 +201,7 @@ def download(address: str) -> Path:
     """
     url, _, fragment = address.partition("#")
     if fragment and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", fragment):
-        raise ValueError(f"{address}: what follows `#` is the file's checksum, sha256= and 64 hexadecimal digits")
+        raise UserError(f"{address}: what follows `#` is the file's checksum, sha256= and 64 hexadecimal digits")
     wanted = fragment.partition("=")[2].lower()
     name = PurePosixPath(unquote(urlsplit(url).path))
     if not re.search(r"-[0-9a-f]{8,}$", name.stem):
@@ -179,7 +214,7 @@ def download(address: str) -> Path:
         except OSError as error:  # URLError and TimeoutError too
             raise ConnectionError(f"{url} cannot be downloaded ({_first_line(error)})") from None
         except RuntimeError as error:
-            raise ValueError(f"{url}: another file than was asked for ({_first_line(error)})") from None
+            raise UserError(f"{url}: another file than was asked for ({_first_line(error)})") from None
     return path
 
 
@@ -212,7 +247,7 @@ def _register_safe_loaders() -> None:
         return load_checkpoint(download(_named(get_external_models(), filename)), map_location)
 
     def load_from_nowhere(filename: str, map_location: Any = None) -> dict:
-        raise ValueError(f"{filename}: this scheme is not supported; download the file and name it")
+        raise UserError(f"{filename}: this scheme is not supported; download the file and name it")
 
     for prefixes, loader in (
         ("", load_from_local),
@@ -227,7 +262,7 @@ def _register_safe_loaders() -> None:
 def _named(known: Mapping[str, str], filename: str) -> str:
     name = filename.partition("://")[2]
     if name not in known:
-        raise ValueError(f"{filename}: no weights of that name")
+        raise UserError(f"{filename}: no weights of that name")
     return known[name]
 
 

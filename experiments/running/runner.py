@@ -1,12 +1,13 @@
 """mmengine's Runner with its traps mended: exact resume, atomic and safely read checkpoints, torchrun on the CPU."""
 
+import contextlib
 import copy
 import itertools
 import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
-from repmet.data.files.atomic import write_text
-from repmet.experiments.running import schedules
+from repmet.data.files.atomic import check_folder, write_text
+from repmet.errors import UserError, one_line
+from repmet.experiments.running import finite_hook, schedules  # noqa: F401  (the first registers its hook)
 from repmet.experiments.running.checkpoints import (
     check_weights,
     history,
@@ -48,6 +50,7 @@ class ExperimentRunner(Runner):
         self.experiment = plain(experiment, "experiment")
         self._scheduler_cfg = copy.deepcopy(kwargs.get("param_scheduler"))
         self._resumes_from = Path(resume_from) if resume_from else None
+        self._resuming, self._loaded = False, {}
         super().__init__(**kwargs)
 
     # Set-up -----------------------------------------------------------------------------------------------------------
@@ -66,6 +69,19 @@ class ExperimentRunner(Runner):
             if type(handler) is logging.StreamHandler:  # the console; the file keeps all
                 handler.addFilter(_tidy)
         return logger
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        with _section("optim_wrapper"):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        with _section("param_scheduler"):
+            return super().build_param_scheduler(scheduler)
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        with _section("train_dataloader"):
+            return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if self.distributed and not torch.cuda.is_available():
@@ -86,8 +102,12 @@ class ExperimentRunner(Runner):
 
         Raises:
             FileNotFoundError: a pretrained weight or the checkpoint to resume from is missing.
+            OSError: the run folder cannot be written to, or has no room for a checkpoint.
             ValueError: the checkpoint belongs to another experiment, or is no checkpoint of a training.
         """
+        size = sum(p.numel() * p.element_size() for p in self.model.parameters())
+        if self.rank == 0:
+            check_folder(self.work_dir, room=2 * size)  # a checkpoint holds weights, and as much of the optimizer
         if self._resume and self._resumes_from is None:
             self._resumes_from = latest_checkpoint(self.work_dir)
         self._resume = self._resumes_from is not None
@@ -103,9 +123,14 @@ class ExperimentRunner(Runner):
         path = self._resumes_from
         meta = checkpoint.get("meta")
         if not isinstance(meta, Mapping) or "optimizer" not in checkpoint or "iter" not in meta:
-            raise ValueError(f"{path}: holds weights alone, no state of a training; start from it with load_from={path}")
+            raise UserError(f"{path}: holds weights alone, no state of a training; start from it with load_from={path}")
         model = self.model.module if is_model_wrapper(self.model) else self.model
         check_weights(model, checkpoint["state_dict"], path)
+        for key in ("classes", "base_classes"):
+            before, now = ((about or {}).get(key) for about in (meta.get("experiment"), self.experiment))
+            if before and now and list(before) != list(now):
+                changed = sorted(set(before) ^ set(now)) or list(now)
+                raise UserError(f"{path}: was trained on other classes than the data have now ({', '.join(changed[:5])})")
         if meta.get("seed") != self.seed:
             self.logger.warning(f"{path} was trained with seed {meta['seed']}, not {self.seed}: it goes on with its own")
             self._randomness_cfg = {**self._randomness_cfg, "seed": meta["seed"]}
@@ -125,15 +150,17 @@ class ExperimentRunner(Runner):
         hub = checkpoint.get("message_hub")
         if hub is not None:
             hub["log_scalars"] = OrderedDict((k, history(v)) for k, v in hub["log_scalars"].items())
-        self._loaded = checkpoint
+        if self._resuming:  # else it would stay in memory as long as the training
+            self._loaded = checkpoint
         return checkpoint
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """As mmengine's, but the schedules' parameters are the configuration's, not those of the checkpoint."""
         kwargs["resume_param_scheduler"] = False
+        self._resuming = True
         super().resume(filename, *args, **kwargs)
         saved = self._loaded.pop("param_schedulers", None)
-        del self._loaded
+        self._resuming, self._loaded = False, {}
         if saved is None or self.param_schedulers is None:
             return
         wrappers = self.optim_wrapper if isinstance(self.optim_wrapper, OptimWrapperDict) else {"": self.optim_wrapper}
@@ -199,8 +226,18 @@ class ExperimentRunner(Runner):
             states = {name: [_state(scheduler) for scheduler in each] for name, each in own.items()}
             checkpoint["param_schedulers"] = states if isinstance(self.param_schedulers, dict) else states[""]
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-        Path(out_dir).mkdir(parents=True, exist_ok=True)
         save_checkpoint(checkpoint, Path(out_dir) / filename)
+
+
+@contextlib.contextmanager
+def _section(name: str) -> Iterator[None]:
+    """Around what a library makes of a section: values that it refuses (a negative rate, say) are the experiment's."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError, AssertionError) as error:
+        raise UserError(f"{name}: {one_line(error)}") from error
 
 
 def _state(scheduler: Any) -> dict:

@@ -4,7 +4,6 @@ Images come normalised by ImageNet's mean and standard deviation, as for every e
 statistics that a model was trained with.
 """
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from repmet.errors import MissingPackage, UserError, did_you_mean
 from repmet.model_definitions.encoders.weight_files import check_state, read_state
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -55,17 +55,16 @@ def timm_model(
         arguments: of the model itself, such as `dynamic_img_size`.
 
     Raises:
-        ImportError: timm is not installed.
+        MissingPackage: timm is not installed.
         ValueError: no such model; a package or a file that does not fit it.
         FileNotFoundError: weights that are not there; the message names the ways out.
     """
     try:
         import timm
     except ImportError:
-        raise ImportError("models of timm need the extra `timm`: pip install 'repmet[timm]'") from None
+        raise MissingPackage("models of timm need the extra `timm`: pip install 'repmet[timm]'") from None
     if not timm.is_model(name.partition(".")[0]):
-        nearest = difflib.get_close_matches(name, timm.list_models(), 1)
-        raise ValueError(f"timm has no model {name!r}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+        raise UserError(f"timm has no model {name!r}; {did_you_mean(name, timm.list_models(), shown=5)}")
     if weights == "pretrained":
         model = _downloaded(timm, name, arguments)
     else:
@@ -93,7 +92,7 @@ def _downloaded(timm: object, name: str, arguments: Mapping) -> nn.Module:
 def _package_state(name: str, model: nn.Module) -> Mapping[str, Tensor]:
     """The tensors of a package, which come in the order of timm's model under other names."""
     if name not in PACKAGES:
-        raise ValueError(f"no package holds weights of {name}, only of {', '.join(PACKAGES)}. {_ways_out(name)}")
+        raise UserError(f"no package holds weights of {name}, only of {', '.join(PACKAGES)}. {_ways_out(name)}")
     module, locator = PACKAGES[name]
     try:
         path = Path(getattr(importlib.import_module(module), locator).get_model_file_path())
@@ -105,7 +104,7 @@ def _package_state(name: str, model: nn.Module) -> Mapping[str, Tensor]:
     state, wanted = read_state(path), model.state_dict()
     shapes = [tuple(value.shape) for value in wanted.values()]
     if [tuple(value.shape) for value in state.values()] != shapes:
-        raise ValueError(
+        raise UserError(
             f"{path}: the package's {len(state)} tensors are not the {len(shapes)} of {name} in timm's order: "
             "weights of another version, or another timm"
         )

@@ -1,11 +1,12 @@
 """State dicts in files: read without running anything that they hold, and checked against the model that asks."""
 
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from repmet.errors import UserError
 
 
 def read_state(path: Path) -> Mapping[str, Tensor]:
@@ -23,15 +24,13 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
 
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
-        raise ValueError(f"{path} is no file of weights: {_reason(error)}") from None
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise ValueError(f"{path} is no file of weights: {_reason(error)}") from None
+    except (ImportError, PermissionError):
+        raise
+    except Exception as error:  # whatever reading a file that is none raises
+        raise UserError(f"{path} is no file of weights: {_reason(error)}") from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict, but {type(state).__name__}")
+        raise UserError(f"{path} holds no state dict, but {type(state).__name__}")
     return state
 
 
@@ -52,18 +51,18 @@ def check_state(
     fresh = tuple(fresh)
     for layer in fresh:
         if not any(_within(key, layer) for key in wanted):
-            raise ValueError(f"fresh names {layer!r}, which is no layer of {name} as far as it is used")
+            raise UserError(f"fresh names {layer!r}, which is no layer of {name} as far as it is used")
     keys = [k for k in wanted if not k.endswith("num_batches_tracked") and not any(_within(k, layer) for layer in fresh)]
     missing = [key for key in keys if key not in state]
     if missing:
         layers = list(dict.fromkeys(key.partition(".")[0] for key in missing))
-        raise ValueError(
+        raise UserError(
             f"{path} lacks {len(missing)} of the {len(keys)} tensors of {name} as far as it is used: {_list(layers)}. "
             f"Cut the encoder before them with last_layer, or let them start at random with fresh={layers}"
         )
     wrong = [f"{key} {tuple(state[key].shape)}" for key in keys if state[key].shape != wanted[key].shape]
     if wrong:
-        raise ValueError(f"{path} is not of {name}: {_list(wrong)} differ in shape")
+        raise UserError(f"{path} is not of {name}: {_list(wrong)} differ in shape")
     return {key: state[key] for key in keys}
 
 

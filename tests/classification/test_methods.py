@@ -141,7 +141,7 @@ train_pipeline: [{type: RandomHorizontalFlip}, {type: ToFloat}]
 
 
 def test_cached_features_are_those_of_the_images(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr("classification.inputs.features.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("repmet.data.files.tensor_cache.CACHE", tmp_path / "cache")
     path = experiment(CLOSED, over=FROZEN)
     runner = build_runner(load_experiment(path), work_dir=tmp_path / "run")
     images, method = runner.train_dataloader.dataset, runner.model
@@ -157,10 +157,15 @@ def test_cached_features_are_those_of_the_images(experiment, tmp_path, monkeypat
     share = (drawn == images.features[7, 1]).all(1).float().mean()
     assert 0.3 < share < 0.7
     assert torch.equal(images.plain().__getitems__([7] * 9)["inputs"], images.features[[7] * 9, 0])
-    # a second run reads them, and another network does not
+    # a second run reads them, also where some are damaged, and another network does not
     kept = sorted((tmp_path / "cache").iterdir())
     assert len(kept) == 3  # training, its mirror images, and validation
-    assert main([str(path), "--work-dir", str(tmp_path / "b")]) == 0
+    whole = kept[0].read_bytes()
+    for damaged in (whole[:200], b"no tensor"):
+        kept[0].write_bytes(damaged)
+        with pytest.warns(UserWarning, match="cannot be read"):
+            assert main([str(path), "--work-dir", str(tmp_path / "b")]) == 0
+        assert kept[0].stat().st_size == len(whole)
     assert sorted((tmp_path / "cache").iterdir()) == kept
     assert main([str(path), "--work-dir", str(tmp_path / "c"), "--seed", "1"]) == 0
     assert len(list((tmp_path / "cache").iterdir())) == 6
@@ -175,8 +180,8 @@ def test_cached_features_are_those_of_the_images(experiment, tmp_path, monkeypat
         ("model: {loss: {name: v1, margin: 1.0}}\n", "the loss v1 has no margin; it has alpha"),
         ("model: {initial: clusters}\n", "random or kmeans, not 'clusters'"),
         ("model: {_delete_: true, type: Magnet, encoder: {type: LeNet}}\n", "Magnet learns from clusters"),
-        (TRIPLET.replace("TripletMarginLoss", "TripletMarginLos"), "did you mean TripletMarginLoss?"),
-        (TRIPLET.replace("margin:", "margn:"), "unknown key model.loss.margn of TripletMarginLoss; did you mean margin?"),
+        (TRIPLET.replace("TripletMarginLoss", "TripletMarginLos"), "did you mean 'TripletMarginLoss'?"),
+        (TRIPLET.replace("margin:", "margn:"), "unknown key model.loss.margn of TripletMarginLoss; did you mean 'margin'?"),
         (SOFTMAX + "data: {source: glyph_characters, arguments: {_delete_: true, size: 8}}\n", "takes a section `episodes`"),
         ("train_dataloader: {batch_sampler: {per_class: 13}}\n", "13 images of each class are needed"),
         ("train_dataloader: {batch_sampler: {classes: 11}}\n", "classes=11 classes a batch, but there are 10"),

@@ -123,7 +123,10 @@ REFUSALS = {
     "no such folder or file of supports": ["--images", "{photos}", "--support", "{tmp}/nowhere"],
     "no supports are there": ["--images", "{photos}", "--support", "{tmp}/empty"],
     r"not a file of representatives": ["--images", "{photos}", "--support", "{run}/epoch_1.pth"],
-    r"text\.png: (damaged, or no checkpoint|holds objects)": ["--images", "{photos}", "--support", "{tmp}/text.png"],
+    r"text\.png: a photo alone does not say where": ["--images", "{photos}", "--support", "{tmp}/text.png"],
+    r"text\.pth: damaged, or no checkpoint": ["--images", "{photos}", "--support", "{tmp}/text.pth"],
+    r"file: is a file; a folder is needed": ["--images", "{photos}", "--support", "{support}", "--out", "{tmp}/file/out"],
+    r"save.*file: is a file; a folder is needed": ["--support", "{support}", "--save", "{tmp}/save/file/x.pth"],
     r"a\.json: not a COCO file": ["--images", "{photos}", "--support", "{tmp}/a.json"],
     r"in the class folder\(s\) cup": ["--images", "{photos}", "--support", "{tmp}/classes"],
     "name one by --support": ["--images", "{photos}", "--save", "{tmp}/x.pth"],
@@ -133,13 +136,15 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("message", REFUSALS)
-def test_bad_input_is_one_message(message, glyph_run, photos, tmp_path, capsys) -> None:
+def test_bad_input_is_one_message(message, glyph_run, photos, support, tmp_path, capsys) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "classes/cup").mkdir(parents=True)
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "save").mkdir()
+    for name in ("text.png", "text.pth", "file", "save/file"):
+        (tmp_path / name).write_text("no picture")
     (tmp_path / "a.json").write_text('{"images": []}')
-    filled = [a.format(tmp=tmp_path, photos=photos, run=glyph_run) for a in REFUSALS[message]]
-    assert detect.main([str(glyph_run), *filled, "--out", str(tmp_path / "out")]) == 2
+    filled = [a.format(tmp=tmp_path, photos=photos, run=glyph_run, support=support) for a in REFUSALS[message]]
+    assert detect.main([str(glyph_run), "--out", str(tmp_path / "out"), *filled]) == 2
     said = capsys.readouterr().err
     assert sum(line.startswith("error: ") for line in said.splitlines()) == 1 and "Traceback" not in said
     assert re.search(message, said), said

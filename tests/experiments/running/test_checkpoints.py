@@ -16,6 +16,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from repmet.data.files import atomic
+from repmet.errors import UserError
 from repmet.experiments.running.checkpoints import (
     check_weights,
     download,
@@ -96,6 +97,50 @@ def test_damaged_and_missing_files(tmp_path):
     (tmp_path / "old.pth").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(ValueError, match=r"old\.pth: "):
         load_checkpoint(tmp_path / "old.pth")
+
+
+def _files(whole: bytes) -> dict[str, bytes]:
+    """What people take for a checkpoint."""
+    return {
+        "junk": b"\x00\xff\x13ab",
+        "a number": b"I1\n.",
+        "web page": b"<!DOCTYPE html><html>404</html>",
+        "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+        "text": b"hello world\n",
+        "an image": b"\x89PNG\r\n\x1a\n" + bytes(40),
+        "an archive": b"PK\x03\x04" + bytes(60),
+        "old magic": b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.",
+        **{f"a tenth {k}": whole[: len(whole) * k // 10] for k in range(10)},
+        **{f"five bytes {k}": bytes(np.random.default_rng(k).integers(0, 256, 5, np.uint8)) for k in range(40)},
+    }
+
+
+def test_whatever_is_no_checkpoint_is_called_so_and_never_code(tmp_path):
+    save_checkpoint({"state_dict": {"w": torch.arange(500.0)}, "meta": {"a": 1}}, tmp_path / "a.pth")
+    for name, content in _files((tmp_path / "a.pth").read_bytes()).items():
+        (tmp_path / "none.pth").write_bytes(content)
+        with pytest.raises(UserError, match=r"none\.pth: (damaged, or )?no checkpoint") as caught:
+            load_checkpoint(tmp_path / "none.pth")
+        said = str(caught.value)
+        assert "run code" not in said and "\n" not in said, name
+        assert (name == "git-lfs") == ("git lfs pull" in said) and (name == "web page") == ("web page" in said)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"state_dict": [1]},
+        {"state_dict": {"w": 1}},
+        {"state_dict": {}, "meta": [1]},
+        {"state_dict": {}, "meta": {"experiment": "x"}},
+        {"state_dict": {}, "meta": {"experiment": {"yaml": 3}}},
+        {"state_dict": {}, "meta": {"training": 4}},
+    ],
+)
+def test_parts_that_are_not_what_they_are_called(tmp_path, content):
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(UserError, match=r"odd\.pth: damaged, or no checkpoint \(its [a-z_.]+ is none\)"):
+        load_checkpoint(tmp_path / "odd.pth")
 
 
 def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -186,3 +231,21 @@ def test_names_with_a_checksum_are_torchs_own_in_the_cache(server, tmp_path):
     address, folder = server
     save_checkpoint({"n": 1}, folder / "resnet18-f37072fd.pth")
     assert download(f"{address}/resnet18-f37072fd.pth") == tmp_path / "cache/hub/checkpoints/resnet18-f37072fd.pth"
+
+
+def test_counters_of_batches_may_be_absent_and_nothing_else():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    state = OrderedDict(model.state_dict())
+    del state["1.num_batches_tracked"]
+    check_weights(model, state, "a.pth")
+    for name in ("1.running_mean", "0.bias"):
+        with pytest.raises(ValueError, match=rf"a\.pth: lacks {name}"):
+            check_weights(model, {k: v for k, v in state.items() if k != name}, "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth: has in addition 2\.more"):
+        check_weights(model, {**state, "2.more": torch.zeros(1)}, "a.pth")
+
+
+def test_plain_keeps_kinds():
+    value = plain({"a": True, "b": np.bool_(False), "c": 1, "d": OrderedDict(x=1), "e": (1, [2])})
+    assert value["a"] is True and value["b"] is False and type(value["c"]) is int
+    assert type(value["d"]) is OrderedDict and type(value) is dict and value["e"] == (1, [2])

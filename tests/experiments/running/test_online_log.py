@@ -122,7 +122,7 @@ def test_tensorboard_is_written_whatever_the_visualizer_says(toy_yaml, tmp_path,
         (section("comet"), "needs the package comet_ml, which is not installed: pip install comet-ml"),
         (section("mlflow"), "takes service: wandb or comet, and mode: online or offline, not 'mlflow' and 'online'"),
         (section("wandb", mode="dark"), "not 'wandb' and 'dark'"),
-        (section("wandb", projekt="dml"), "unknown key online_log.projekt; did you mean project?"),
+        (section("wandb", projekt="dml"), "unknown key online_log.projekt; did you mean 'project'?"),
     ),
 )
 def test_what_is_wrong_is_one_line(toy_yaml, tmp_path, capsys, monkeypatch, options, said):
