@@ -7,6 +7,9 @@ Gradients flow through all but `kmeans_centres`.
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
+from repmet.model_definitions.labels import check_range
+
 
 def _check(embeddings: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """Returns the number of supports of every class, (N,)."""
@@ -14,11 +17,10 @@ def _check(embeddings: Tensor, labels: Tensor, num_classes: int) -> Tensor:
         raise ValueError(
             f"supports are embeddings (S, e) with labels (S,), not {tuple(embeddings.shape)} and {tuple(labels.shape)}"
         )
-    if labels.numel() and not (labels.min() >= 0 and labels.max() < num_classes):
-        raise ValueError(f"support labels must lie in 0..{num_classes - 1}")
+    check_range(labels, num_classes, "support labels")
     counts = torch.bincount(labels, minlength=num_classes)
     if (counts == 0).any():
-        raise ValueError(f"classes {(counts == 0).nonzero().flatten().tolist()} of the episode have no support embedding")
+        raise UserError(f"classes {(counts == 0).nonzero().flatten().tolist()} of the episode have no support embedding")
     return counts
 
 
@@ -50,7 +52,7 @@ def kmeans_centres(embeddings: Tensor, labels: Tensor, num_classes: int, num_mod
         ValueError: `num_modes` < 1.
     """
     if num_modes < 1:
-        raise ValueError(f"num_modes must be at least 1, not {num_modes}")
+        raise UserError(f"num_modes must be at least 1, not {num_modes}")
     if num_modes == 1:
         return class_means(embeddings, labels, num_classes)
     from sklearn.cluster import KMeans  # slow to import, and most episodes do not need it

@@ -5,10 +5,11 @@ number, for its probability is always 1. M is the number of nodes so.
 """
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor
+
+from repmet.errors import UserError, did_you_mean
 
 
 class Hierarchy:
@@ -41,13 +42,13 @@ class Hierarchy:
         roots = sorted(set(parents.values()) - parents.keys())
         chains = {node: _chain(node, parents) for node in parents}  # before the roots: a cycle has none
         if len(roots) != 1:
-            raise ValueError(f"a tree has one root, not {len(roots)}: {', '.join(map(repr, roots))}")
+            raise UserError(f"a tree has one root, not {len(roots)}: {', '.join(map(repr, roots))}")
         leaves = sorted(parents.keys() - set(parents.values()))
         self.root, self.classes = roots[0], tuple(leaves if classes is None else classes)
         _check_classes(self.classes, leaves, parents)
         lengths = dict(lengths or {})
         if wrong := [node for node, length in lengths.items() if not length >= 0]:
-            raise ValueError(f"the edge above {wrong[0]!r} is {lengths[wrong[0]]} long; a length cannot be negative")
+            raise UserError(f"the edge above {wrong[0]!r} is {lengths[wrong[0]]} long; a length cannot be negative")
         inner = {node for name in self.classes for node in chains[name][1:]}
         self.names = (*self.classes, *sorted(inner, key=lambda node: (len(chains[node]), node)))
         number = {name: i for i, name in enumerate(self.names)}
@@ -115,7 +116,7 @@ def _chain(node: str, parents: Mapping[str, str]) -> list[str]:
     while (up := parents[chain[-1]]) in parents:
         if up in chain:
             circle = [*chain[chain.index(up) :], up]
-            raise ValueError(f"the tree has a cycle: {' -> '.join(circle)}")
+            raise UserError(f"the tree has a cycle: {' -> '.join(circle)}")
         chain.append(up)
     return chain
 
@@ -126,12 +127,10 @@ def _check_classes(classes: Sequence[str], leaves: Sequence[str], parents: Mappi
         if name in known:
             continue
         if name in parents or name in parents.values():
-            raise ValueError(f"class {name!r} is an inner node of the tree; a class is a leaf")
-        near = get_close_matches(name, leaves, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(leaves[:5])}, ..."
-        raise ValueError(f"the tree has no leaf {name!r}; {hint}")
+            raise UserError(f"class {name!r} is an inner node of the tree; a class is a leaf")
+        raise UserError(f"the tree has no leaf {name!r}; {did_you_mean(name, leaves, shown=5)}")
     if len(set(classes)) != len(classes):
         twice = next(name for name in classes if list(classes).count(name) > 1)
-        raise ValueError(f"class {twice!r} is given twice")
+        raise UserError(f"class {twice!r} is given twice")
     if len(classes) < 2:
-        raise ValueError(f"a tree tells at least 2 classes apart, not {len(classes)}")
+        raise UserError(f"a tree tells at least 2 classes apart, not {len(classes)}")

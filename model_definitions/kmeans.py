@@ -11,6 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
+from repmet.model_definitions.labels import check_range
+
 _BATCH = {"cpu": 1 << 19}  # numbers in a batch of classes: what stays in a core's cache for all iterations
 _BATCH_ELSEWHERE = 1 << 26
 
@@ -79,13 +82,12 @@ def _check(points: Tensor, labels: Tensor, num_classes: int, num_clusters: int, 
     if points.dim() != 2 or labels.shape != points.shape[:1]:
         raise ValueError(f"kmeans takes points (n, e) and labels (n,), not {tuple(points.shape)} and {tuple(labels.shape)}")
     if min(num_classes, num_clusters, iterations) < 1:
-        raise ValueError(
+        raise UserError(
             f"kmeans needs at least 1 class, cluster and iteration, not {num_classes}, {num_clusters} and {iterations}"
         )
-    if labels.numel() and not (labels.min() >= 0 and labels.max() < num_classes):
-        raise ValueError(f"labels must lie in 0..{num_classes - 1}, not {labels.min().item()}..{labels.max().item()}")
+    check_range(labels, num_classes)
     if not points.isfinite().all():
-        raise ValueError("kmeans: some points are not finite")
+        raise UserError("kmeans: some points are not finite")
 
 
 def _batches(labels: Tensor, num_classes: int, limit: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
+from repmet.model_definitions.labels import check_range
+
 
 def squared_distances(embeddings: Tensor, representatives: Tensor) -> Tensor:
     """Squared Euclidean distance of every embedding to every representative, `d2 = |E|^2 + |R|^2 - 2 E.R`, clamped at 0.
@@ -71,7 +74,7 @@ class Representatives(nn.Module):
     ) -> None:
         super().__init__()
         if min(num_classes, num_modes, dim) < 1:
-            raise ValueError(f"Representatives needs sizes >= 1, not {num_classes} x {num_modes} x {dim}")
+            raise UserError(f"Representatives needs sizes >= 1, not {num_classes} x {num_modes} x {dim}")
         self.normalize, self.separable = normalize, separable
         self.std, self.mode_std = std, mode_std
         self.weight = nn.Parameter(torch.empty(num_classes, num_modes, dim))
@@ -102,7 +105,7 @@ class Representatives(nn.Module):
 def _kernel(d2: Tensor, sigma: float) -> Tensor:
     """`exp(-d2 / (2 sigma^2))`: eq. 1, the likelihood of one mode."""
     if sigma <= 0:
-        raise ValueError(f"sigma is a standard deviation and must be positive, not {sigma}")
+        raise UserError(f"sigma is a standard deviation and must be positive, not {sigma}")
     return torch.exp(d2 * (-0.5 / sigma**2))
 
 
@@ -122,7 +125,7 @@ def background(d2: Tensor, sigma: float = 0.5) -> Tensor:
 def soft_log_posterior(d2: Tensor, sigma: float = 0.5) -> Tensor:
     """Logarithm of `soft_posterior`, (..., N, K) -> (..., N), finite however far from all modes the embedding lies."""
     if sigma <= 0:
-        raise ValueError(f"sigma is a standard deviation and must be positive, not {sigma}")
+        raise UserError(f"sigma is a standard deviation and must be positive, not {sigma}")
     return torch.log_softmax(d2.flatten(-2) * (-0.5 / sigma**2), -1).unflatten(-1, d2.shape[-2:]).logsumexp(-1)
 
 
@@ -138,8 +141,13 @@ def check_labels(d2: Tensor, labels: Tensor) -> None:
     """Raises ValueError unless these are squared distances (B, N, K) and labels (B,) with values 0..N-1."""
     if d2.dim() != 3 or labels.shape != d2.shape[:1]:
         raise ValueError(f"the loss takes d2 (B, N, K) and labels (B,), not {tuple(d2.shape)} and {tuple(labels.shape)}")
-    if labels.numel() and not (labels.min() >= 0 and labels.max() < d2.shape[1]):
-        raise ValueError(f"labels must lie in 0..{d2.shape[1] - 1}, not {labels.min().item()}..{labels.max().item()}")
+    check_range(labels, d2.shape[1])
+
+
+def of_own_class(values: Tensor, labels: Tensor) -> Tensor:
+    """Of values (B, N, ...) those of each row's class, (B, ...)."""
+    index = labels.view(-1, *[1] * (values.dim() - 1)).expand(-1, 1, *values.shape[2:])
+    return values.gather(1, index).squeeze(1)
 
 
 def reduce(losses: Tensor, reduction: str) -> Tensor:
@@ -154,7 +162,7 @@ def reduce(losses: Tensor, reduction: str) -> Tensor:
         return losses.sum()
     if reduction == "mean":
         return losses.sum() / max(losses.numel(), 1)
-    raise ValueError(f"reduction must be mean, sum or none, not {reduction!r}")
+    raise UserError(f"reduction must be mean, sum or none, not {reduction!r}")
 
 
 def margin_loss(d2: Tensor, labels: Tensor, margin: float = 0.5, reduction: str = "mean") -> Tensor:
@@ -175,5 +183,5 @@ def margin_loss(d2: Tensor, labels: Tensor, margin: float = 0.5, reduction: str 
     check_labels(d2, labels)
     nearest = d2.amin(-1)  # (B, N)
     own = F.one_hot(labels, d2.shape[1]).bool()  # (B, N)
-    losses = F.relu(nearest[own] - nearest.masked_fill(own, torch.inf).amin(-1) + margin)  # (B,)
+    losses = F.relu(of_own_class(nearest, labels) - nearest.masked_fill(own, torch.inf).amin(-1) + margin)  # (B,)
     return reduce(losses, reduction)

@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repmet.errors import UserError
+
 _ORDER = 24.0  # from here on the uniform expansion is within 3e-9 nats, its slope within 1e-8
 _TINY = 1e-12  # A_D(k) / k has reached its limit 1 / D
+_FAR = 1e100  # log C_D(k) has reached -k, as float64 has it, and A_D(k) 1
 
 
 def log_normaliser(kappa: Tensor, dim: int) -> Tensor:
@@ -113,7 +116,7 @@ def log_probability_product_ratio(
     """
     log_c = normaliser or log_normaliser_ratio
     if not rho > 0:
-        raise ValueError(f"the order rho of a probability product kernel must be positive, not {rho}")
+        raise UserError(f"the order rho of a probability product kernel must be positive, not {rho}")
     # |k1 mu1 + k2 mu2|^2 without a difference of large terms; log C has no slope at 0, where the root has an infinite one
     square = (kappa1 - kappa2).square() + 2 * kappa1 * kappa2 * (1 + cosine)
     joint = square.clamp_min(torch.finfo(square.dtype).tiny).sqrt()
@@ -158,7 +161,8 @@ def _log_series_and_length(kappa: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         quotient = kappa * ratio / (2 * (order + 1))
         log_series = log_series + quotient.log1p()
         ratio = kappa / (2 * (order + 1)) / (1 + quotient)
-    return log_series, ratio
+    far = kappa > _FAR  # the limits, where the formulas divide infinity by infinity
+    return torch.where(far, kappa, log_series), ratio.masked_fill(far, 1.0)
 
 
 # u_k(t) of the expansion (DLMF 10.41.9), coefficients of t^k, t^(k+2), ..., before the common denominator.
@@ -206,4 +210,4 @@ def _horner(coefficients: Sequence[float], x: Tensor) -> Tensor:
 
 def _check_dim(dim: int) -> None:
     if dim < 2:
-        raise ValueError(f"a von Mises-Fisher distribution needs at least 2 dimensions, not {dim}")
+        raise UserError(f"a von Mises-Fisher distribution needs at least 2 dimensions, not {dim}")

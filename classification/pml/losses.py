@@ -12,6 +12,7 @@ from torch import Tensor
 
 from repmet.classification.pml.base import BaseBatchLoss, BaseGroupedLoss, per_sample, sample_weights
 from repmet.classification.pml.probabilistic_proxy_loss import ProbabilisticProxyLoss
+from repmet.errors import UserError
 from repmet.model_definitions.losses.magnet import magnet_loss
 from repmet.model_definitions.losses.prototypical import prototypical_log_probabilities
 from repmet.model_definitions.losses.repmet import RepMetLoss as RepMetCriterion
@@ -80,13 +81,13 @@ class PrototypicalLoss(BaseGroupedLoss):
     """The loss of Prototypical Networks: of every class of the batch the first samples are the support, the others queries.
 
     Args:
-        shot: support samples of each. distance: "squared_euclidean" or "cosine".
+        shot: support samples of each. distance_to_prototypes: "squared_euclidean" or "cosine".
     """
 
     def __init__(self, shot: int = 1, distance_to_prototypes: str = "squared_euclidean", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if shot < 1:
-            raise ValueError(f"an episode needs at least 1 support sample of each class, not {shot}")
+            raise UserError(f"an episode needs at least 1 support sample of each class, not {shot}")
         self.shot, self.least, self.distance_to_prototypes = shot, shot + 1, distance_to_prototypes
 
     def grouped_loss(self, embeddings: Tensor, groups: Tensor) -> tuple[Tensor, slice]:

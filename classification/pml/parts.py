@@ -10,15 +10,15 @@ A section within another leaves `pml.` away; what kind of part it is follows fro
 of the installed package and ours of `classification.pml`.
 """
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from repmet.errors import UserError, did_you_mean
 from repmet.experiments.config.signatures import accepted_arguments
 from repmet.experiments.config.strictness import UnknownKey
 
@@ -110,20 +110,20 @@ def build(section: Mapping[str, Any], key: str, sizes: Mapping[str, Any] | None 
     known = parts(kind)
     name = str(section.get("type", "")).removeprefix(PREFIX)
     if name not in known:
-        raise ValueError(f"pytorch-metric-learning has no {name!r} among its {kind}; {_nearest(name, known)}")
+        raise UserError(f"pytorch-metric-learning has no {name!r} among its {kind}; {did_you_mean(name, known)}")
     accepted, anything = accepted_arguments(known[name])
     arguments = {argument: _built(value, argument, key, sizes) for argument, value in section.items() if argument != "type"}
     for argument in arguments:
         if argument not in accepted and not anything:
-            near = _nearest(argument, accepted)
-            raise ValueError(f"{name} of pytorch-metric-learning's {kind} has no {argument!r}; {near}")
+            near = did_you_mean(argument, accepted)
+            raise UserError(f"{name} of pytorch-metric-learning's {kind} has no {argument!r}; {near}")
     if kind == "reducers" and isinstance(arguments.get("weights"), list | tuple):
         arguments["weights"] = torch.tensor(arguments["weights"])  # of ClassWeightedReducer, which indexes it
     arguments = {name: value for name, value in sizes.items() if name in accepted and value is not None} | arguments
     try:
         return known[name](**arguments)
     except (TypeError, AssertionError) as error:
-        raise ValueError(f"{name} of pytorch-metric-learning's {kind}: {error}") from None
+        raise UserError(f"{name} of pytorch-metric-learning's {kind}: {error}") from None
 
 
 def _built(value: Any, argument: str, key: str, sizes: Mapping[str, Any]) -> Any:
@@ -145,9 +145,3 @@ def release_graph(criterion: nn.Module) -> None:
         for name, value in vars(module).items():
             if isinstance(value, Tensor) and value.grad_fn is not None:
                 setattr(module, name, value.detach())
-
-
-def _nearest(wrong: str, known: Collection[str]) -> str:
-    by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(wrong.lower(), by_lower, n=1)
-    return f"did you mean {by_lower[near[0]]!r}?" if near else f"there are: {', '.join(sorted(known))}"

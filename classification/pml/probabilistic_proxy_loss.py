@@ -9,6 +9,8 @@ from pytorch_metric_learning.utils import common_functions as c_f
 from torch import Tensor
 
 from repmet.classification.pml.base import BaseBatchLoss, per_sample, sample_weights, whole
+from repmet.errors import UserError
+from repmet.model_definitions.labels import check_range
 from repmet.model_definitions.losses.probabilistic_proxies import (
     DEVIANCE_OVER,
     ProbabilisticProxies,
@@ -61,11 +63,11 @@ class ProbabilisticProxyLoss(WeightRegularizerMixin, BaseBatchLoss):
         **kwargs: Any,
     ) -> None:
         if guidance_weight < 0:
-            raise ValueError(f"guidance_weight must be at least 0, not {guidance_weight}")
+            raise UserError(f"guidance_weight must be at least 0, not {guidance_weight}")
         if not 0 <= proxy_share <= 1:
-            raise ValueError(f"proxy_share is a share from 0 to 1, not {proxy_share}")
+            raise UserError(f"proxy_share is a share from 0 to 1, not {proxy_share}")
         if deviance not in (None, *DEVIANCE_OVER):
-            raise ValueError(f"deviance is over {' or '.join(DEVIANCE_OVER)}, or null, not {deviance!r}")
+            raise UserError(f"deviance is over {' or '.join(DEVIANCE_OVER)}, or null, not {deviance!r}")
         self.guidance_weight = guidance_weight  # before PML asks for the names of the losses
         super().__init__(**kwargs)
         self.guidance_margin, self.guidance_alpha = guidance_margin, guidance_alpha
@@ -87,6 +89,7 @@ class ProbabilisticProxyLoss(WeightRegularizerMixin, BaseBatchLoss):
         self.deviance, self.deviance_alpha, self.deviance_delta = deviance, deviance_alpha, deviance_delta
 
     def own_loss(self, embeddings: Tensor, labels: Tensor, indices_tuple: Any) -> dict[str, Any]:
+        check_range(labels, len(self.proxies.directions))
         classes, own = self._classes(labels)
         similarities = self.proxies(embeddings, classes)
         if self.deviance:

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from repmet.errors import UserError
-
 from .curve import average_precision, average_precision_11, false_at_recall
 from .layout import (
     DETECTION_COLUMNS,
@@ -51,10 +49,10 @@ def base_metrics(
     truth = read_ground_truth(as_table(ground_truth, GROUND_TRUTH_COLUMNS[1:], "ground truth", "difficult"))
     for labels, what in ((found.label, "detections"), (truth.label, "ground truth")):
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-            raise UserError(f"{what}: classes {labels.min()} to {labels.max()}, but there are {num_classes}, from 0")
+            raise ValueError(f"{what}: classes {labels.min()} to {labels.max()}, but there are {num_classes}, from 0")
     scores = gather(0, found, truth, match(found, truth, iou=0.5, plus_one=plus_one))
     if not scores.n_ground_truth:
-        raise UserError(f"no box is to be found in {len(truth.image)} of ground truth: there is nothing to measure")
+        raise ValueError(f"no box is to be found in {len(truth.image)} of ground truth: there is nothing to measure")
     coco_ap = _coco_ap(found, truth, np.union1d(truth.image, found.image)) if coco else {}
     nothing = Scores(*[np.empty(0, dtype=np.float32)] * 3)
     per_class = {}

@@ -110,9 +110,8 @@ class EpisodicMetric:
         """
         repmet, greedy = self._pooled()
         published = average_precision(repmet)
-        by_class = [
-            average_precision(voc_curve({label: self._of_class(label)}, n)) for label, n in self._n_ground_truth.items()
-        ]
+        boxes = sorted(self._n_ground_truth.items())  # in one order: a mean's last bit depends on it
+        by_class = [average_precision(voc_curve({label: self._of_class(label)}, n)) for label, n in boxes]
         maps = self.per_episode()["map"]
         maps = maps[~np.isnan(maps)]
         n_ground_truth, n_found = sum(self._n_ground_truth.values()), sum(len(part.found) for part in self._parts.values())
@@ -198,7 +197,7 @@ class EpisodicMetric:
         n = sum(self._n_ground_truth.values())
         if not n:
             raise ValueError(f"no box was to be found in {len(self._episodes)} episodes: there is nothing to measure")
-        return repmet_curve(self._grouped()), voc_curve({label: self._of_class(label) for label in self._scores}, n)
+        return repmet_curve(self._grouped()), voc_curve({label: self._of_class(label) for label in sorted(self._scores)}, n)
 
 
 def episodic_metrics(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from repmet.errors import UserError
-
 RESAMPLES = 2000
 
 
@@ -25,7 +23,7 @@ def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> list[float]:
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise UserError(f"an interval needs one finite figure an episode, got shape {values.shape}: {values}")
+        raise ValueError(f"an interval needs one finite figure an episode, got shape {values.shape}: {values}")
     if len(values) == 1:
         return [float("-inf"), float("inf")]
     rng = np.random.default_rng(seed)

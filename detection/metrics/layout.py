@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from repmet.errors import UserError
-
 DETECTION_COLUMNS = ("episode", "image", "class", "score", "x1", "y1", "x2", "y2")
 GROUND_TRUTH_COLUMNS = ("episode", "image", "class", "x1", "y1", "x2", "y2")  # and, where there is one, "difficult"
 
@@ -43,7 +41,7 @@ def as_table(array: np.ndarray, columns: Sequence[str], what: str, optional: str
     widths = (len(columns), len(columns) + 1) if optional else (len(columns),)
     if table.ndim != 2 or table.shape[1] not in widths or table.dtype.kind not in "fiub":
         more = f" and, if wanted, {optional}" if optional else ""
-        raise UserError(
+        raise ValueError(
             f"{what}: expected a numeric array of the columns {', '.join(columns)}{more}; "
             f"got shape {table.shape} of {table.dtype}"
         )
@@ -60,7 +58,7 @@ def read_detections(table: np.ndarray, what: str = "detections") -> ScoredBoxes:
     score = table[:, 2].astype(np.float32)
     if (score < 0).any():
         row = int(np.argmax(score < 0))
-        raise UserError(f"{what}: the score {score[row]} in row {row} is negative; map scores to values above 0 first")
+        raise ValueError(f"{what}: the score {score[row]} in row {row} is negative; map scores to values above 0 first")
     kept = slice(None) if score.all() else score > 0
     image, label = _whole(table[:, 0], what, "image"), _whole(table[:, 1], what, "class")
     return ScoredBoxes(image[kept], label[kept], score[kept], table[:, 3:7][kept])
@@ -78,10 +76,10 @@ def read_ground_truth(table: np.ndarray, what: str = "ground truth") -> GroundTr
     upside_down = (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])
     if upside_down.any():
         row = int(np.argmax(upside_down))
-        raise UserError(f"{what}: the box {boxes[row].tolist()} in row {row} ends before it begins (x1, y1, x2, y2)")
+        raise ValueError(f"{what}: the box {boxes[row].tolist()} in row {row} ends before it begins (x1, y1, x2, y2)")
     difficult = table[:, 6] if table.shape[1] == 7 else np.zeros(len(table))
     if not np.isin(difficult, (0, 1)).all():
-        raise UserError(f"{what}: the last column, difficult, holds {difficult.max():g}; it is 0 or 1")
+        raise ValueError(f"{what}: the last column, difficult, holds {difficult.max():g}; it is 0 or 1")
     image, label = _whole(table[:, 0], what, "image"), _whole(table[:, 1], what, "class")
     return GroundTruth(image, label, boxes, difficult.astype(bool))
 
@@ -92,7 +90,7 @@ class ByEpisode:
     def __init__(self, table: np.ndarray) -> None:
         number = table[:, 0]
         if np.isnan(number).any():
-            raise UserError(f"row {int(np.argmax(np.isnan(number)))} has no episode: its number is not finite")
+            raise ValueError(f"row {int(np.argmax(np.isnan(number)))} has no episode: its number is not finite")
         self._table = table
         self._order = None if (number[1:] >= number[:-1]).all() else np.argsort(number, kind="stable")
         ordered = number if self._order is None else number[self._order]
@@ -114,12 +112,12 @@ class ByEpisode:
 def _finite(table: np.ndarray, what: str) -> None:
     if table.dtype.kind == "f" and not np.isfinite(table).all():
         row = int(np.argmin(np.isfinite(table).all(axis=1)))
-        raise UserError(f"{what}: row {row} holds a value that is not finite: {table[row].tolist()}")
+        raise ValueError(f"{what}: row {row} holds a value that is not finite: {table[row].tolist()}")
 
 
 def _whole(column: np.ndarray, what: str, name: str) -> np.ndarray:
     whole = column.astype(np.int64)
     if not np.array_equal(whole, column):
         row = int(np.argmax(whole != column))
-        raise UserError(f"{what}: {name} {column[row]} in row {row} is no whole number; is the order of columns right?")
+        raise ValueError(f"{what}: {name} {column[row]} in row {row} is no whole number; is the order of columns right?")
     return whole

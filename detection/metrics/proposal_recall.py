@@ -10,8 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from repmet.errors import UserError
-
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 # COCO's areas: below 32 x 32, up to 96 x 96, above.
 AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
@@ -40,7 +38,7 @@ def proposal_recall(
         area.append(np.prod(truth[:, 2:] - truth[:, :2], axis=1))
     iou, size = np.concatenate(best), np.concatenate(area)  # (M,) each
     if not len(iou):
-        raise UserError("no object is to be reached: the images hold none that is not difficult")
+        raise ValueError("no object is to be reached: the images hold none that is not difficult")
     reached = iou[:, None] >= THRESHOLDS - 1e-9  # (M, 10)
     figures: dict[str, float | None] = {f"AR50@{n}": float(reached[:, 0].mean()), f"AR@{n}": float(reached.mean())}
     for name, (low, high) in AREAS.items():

@@ -3,6 +3,10 @@
 Both libraries lay offsets out as y, x for each point of the kernel, and both weight a point off the map with 0. mmcv calls
 forward and backward as separate kernels; backward here runs torchvision's forward again under autograd.
 
+Outputs and the gradients of input, weight, bias and mask agree. Those of the offsets agree but where a point lies at exactly
+-1, where bilinear sampling has a kink: torchvision gives the slope towards the map, mmcv 0. With offsets of 0 and padding,
+which is how training starts, whole borders lie there; so they are set to 0 here.
+
 Half precision on the CPU, which torchvision does not have, is computed in float32.
 """
 
@@ -36,7 +40,24 @@ def _gradients(grad: Tensor, tensors: list[Tensor | None], geometry: dict) -> li
         output = _convolve(*leaves, geometry)
     wanted = [leaf for leaf in leaves if leaf is not None]
     found = iter(torch.autograd.grad(output, wanted, grad.to(output.dtype)))
-    return [None if leaf is None else next(found) for leaf in leaves]
+    gradients = [None if leaf is None else next(found) for leaf in leaves]
+    gradients[1] = gradients[1] * _on_the_map(leaves[1].detach(), leaves[0].shape[-2:], leaves[2].shape[-2:], geometry)
+    return gradients
+
+
+def _on_the_map(offset: Tensor, size: tuple[int, int], kernel: tuple[int, int], geometry: dict) -> Tensor:
+    """Which sampling points lie within a pixel of the map, -1 < y < H and -1 < x < W: as the offsets, both y and x."""
+    offsets = offset.unflatten(1, (-1, *kernel, 2))  # (B, groups, kh, kw, 2, H_out, W_out)
+    inside = torch.ones((), dtype=torch.bool, device=offset.device)
+    for axis in (0, 1):
+        steps = torch.arange(offset.shape[2 + axis], device=offset.device) * geometry["stride"][axis]
+        taps = torch.arange(kernel[axis], device=offset.device) * geometry["dilation"][axis] - geometry["padding"][axis]
+        place = taps[:, None] + steps  # (k, out)
+        shape = [kernel[0] if axis == 0 else 1, kernel[1] if axis == 1 else 1]
+        shape += [offset.shape[2] if axis == 0 else 1, offset.shape[3] if axis == 1 else 1]
+        point = place.view(shape) + offsets[..., axis, :, :]  # (B, groups, kh, kw, H_out, W_out)
+        inside = inside & (point > -1) & (point < size[axis])
+    return inside.unsqueeze(4).expand_as(offsets).reshape(offset.shape)
 
 
 def _plain(options: dict[str, Any]) -> dict:

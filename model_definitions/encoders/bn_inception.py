@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.encoders.encoder import Encoder
 from repmet.model_definitions.encoders.pretrained import load_weights
 
@@ -70,9 +71,7 @@ class BNInception(Encoder):
         if weights is not None:
             load_weights(self.trunk, Path(weights).expanduser(), "BNInception", tuple(fresh))
         elif fresh:
-            raise ValueError(
-                f"fresh names the layers that a file of weights leaves out; there is no file: weights={weights}"
-            )
+            raise UserError(f"fresh names the layers that a file of weights leaves out; there is no file: weights={weights}")
         if frozen_statistics:
             self.freeze_statistics()
         if frozen:

@@ -1,6 +1,5 @@
 """Any torchvision classifier as an encoder: cut at a layer, averaged, with ImageNet weights, a file's, or none."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from repmet.errors import UserError, did_you_mean
 from repmet.model_definitions.encoders.encoder import Encoder
 from repmet.model_definitions.encoders.weight_files import check_state, read_state
 
@@ -58,7 +58,7 @@ class TorchvisionEncoder(Encoder):
     ) -> None:
         super().__init__()
         if pooled < 1:
-            raise ValueError(f"pooled is the side of a grid and must be at least 1, not {pooled}")
+            raise UserError(f"pooled is the side of a grid and must be at least 1, not {pooled}")
         named = (
             isinstance(weights, str)
             and name in models.list_models()
@@ -71,9 +71,7 @@ class TorchvisionEncoder(Encoder):
         if path is not None:
             load_weights(self.trunk, path, name, tuple(fresh))
         elif fresh:
-            raise ValueError(
-                f"fresh names the layers that a file of weights leaves out; there is no file: weights={weights}"
-            )
+            raise UserError(f"fresh names the layers that a file of weights leaves out; there is no file: weights={weights}")
         self.pooled = pooled
         side = getattr(model, "image_size", 224)  # transformers take one size only
         self.eval()
@@ -110,8 +108,7 @@ def _build(name: str, weights: str | None) -> nn.Module:
     """The whole model, with weights of torchvision's."""
     known = models.list_models(module=models)
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, 1)
-        raise ValueError(f"torchvision has no classifier {name!r}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+        raise UserError(f"torchvision has no classifier {name!r}; {did_you_mean(name, known)}")
     own = {"aux_logits": False, "transform_input": True} if name in _OWN_NORMALISATION else {}
     if own and weights is None:
         own["init_weights"] = True
@@ -136,7 +133,7 @@ def _cut(model: nn.Module, name: str, last_layer: str | None) -> nn.Module:
         return create_feature_extractor(model, {last_layer: "features"}, suppress_diff_warning=True)
     except ValueError:
         layers = ", ".join(child for child, _ in model.named_children() if child not in _CLASSIFIERS)
-        raise ValueError(f"{name} has no layer {last_layer!r}; its outermost ones are {layers}") from None
+        raise UserError(f"{name} has no layer {last_layer!r}; its outermost ones are {layers}") from None
 
 
 def load_weights(trunk: nn.Module, path: Path, name: str, fresh: tuple[str, ...]) -> None:

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.grouped import grouped_logsumexp
 from repmet.model_definitions.hierarchy import Hierarchy
-from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
+from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, focal_factor, weighted_mean
 
 
 class HierarchicalCrossEntropy(nn.Module):
@@ -62,7 +63,7 @@ class HierarchicalCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         rows, labels = counted_rows(logits, labels, self.ignore_index)
         if rows.shape[1] != self.num_classes:
-            raise ValueError(f"the tree has {self.num_classes} classes, the logits {rows.shape[1]}")
+            raise UserError(f"the tree has {self.num_classes} classes, the logits {rows.shape[1]}")
         log_p = self.log_node_probabilities(rows)
         log_p = torch.cat([log_p, log_p.new_zeros(len(log_p), 1)], 1)  # the root, which -1 is
         path = self.paths[labels]  # (B, depth)
@@ -70,7 +71,7 @@ class HierarchicalCrossEntropy(nn.Module):
         above = torch.cat([own[:, 1:], own.new_zeros(len(own), 1)], 1)
         terms = -self.weights[path].to(own.dtype) * (own - above)
         if self.focal_gamma is not None:
-            terms = terms * (1 - (own - above).exp()).clamp_min(0) ** self.focal_gamma
+            terms = terms * focal_factor(own - above, self.focal_gamma)
         return weighted_mean(terms.sum(-1), labels, self.class_weights)
 
     def log_node_probabilities(self, logits: Tensor) -> Tensor:

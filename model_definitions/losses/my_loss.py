@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repmet.model_definitions.representatives import check_labels, reduce
+from repmet.errors import UserError
+from repmet.model_definitions.representatives import check_labels, of_own_class, reduce
 
 MEASURES = ("squared", "euclidean")
 
@@ -22,8 +23,8 @@ def my_loss_readme(
 
     The sum is over all classes in the batch, the own among them; the maximum over the own class' representatives.
     """
-    d, own, present, scale = _prepare(d2, labels, sigma, measure)
-    farthest = d[own].amax(-1)  # (B,)
+    d, _, present, scale = _prepare(d2, labels, sigma, measure)
+    farthest = of_own_class(d, labels).amax(-1)  # (B,)
     terms = F.relu(scale * (farthest[:, None, None] + alpha - d))  # (B, N, K)
     return _mean_over_representatives(terms, present[:, None], present, reduction)
 
@@ -47,9 +48,9 @@ def _prepare(d2: Tensor, labels: Tensor, sigma: float, measure: str) -> tuple[Te
     """D (B, N, K), whether a class is the sample's own (B, N), whether it is in the batch (N,), and 1 / (2 sigma^2)."""
     check_labels(d2, labels)
     if sigma <= 0:
-        raise ValueError(f"sigma is a standard deviation and must be positive, not {sigma}")
+        raise UserError(f"sigma is a standard deviation and must be positive, not {sigma}")
     if measure not in MEASURES:
-        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, not {measure!r}")
+        raise UserError(f"measure must be one of {', '.join(MEASURES)}, not {measure!r}")
     # the square root has no gradient at 0
     d = d2 if measure == "squared" else d2.clamp_min(torch.finfo(d2.dtype).eps).sqrt()
     own = F.one_hot(labels, d2.shape[1]).bool()

@@ -8,6 +8,8 @@ Shapes: B embeddings, N classes, K and K' positive and negative representatives 
 
 from torch import Tensor
 
+from repmet.model_definitions.labels import check_range
+
 NEUTRAL = 2.0  # squared distance of unit vectors at right angles: nothing is known
 
 
@@ -50,8 +52,7 @@ def negative_loss(negative: Tensor, labels: Tensor, near_labels: Tensor) -> Tens
             f"and {tuple(near_labels.shape)}"
         )
     for given in (labels, near_labels):
-        if given.numel() and not (given.min() >= 0 and given.max() <= negative.shape[1]):
-            raise ValueError(f"labels must lie in 0..{negative.shape[1]}, not {given.min().item()}..{given.max().item()}")
+        check_range(given, negative.shape[1] + 1)
     nearest = negative.amin(-1)  # (B, N)
     padded = negative.new_zeros(len(nearest), nearest.shape[1] + 1)  # a column of nothing, for background and near none
     padded[:, :-1] = nearest

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
+from repmet.model_definitions.labels import check_range
 from repmet.model_definitions.nivmf import (
     DENSITIES,
     TEMPERING,
@@ -87,18 +89,18 @@ class ProbabilisticProxies(nn.Module):
         }
         for name, (value, known) in choices.items():
             if value not in known:
-                raise ValueError(f"ProbabilisticProxies: {name} is one of {', '.join(known)}, not {value!r}")
+                raise UserError(f"ProbabilisticProxies: {name} is one of {', '.join(known)}, not {value!r}")
         if num_classes < 1 or dim < 2 or samples < 1:
-            raise ValueError(
+            raise UserError(
                 "ProbabilisticProxies needs at least 1 class, 2 dimensions and 1 sample, "
                 f"not {num_classes}, {dim} and {samples}"
             )
         if not (concentration > 0 and temperature > 0):
-            raise ValueError(f"concentration and temperature must be positive, not {concentration} and {temperature}")
+            raise UserError(f"concentration and temperature must be positive, not {concentration} and {temperature}")
         if sampler == "released" and gradient == "implicit":
-            raise ValueError("ProbabilisticProxies: with sampler released, gradient is pathwise or none, not implicit")
+            raise UserError("ProbabilisticProxies: with sampler released, gradient is pathwise or none, not implicit")
         if similarity == "kl_vmf" and normaliser != "exact":
-            raise ValueError(f"ProbabilisticProxies: kl_vmf is exact; normaliser {normaliser} goes with kl_vmf_released")
+            raise UserError(f"ProbabilisticProxies: kl_vmf is exact; normaliser {normaliser} goes with kl_vmf_released")
         self.similarity, self.samples, self.density = similarity, samples, density
         self.tempering, self.gradient, self.sampler, self.normaliser = tempering, gradient, sampler, normaliser
         self.directions = nn.Parameter(F.normalize(torch.randn(num_classes, dim), dim=1))
@@ -120,6 +122,7 @@ class ProbabilisticProxies(nn.Module):
     @torch.no_grad()
     def start(self, embeddings: Tensor, labels: Tensor) -> None:
         """Puts the directions onto the class means of embeddings (n, D), labels (n,); a class without any keeps its own."""
+        check_range(labels, len(self.directions))
         sums = torch.zeros_like(self.directions).index_add_(0, labels, embeddings.to(self.directions))
         there = torch.bincount(labels, minlength=len(sums)) > 0
         self.directions[there] = F.normalize(sums[there], dim=1)
@@ -197,6 +200,7 @@ def proxy_anchor_loss(cosines: Tensor, labels: Tensor, margin: float = 0.1, alph
     Returns:
         A scalar, 0 for an empty batch.
     """
+    check_range(labels, cosines.shape[1])
     own = F.one_hot(labels, cosines.shape[1]).bool()  # (B, C)
     if not len(labels):
         return cosines.sum()
@@ -225,7 +229,8 @@ def binomial_deviance(
         ValueError: another `over`.
     """
     if over not in DEVIANCE_OVER:
-        raise ValueError(f"binomial_deviance sums over {' or '.join(DEVIANCE_OVER)}, not {over!r}")
+        raise UserError(f"binomial_deviance sums over {' or '.join(DEVIANCE_OVER)}, not {over!r}")
+    check_range(labels, similarities.shape[1])
     own = F.one_hot(labels, similarities.shape[1]).bool()  # (B, C)
     if not len(labels):
         return similarities.sum()

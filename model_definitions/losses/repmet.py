@@ -13,18 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.losses.my_loss import my_loss_code, my_loss_readme
-from repmet.model_definitions.representatives import check_labels, margin_loss, reduce, soft_log_posterior
+from repmet.model_definitions.representatives import check_labels, margin_loss, of_own_class, reduce, soft_log_posterior
 
 
 def _own_and_other(d2: Tensor, labels: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """`log w` of the own class, (B, K), and of all others, (B, N*K), -inf where own."""
     check_labels(d2, labels)
     if sigma <= 0:
-        raise ValueError(f"sigma is a standard deviation and must be positive, not {sigma}")
+        raise UserError(f"sigma is a standard deviation and must be positive, not {sigma}")
     exponents = d2 * (-0.5 / sigma**2)
     own = F.one_hot(labels, d2.shape[1]).bool()  # (B, N)
-    return exponents[own], exponents.masked_fill(own[..., None], -torch.inf).flatten(1)
+    return of_own_class(exponents, labels), exponents.masked_fill(own[..., None], -torch.inf).flatten(1)
 
 
 def repmet_v1(d2: Tensor, labels: Tensor, alpha: float = 1.0, sigma: float = 0.5, reduction: str = "mean") -> Tensor:
@@ -80,11 +81,11 @@ class RepMetLoss(nn.Module):
     def __init__(self, name: str = "cvpr", **arguments: float | str) -> None:
         super().__init__()
         if name not in LOSSES:
-            raise ValueError(f"RepMetLoss has no loss {name!r}; there are {', '.join(LOSSES)}")
+            raise UserError(f"RepMetLoss has no loss {name!r}; there are {', '.join(LOSSES)}")
         own = list(inspect.signature(LOSSES[name]).parameters)[2:]
         unknown = [key for key in arguments if key not in own]
         if unknown:
-            raise ValueError(f"the loss {name} has no {', '.join(unknown)}; it has {', '.join(own)}")
+            raise UserError(f"the loss {name} has no {', '.join(unknown)}; it has {', '.join(own)}")
         self.name, self.arguments = name, arguments
 
     def forward(self, d2: Tensor, labels: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.model_definitions.labels import check_range
 from repmet.model_definitions.representatives import background, posterior
 
 
@@ -23,5 +24,10 @@ def detection_logits(d2: Tensor, sigma: float = 0.5, scale: float = 15.0) -> Ten
 
 
 def detection_loss(d2: Tensor, labels: Tensor, *, sigma: float = 0.5, scale: float = 15.0) -> Tensor:
-    """Cross-entropy of `detection_logits` per region, (R,); labels (R,) with 0..N-1 for classes and N for background."""
+    """Cross-entropy of `detection_logits` per region, (R,); labels (R,) with 0..N-1 for classes and N for background.
+
+    Raises:
+        ValueError: a label out of range.
+    """
+    check_range(labels, d2.shape[1] + 1)
     return F.cross_entropy(detection_logits(d2, sigma, scale), labels, reduction="none")

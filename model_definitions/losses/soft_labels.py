@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.costs import check_costs
-from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, weighted_mean
+from repmet.model_definitions.losses.weighting import IGNORED, counted_rows, focal_factor, weighted_mean
 
 
 def soft_labels(D: Tensor, beta: float) -> Tensor:
@@ -19,7 +20,7 @@ def soft_labels(D: Tensor, beta: float) -> Tensor:
     """
     costs = check_costs(D)
     if beta < 0 or not costs.any():
-        raise ValueError(f"soft labels take beta >= 0 and a positive cost, not {beta} and the largest {costs.max().item()}")
+        raise UserError(f"soft labels take beta >= 0 and a positive cost, not {beta} and the largest {costs.max().item()}")
     return F.log_softmax(-beta * costs / costs.max(), dim=-1)
 
 
@@ -58,7 +59,7 @@ class SoftLabelLoss(nn.Module):
         rows, labels = counted_rows(logits, labels, self.ignore_index)
         log_p = F.log_softmax(rows, dim=-1)
         if self.focal_gamma is not None:
-            log_p = log_p * (1 - log_p.exp()) ** self.focal_gamma
+            log_p = log_p * focal_factor(log_p, self.focal_gamma)
         log_q = self.log_targets[labels].to(log_p.dtype)
         q = log_q.exp()
         # torch.xlogy's convention: a target that has underflowed to 0 adds nothing

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from repmet.model_definitions.dense import rows_and_labels
+from repmet.model_definitions.labels import check_range
 
 IGNORED = -100  # torch's own default
 
@@ -17,8 +18,7 @@ def counted_rows(scores: Tensor, labels: Tensor, ignore_index: int) -> tuple[Ten
     rows, labels = rows_and_labels(scores, labels)
     counted = labels != ignore_index
     rows, labels = rows[counted], labels[counted]
-    if labels.numel() and not (labels.min() >= 0 and labels.max() < rows.shape[1]):
-        raise ValueError(f"labels must lie in 0..{rows.shape[1] - 1}, not {labels.min().item()}..{labels.max().item()}")
+    check_range(labels, rows.shape[1])
     return rows, labels
 
 
@@ -28,3 +28,8 @@ def weighted_mean(losses: Tensor, labels: Tensor, class_weights: Tensor | None) 
         return losses.sum() / max(losses.numel(), 1)
     weights = class_weights[labels]
     return (weights * losses).sum() / weights.sum().clamp_min(torch.finfo(losses.dtype).tiny)
+
+
+def focal_factor(log_p: Tensor, gamma: float) -> Tensor:
+    """`(1 - p)^gamma`, of any shape; finite, with its slope, where rounding has brought p to 1 or above."""
+    return (-log_p.expm1()).clamp_min(torch.finfo(log_p.dtype).tiny) ** gamma

@@ -9,7 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from repmet.errors import UserError
 from repmet.model_definitions.dense import as_given, as_rows
+from repmet.model_definitions.labels import check_range
 from repmet.model_definitions.losses.weighting import IGNORED
 from repmet.model_definitions.representatives import squared_distances
 
@@ -56,9 +58,9 @@ class DeepNCM(nn.Module):
     ) -> None:
         super().__init__()
         if weighting not in WEIGHTINGS:
-            raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, not {weighting!r}")
+            raise UserError(f"weighting must be one of {', '.join(WEIGHTINGS)}, not {weighting!r}")
         if decay is not None and not 0 < decay < 1:
-            raise ValueError(f"decay must lie between 0 and 1, not {decay}")
+            raise UserError(f"decay must lie between 0 and 1, not {decay}")
         self.model = nn.Identity() if model is None else model
         self.weighting, self.decay, self.ignore_index = weighting, decay, ignore_index
         self.register_buffer("means", torch.zeros(num_classes, embedding_dim))
@@ -75,7 +77,7 @@ class DeepNCM(nn.Module):
         if self.training:
             if labels is None or labels.numel() != len(rows):
                 found = None if labels is None else tuple(labels.shape)
-                raise ValueError(f"DeepNCM learns from labelled batches: {len(rows)} labels are needed, not {found}")
+                raise UserError(f"DeepNCM learns from labelled batches: {len(rows)} labels are needed, not {found}")
             self.update(rows.detach(), labels.flatten())
         return as_given(self.scores(rows), embeddings)
 
@@ -88,9 +90,8 @@ class DeepNCM(nn.Module):
         """Moves the means by a batch's embeddings (n, d) and labels (n,); absent classes stay."""
         counted = labels != self.ignore_index
         embeddings, labels = embeddings[counted].to(self.means.dtype), labels[counted]
+        check_range(labels, len(self.means))
         number = torch.bincount(labels, minlength=len(self.means))
-        if len(number) > len(self.means):
-            raise ValueError(f"labels must lie in 0..{len(self.means) - 1}, not up to {len(number) - 1}")
         sums = torch.zeros_like(self.means).index_add(0, labels, embeddings)
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(sums)

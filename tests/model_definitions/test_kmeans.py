@@ -180,3 +180,19 @@ def test_points_that_are_not_finite(value):
     points[2, 1] = value
     with pytest.raises(ValueError, match="not finite"):
         kmeans(points, torch.zeros(4, dtype=torch.long), 1, 2)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_small_class_with_duplicates_beside_a_larger_one(seed):
+    """Padding takes no part in the inertia, and centres without members lie on points of their class."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = [torch.randint(0, 3, (5 + seed % 2, 2), generator=generator).float(), torch.randn(8, 2, generator=generator)]
+    labels = torch.cat([torch.full((len(points),), c) for c, points in enumerate(classes)])
+    found = kmeans(torch.cat(classes), labels, 2, 4, generator=generator)
+    for c, points in enumerate(classes):
+        d2 = torch.cdist(points, found.centres[c]).square()  # (m, K)
+        assert found.inertia[c].item() == pytest.approx(d2.amin(1).sum().item(), abs=1e-5)
+        own = found.assignment[labels == c]
+        assert torch.equal(torch.bincount(own, minlength=4), found.counts[c])
+        torch.testing.assert_close(d2.gather(1, own[:, None])[:, 0], d2.amin(1))
+        assert (d2[:, found.counts[c] == 0].amin(0) < 1e-9).all()

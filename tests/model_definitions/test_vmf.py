@@ -87,6 +87,18 @@ def test_two_and_three_dimensions_are_the_known_ones():
     torch.testing.assert_close(mean_resultant_length(kappa, 3), 1 / kappa.tanh() - 1 / kappa)
 
 
+@pytest.mark.parametrize("dim", (2, 3, 512))
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
+def test_the_limits_at_infinity(dim, dtype):
+    kappa = torch.tensor([1e30, torch.inf], dtype=dtype, requires_grad=True)
+    value = log_normaliser(kappa, dim)
+    assert value[1] == -torch.inf and value[0].item() == pytest.approx(-1e30)
+    (slope,) = torch.autograd.grad(value, kappa, torch.ones_like(value))
+    assert slope.tolist() == [-1, -1] and mean_resultant_length(kappa, dim).tolist() == [1, 1]
+    huge = torch.tensor([1e200], dtype=torch.float64)
+    assert log_normaliser(huge, dim).item() == pytest.approx(-1e200)
+
+
 @pytest.mark.parametrize("dim", (2, 3, 16, 64, 512))
 def test_gradients(dim):
     kappa = torch.tensor([0.0, 0.5, 3.0, 40.0, 700.0], dtype=torch.float64, requires_grad=True)

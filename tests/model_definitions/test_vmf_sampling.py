@@ -162,3 +162,23 @@ def test_bad_arguments():
         sample_cosines(torch.ones(2), 4, "rsample")
     with pytest.raises(ValueError, match="at least 2 dimensions, not 1"):
         sample_cosines(torch.ones(2), 1)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 128])
+@pytest.mark.parametrize("kappa", [0.0, 1e6, 1e12, 1e20])
+def test_extreme_concentrations_keep_type_length_and_a_finite_slope(dim, kappa):
+    mean = F.normalize(torch.ones(4, dim), dim=-1)
+    kappas = torch.full((4,), kappa, requires_grad=True)
+    samples = sample_vmf(mean, kappas, 5)
+    assert samples.dtype == torch.float32 and samples.shape == (5, 4, dim)
+    torch.testing.assert_close(samples.norm(dim=-1), torch.ones(5, 4), rtol=1e-5, atol=0)
+    cosines = (samples * mean).sum(-1)
+    (slope,) = torch.autograd.grad(cosines.sum(), kappas)
+    assert slope.dtype == torch.float32 and slope.isfinite().all()
+    if kappa >= 1e6:  # the variance of the cosine falls as 1 / kappa^2
+        assert (cosines > 1 - 1e-3).all() and slope.abs().max() < 1e-3
+
+
+def test_no_sample_is_refused():
+    with pytest.raises(ValueError, match="at least 1 sample"):
+        sample_vmf(torch.eye(3), torch.ones(3), 0)

@@ -1,12 +1,14 @@
 """Our losses under PML's contract: miners, reducers, regularisers, trainers, processes, half precision, checkpoints."""
 
+import socket
+
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
+from pytorch_metric_learning import distances, miners, reducers, regularizers, trainers
 from pytorch_metric_learning import losses as pml_losses
-from pytorch_metric_learning import miners, reducers, regularizers, trainers
 from pytorch_metric_learning.utils.distributed import DistributedLossWrapper
 from torch import nn
 
@@ -191,18 +193,48 @@ def _process(rank: int, port: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+def _gathering(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    part = slice(rank * 8, rank * 8 + 8)
+    values = {}
+    for name in ("prototypes", "magnet"):
+        wrapped = DistributedLossWrapper(made(name))
+        values[name] = wrapped(embeddings()[part], LABELS[part]).item() / 2  # it multiplies by the number of processes
+        values[f"{name} alone"] = made(name)(embeddings()[part], LABELS[part]).item()
+    torch.save(values, f"{folder}/{rank}.pth")
+    dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_every_process_has_the_supports_of_one(tmp_path):
+    mp.start_processes(_gathering, (_free_port(), str(tmp_path)), nprocs=2, start_method="fork")
+    for rank in range(2):
+        values = torch.load(tmp_path / f"{rank}.pth")
+        part = slice(rank * 8, rank * 8 + 8)
+        for name in ("prototypes", "magnet"):
+            assert values[name] == pytest.approx(made(name)(embeddings(), LABELS).item(), rel=1e-5)
+            assert values[f"{name} alone"] == pytest.approx(made(name)(embeddings()[part], LABELS[part]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_distance_that_no_formula_reads_is_refused(name):
+    with pytest.raises(ValueError, match=r"Loss takes no distance: its formula says which it is"):
+        made(name, distance=distances.CosineSimilarity())
+
+
 def _network() -> nn.Module:
     torch.manual_seed(3)
     return nn.Linear(D, D)
 
 
 def test_two_processes_have_the_gradient_of_one(tmp_path):
-    import socket
-
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.start_processes(_process, (port, str(tmp_path)), nprocs=2, start_method="fork")
+    mp.start_processes(_process, (_free_port(), str(tmp_path)), nprocs=2, start_method="fork")
     network = _network()
     made("guided")(network(embeddings().detach()), LABELS).backward()
     for ours, alone in zip(torch.load(tmp_path / "grads.pth"), network.parameters(), strict=True):

@@ -139,7 +139,7 @@ def test_unknown_names_and_arguments_name_the_nearest():
     ):
         with pytest.raises(UnknownKey) as caught:
             check(section, ("model", "loss"))
-        assert f"did you mean {said}?" in caught.value.message([_Anywhere()])
+        assert f"did you mean {said!r}?" in caught.value.message([_Anywhere()])
         with pytest.raises(ValueError, match=f"did you mean '{said}'"):
             build(section, "loss", SIZES)
     with pytest.raises(ValueError, match=r"ArcFaceLoss of pytorch-metric-learning's losses: .*num_classes"):

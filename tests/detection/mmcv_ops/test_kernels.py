@@ -8,6 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip("mmcv")
+pytest.importorskip("repmet.detection")  # its table comes before mmcv asks for one
 
 from mmcv import ops
 from mmdet.registry import MODELS
@@ -185,6 +186,35 @@ def test_deformable_convolution_through_mmcv(groups, deform_groups, stride) -> N
         torch.autograd.grad(result, leaves, grad), torch.autograd.grad(expected, leaves, grad), strict=True
     ):
         torch.testing.assert_close(ours_, theirs)
+
+
+@ours
+def test_the_slope_of_the_offsets_is_mmcvs_where_a_point_lies_at_minus_one() -> None:
+    """Offsets of 0 with padding: the first step of every training. What mmcv's own kernel gives for this layer."""
+    layer = ops.ModulatedDeformConv2dPack(1, 1, kernel_size=2, padding=1, deform_groups=1, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    layer(torch.tensor([[[[1.0, 2.0, 3.0]]]])).sum().backward()
+    assert layer.conv_offset.weight.grad[0, 0].tolist() == [[-7, -4], [0, 0]]
+
+
+@ours
+@pytest.mark.parametrize("axis", [0, 1])
+def test_only_offsets_to_a_point_at_minus_one_lose_their_slope(axis) -> None:
+    """One point of one tap is brought to -1 exactly; a hair further in the slope is the one-sided one."""
+    x = torch.rand(1, 2, 5, 6, dtype=torch.float64)
+    layer = ops.DeformConv2d(2, 3, 3, padding=1, stride=2).double()
+    offset = torch.rand(1, 18, 3, 3, dtype=torch.float64) - 0.5
+    found = []
+    for inwards in (0.0, 1e-9):
+        there = offset.clone()
+        there[0, 8 + axis, 1, 1] = -3 + inwards  # the middle tap of output (1, 1) lies at (2, 2)
+        there.requires_grad_()
+        found.append(torch.autograd.grad(layer(x, there).sum(), there)[0])
+    assert found[0][0, 8 + axis, 1, 1] == 0 and found[1][0, 8 + axis, 1, 1].abs() > 1e-6
+    assert found[0][0, 9 - axis, 1, 1].abs() < 1e-6
+    for gradient in found:
+        gradient[0, 8:10, 1, 1] = 0
+    torch.testing.assert_close(*found)
 
 
 @ours

@@ -231,7 +231,7 @@ def test_train_mode_has_neither_auxiliary_outputs_nor_dropout() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("resnet81", {}, r"no classifier 'resnet81'; did you mean resnet\d+\?"),
+        ("resnet81", {}, r"no classifier 'resnet81'; did you mean 'resnet\d+'"),
         ("fasterrcnn_resnet50_fpn", {}, "no classifier 'fasterrcnn_resnet50_fpn'"),
         (
             "resnet18",

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from repmet.model_definitions.losses.distortion import DistortionLoss, distortion, scale_free_distortion
+from repmet.model_definitions.losses.distortion import (
+    DistortionLoss,
+    best_scale,
+    distortion,
+    scale_free_distortion,
+    weighted_median,
+)
 from repmet.model_definitions.prototype_distances import between
 
 PAIRS = 7
@@ -136,3 +142,13 @@ def test_bad_input():
         DistortionLoss(costs())(torch.zeros(6, 2))
     with pytest.raises(ValueError, match="must be square"):
         DistortionLoss(D=torch.rand(3, 4))
+
+
+@pytest.mark.parametrize(("values", "median"), [([1, 1, 2], 1), ([2, 1, 1], 1), ([1, 1, 3], 3), ([4], 4), ([0, 0, 5], 5)])
+def test_the_median_weighted_by_the_values(values, median):
+    """The first value at which half of the sum is reached, as a loop finds it."""
+    assert weighted_median(torch.tensor(values, dtype=torch.float32)).item() == median
+
+
+def test_the_scale_of_no_distances_is_none():
+    assert best_scale(torch.zeros(3)).item() == 0 and best_scale(torch.tensor([1.0, 2.0])).item() == pytest.approx(3 / 5)

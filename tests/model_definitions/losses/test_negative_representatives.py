@@ -41,3 +41,16 @@ def test_wrong_labels_are_refused() -> None:
         negative_loss(d2, torch.tensor([0, 1, 2, 4]), torch.full((4,), 3))
     with pytest.raises(ValueError, match=r"takes d2 \(B, N, K\)"):
         negative_loss(d2, torch.zeros(3, dtype=torch.long), torch.zeros(4, dtype=torch.long))
+
+
+def test_a_distance_is_not_less_than_none_and_weighs_a_fifth() -> None:
+    positive, far = torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[4.0], [4.0]]])
+    assert negative_distances(positive, far)[0, :, 0].tolist() == pytest.approx([0.0, 1 - 0.2 * 2])
+    assert negative_distances(positive, far, 0.3)[0, 1, 0].item() == pytest.approx(0.4)
+
+
+def test_labels_of_another_number_are_refused() -> None:
+    d2, labels = torch.rand(3, 2, 1), torch.tensor([0, 1, 2])
+    for pair in ((labels[:2], labels), (labels, labels[:2])):
+        with pytest.raises(ValueError, match=r"two labels \(B,\)"):
+            negative_loss(d2, *pair)

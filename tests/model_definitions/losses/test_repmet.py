@@ -146,3 +146,19 @@ def test_unknown_names_and_arguments():
         RepMetLoss("v4")
     with pytest.raises(ValueError, match="the loss v1 has no margin; it has alpha, sigma, reduction"):
         RepMetLoss("v1", margin=0.5)
+
+
+def test_a_negative_alpha_stops_where_the_class_is_likely_enough():
+    """`[alpha + CE]_+` is not alpha plus the cross-entropy where the cross-entropy is less than -alpha."""
+    d2 = squared_distances(EMBEDDINGS, POINTS)
+    each = cross_entropy(d2, LABELS, reduction="none")
+    alpha = -each.median().item()
+    found = LOSSES["v2"](d2, LABELS, alpha=alpha, reduction="none")
+    assert found.tolist() == pytest.approx([max(0.0, value + alpha) for value in each.tolist()]) and (found == 0).any()
+
+
+def test_the_defaults():
+    d2 = squared_distances(EMBEDDINGS, POINTS)
+    assert torch.equal(margin_loss(d2, LABELS), margin_loss(d2, LABELS, margin=0.5))
+    assert torch.equal(repmet_cvpr(d2, LABELS), repmet_cvpr(d2, LABELS, margin=1.0, sigma=0.5))
+    assert torch.equal(LOSSES["v2"](d2, LABELS), LOSSES["v2"](d2, LABELS, alpha=1.0, sigma=0.5))

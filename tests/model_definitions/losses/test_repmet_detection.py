@@ -75,5 +75,5 @@ def test_sigma_must_be_positive():
 
 
 def test_labels_out_of_range_are_an_error():
-    with pytest.raises(IndexError, match="out of bounds"):
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3, not 0\.\.4"):
         detection_loss(D2, torch.tensor([0, 1, 4]))

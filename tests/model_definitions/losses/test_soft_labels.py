@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from repmet.model_definitions.hierarchy import Hierarchy
+from repmet.model_definitions.losses.hierarchical import HierarchicalCrossEntropy
 from repmet.model_definitions.losses.soft_labels import SoftLabelLoss
 from repmet.model_definitions.losses.squared_emd import SquaredEMDLoss
 
@@ -77,3 +79,37 @@ def test_bad_input(made):
         SoftLabelLoss(torch.zeros(3, 3))
     with pytest.raises(ValueError, match=r"labels must lie in 0..5"):
         SoftLabelLoss(D)(z, y + 100)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 1.5, 2.0])
+def test_a_sure_and_right_answer_has_a_finite_loss_and_slope(gamma):
+    """Rounding brings p to 1, where a fractional power of 1 - p has an infinite slope or is none."""
+    costs = 1 - torch.eye(3)
+    tree = Hierarchy({"a": "x", "b": "x", "x": "r", "c": "r"}, ["a", "b", "c"])
+    for loss in (SoftLabelLoss(costs, 5.0, focal_gamma=gamma), HierarchicalCrossEntropy(tree, 0.3, focal_gamma=gamma)):
+        logits = torch.tensor([[80.0, 0.0, -3.0], [1e-4, 0.0, 0.0], [200.0, -200.0, 0.0]], requires_grad=True)
+        value = loss(logits, torch.tensor([0, 0, 0]))
+        value.backward()
+        assert value.isfinite() and value >= 0 and logits.grad.isfinite().all()
+
+
+def test_the_hierarchical_loss_by_a_loop_in_double_precision_and_without_ignored_rows():
+    parents = {"a": "x", "b": "x", "x": "r", "c": "r"}
+    torch.set_default_dtype(torch.float64)
+    try:
+        loss = HierarchicalCrossEntropy(Hierarchy(parents, ["a", "b", "c"]), alpha=0.4, ignore_index=255)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    logits, labels = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 255, 2, 1])
+    p = logits.softmax(1)
+    p_x, heights = p[:, 0] + p[:, 1], {"leaf": 0, "x": 1}
+    expected = []
+    for row, label in enumerate(labels.tolist()):
+        if label == 2:  # straight below the root
+            expected.append(-math.exp(-0.4 * heights["leaf"]) * math.log(p[row, 2]))
+        elif label != 255:
+            leaf = math.exp(-0.4 * heights["leaf"]) * math.log(p[row, label] / p_x[row])
+            expected.append(-leaf - math.exp(-0.4 * heights["x"]) * math.log(p_x[row]))
+    assert loss(logits, labels).item() == pytest.approx(sum(expected) / 3, rel=1e-12)
+    with pytest.raises(ValueError, match="the tree has 3 classes, the logits 4"):
+        loss(torch.randn(2, 4), torch.tensor([0, 1]))
