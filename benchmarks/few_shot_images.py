@@ -25,6 +25,7 @@ from repmet.classification.few_shot_classifier import FewShotClassifier
 from repmet.classification.learnt_images import LearntImages
 from repmet.classification.support_images import read_support_images
 from repmet.data.files.atomic import write_text
+from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import mean_interval
 from repmet.experiments.running.provenance import origin
 from repmet.model_definitions.representatives import soft_posterior, squared_distances
@@ -123,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         by_class = {name: images for name, images in by_class.items() if len(images) >= needed}
         if len(by_class) < 2 * args.way:
             there = len(by_class)
-            raise ValueError(f"{args.folder}: {2 * args.way} classes of {needed} images are needed, {there} are there")
+            raise UserError(f"{args.folder}: {2 * args.way} classes of {needed} images are needed, {there} are there")
         classifier = FewShotClassifier(args.encoder)
         embeddings = classifier.embed([image for images in by_class.values() for image in images])
     except (ValueError, OSError, ImportError) as error:
