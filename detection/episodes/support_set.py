@@ -63,7 +63,7 @@ def _whole(where: object, files: list[tuple[str, Path]]) -> list[ImageRecord]:
 def _devkit_list(root: Path) -> str:
     """The list that a devkit's supports are taken from."""
     if not (root / "ImageSets" / "Main").is_dir():
-        raise ValueError(f"{root}: holds devkits of several years; supports are taken from the folder of one")
+        raise UserError(f"{root}: holds devkits of several years; supports are taken from the folder of one")
     lists = list_files(root)
     if len(lists) == 1 or "train" in lists:
         return lists[0] if len(lists) == 1 else "train"
