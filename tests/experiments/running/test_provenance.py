@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,28 @@ def test_the_machine_is_named():
         assert provenance.machine() == torch.cuda.get_device_name()
     else:
         assert re.fullmatch(r".+, [1-9]\d* cores", provenance.machine())
+
+
+@pytest.mark.parametrize(
+    ("typed", "program", "said"),
+    [
+        (
+            ["/usr/bin/python3", "-m", "detection.evaluate", "a b.yaml"],
+            "evaluate.py",
+            "python -m detection.evaluate 'a b.yaml'",
+        ),
+        (["python", "-X", "utf8", "-m", "repmet", "train", "a.yaml"], "__main__.py", "python -m repmet train a.yaml"),
+        (["python", "/venv/bin/repmet", "train", "a.yaml"], "/venv/bin/repmet", "repmet train a.yaml"),
+        (["python", "mine.py", "train"], "mine.py", None),
+    ],
+)
+def test_the_command_is_told_as_it_is_typed_in_the_checkout(monkeypatch, typed, program, said):
+    monkeypatch.setattr(sys, "orig_argv", typed)
+    monkeypatch.setattr(sys, "argv", [program, *typed[2:]])
+    assert provenance.invocation() == said
+
+
+def test_every_file_of_figures_says_where_it_comes_from():
+    told = provenance.origin()
+    assert list(told) == ["git", "versions", "machine", "evaluated_by"]
+    assert told["machine"].startswith(provenance.processor()) or torch.cuda.is_available()
