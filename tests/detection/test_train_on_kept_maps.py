@@ -78,7 +78,7 @@ def test_maps_beyond_the_limit_are_made_each_time(folder, trained, cache, tmp_pa
     [
         ({"features": "chached"}, "features is `cached` or left out, not 'chached'"),
         ({"data": {"root": "x"}}, "features: cached trains on a list of sets"),
-        ({"data": [{"name": "pets", "rot": "x"}]}, "unknown key data.0.rot; did you mean root?"),
+        ({"data": [{"name": "pets", "rot": "x"}]}, "unknown key data.0.rot; did you mean 'root'?"),
         ({"model.backbone.frozen": False}, "keeps the maps of a frozen backbone, and this one is trained"),
         ({"model.backbone.weights": "none.pth"}, "weights none.pth of test_efficientnet: no such file. Ways out:"),
     ],

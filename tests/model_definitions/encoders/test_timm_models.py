@@ -103,7 +103,7 @@ def test_a_package_of_another_version(monkeypatch, tmp_path):
 
 
 def test_a_name_that_is_nearly_one():
-    with pytest.raises(ValueError, match="timm has no model 'tf_efficientnet_lte0'; did you mean tf_efficientnet_lite0"):
+    with pytest.raises(ValueError, match="timm has no model 'tf_efficientnet_lte0'; did you mean 'tf_efficientnet_lite0'"):
         timm_model("tf_efficientnet_lte0")
 
 
