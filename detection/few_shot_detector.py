@@ -41,7 +41,8 @@ class FewShotDetector:
     Args:
         checkpoint: a file, or a run folder for its last one; nothing else is needed of the training. None: the weights that
             ship with this package.
-        method: how classes are learnt and scored, of `detection.scoring.methods.METHODS`.
+        method: how classes are learnt and scored, of `detection.scoring.methods.METHODS`. None: as the experiment says that
+            the checkpoint was trained by (`episodes.method`), else `repmet`.
         batch_size: images of one size that go through the network together.
 
     Raises:
@@ -49,12 +50,14 @@ class FewShotDetector:
         ValueError: it is no checkpoint of a detector; no such method; a batch_size below 1.
     """
 
-    def __init__(self, checkpoint: str | Path | None = None, *, method: str = "repmet", batch_size: int = 4) -> None:
+    def __init__(self, checkpoint: str | Path | None = None, *, method: str | None = None, batch_size: int = 4) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size is at least 1, not {batch_size}")
-        check_methods([method])
+        check_methods([method] if method else [])
         opened = open_detector(checkpoint)
-        self.model, self.cfg, self.batch_size, self.method = opened.model, opened.cfg, batch_size, method
+        self.model, self.cfg, self.batch_size = opened.model, opened.cfg, batch_size
+        self.method = method or (self.cfg.get("episodes") or {}).get("method") or "repmet"
+        check_methods([self.method])
         self.checkpoint = Path(SHIPPED if checkpoint is None else checkpoint)
         self.learnt: SavedClasses | None = None
         self._supports: SupportSet | None = None  # of a method that learns all classes together; none after `load`

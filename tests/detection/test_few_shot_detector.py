@@ -17,6 +17,7 @@ from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.results import Detections
 from repmet.detection.scoring.class_scores import class_scores
 from repmet.detection.scoring.finetune import EpisodeDiverged, FinetuneRule
+from repmet.detection.scoring.last_layer import LastLayer
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.model_definitions.weights_digest import weights_digest
 
@@ -340,6 +341,18 @@ def test_without_a_checkpoint_the_shipped_weights_are_opened(tmp_path, monkeypat
         FewShotDetector(tmp_path, method="best")
     with pytest.raises(ValueError, match="batch_size is at least 1, not 0"):
         FewShotDetector(tmp_path, batch_size=0)
+
+
+def test_the_experiment_says_how_to_score(glyph_run, marks, tmp_path) -> None:
+    loaded = torch.load(glyph_run / "epoch_1.pth", weights_only=True)
+    experiment = loaded["meta"]["experiment"]
+    assert "\nepisodes:\n" in experiment["yaml"]
+    experiment["yaml"] = experiment["yaml"].replace("\nepisodes:\n", "\nepisodes:\n  method: baseline_ft\n")
+    torch.save(loaded, tmp_path / "epoch_1.pth")
+    assert FewShotDetector(glyph_run).method == "repmet"
+    detector = FewShotDetector(tmp_path / "epoch_1.pth").learn(marks)
+    assert detector.method == "baseline_ft" and isinstance(detector.learnt.scorer, LastLayer)
+    assert FewShotDetector(tmp_path / "epoch_1.pth", method="repmet").method == "repmet"
 
 
 def test_a_file_of_the_first_format_is_read(taught, glyph_run, photos, tmp_path) -> None:
