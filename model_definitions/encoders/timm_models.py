@@ -7,6 +7,7 @@ statistics that a model was trained with.
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ PACKAGES = {
 class Renormalise(nn.Module):
     """Images normalised by ImageNet's statistics -> by a model's own: `(x * std_i + mean_i - mean) / std` per channel."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         target_mean, target_std = torch.tensor(mean), torch.tensor(std)
@@ -41,10 +45,10 @@ class Renormalise(nn.Module):
 def timm_model(
     name: str,
     weights: str | Path | None = None,
-    cut: Callable[[nn.Module], object] = lambda model: None,
-    **arguments,
-) -> nn.Module:
-    """A classifier of timm with its weights, or what `cut` leaves of it.
+    cut: Callable[[Any], object] = lambda model: None,
+    **arguments: Any,
+) -> Any:
+    """A classifier of timm with its weights, or what `cut` leaves of it; a module whose attributes timm gives no types.
 
     Args:
         name: any of `timm.list_models()`, such as tf_efficientnet_lite0 or vit_small_patch14_dinov2.
@@ -78,7 +82,7 @@ def timm_model(
     return model
 
 
-def _downloaded(timm: object, name: str, arguments: Mapping) -> nn.Module:
+def _downloaded(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     try:
         return timm.create_model(name, pretrained=True, **arguments)
     except TypeError:  # an argument that this model does not take
