@@ -17,7 +17,10 @@ def test_only_the_source_that_is_asked_for_is_imported(monkeypatch):
     assert [name for name in imported if name.startswith("repmet.")] == ["repmet.data.sources.digits"]
     lines = Path(registry.__file__).read_text().splitlines()
     ours = [line for line in lines if line.startswith(("from repmet", "import repmet"))]
-    assert ours == ["from repmet.data.readers.labelled_images import LabelledImages"]
+    assert ours == [
+        "from repmet.data.readers.labelled_images import LabelledImages",
+        "from repmet.errors import UserError, did_you_mean",
+    ]
 
 
 def test_every_source_can_be_read():

@@ -155,7 +155,7 @@ def test_all_problems_in_one_message(devkit):
 def test_a_class_that_no_annotation_has(devkit):
     with pytest.raises(ValueError, match=r"class 'cats': no annotation has it; did you mean 'cat'"):
         read_image_set(devkit, "train", classes=["dog", "cats"])
-    with pytest.raises(ValueError, match="class 'zebra': no annotation has it; classes there: cat, dog"):
+    with pytest.raises(ValueError, match="class 'zebra': no annotation has it; there are: cat, dog"):
         read_image_set(devkit, "train", classes=["zebra"])
 
 

@@ -131,4 +131,4 @@ def test_the_real_subset_is_not_the_full_set(repmet_data):
 def test_command_says_what_is_wrong_without_a_traceback(repmet_data):
     command = [sys.executable, "-m", "data.sources.voc", "--years", "2007", "--root", str(repmet_data)]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1 and "give another --root" in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 2 and "give another --root" in result.stderr and "Traceback" not in result.stderr
