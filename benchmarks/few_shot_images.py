@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{args.folder}: {2 * args.way} classes of {needed} images are needed, {there} are there")
         classifier = FewShotClassifier(args.encoder)
         embeddings = classifier.embed([image for images in by_class.values() for image in images])
-    except (ValueError, OSError, ImportError) as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     labels = torch.arange(len(by_class)).repeat_interleave(torch.tensor([len(images) for images in by_class.values()]))
