@@ -300,3 +300,10 @@ def test_linked_pictures_are_found(tmp_path: Path) -> None:
     content = one_image(tmp_path, file_name="x.jpg")
     (record,) = read_images(put(tmp_path / "set", content))
     assert record.path == tmp_path / "set/more/x.jpg"
+
+
+def test_a_box_that_sticks_out_by_less_than_two_pixels_is_clipped(tmp_path: Path) -> None:
+    content = one_image(tmp_path)
+    for box, clipped in (([25, 3, 16.5, 28.5], [25, 3, 40, 30]), ([-1.5, -1, 10, 10], [0, 0, 8.5, 9])):
+        content["annotations"][0]["bbox"] = box
+        assert read_images(put(tmp_path, content))[0].boxes.tolist() == [clipped]
