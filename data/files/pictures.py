@@ -31,10 +31,12 @@ _DAMAGE = (
 
 
 class UnreadableImage(UserError):
-    """A file that cannot be read as an image; the message names it."""
+    """A file that cannot be read as an image; the message names it. Made of its message alone, so that the processes that
+    load data can hand it on."""
 
-    def __init__(self, source: object, reason: object) -> None:
-        super().__init__(f"{source}: cannot be read as an image ({reason}); fetch it again or take it away")
+
+def _unreadable(source: object, error: Exception) -> UnreadableImage:
+    return UnreadableImage(f"{source}: cannot be read as an image ({_reason(error)}); fetch it again or take it away")
 
 
 def is_image_file(path: Path) -> bool:
@@ -68,7 +70,7 @@ def open_rgb(
                 image.draft("RGB", least[::-1] if _orientation(image) >= 5 else least)
             return as_rgb(image)
     except _DAMAGE as error:
-        raise UnreadableImage(named, _reason(error)) from None
+        raise _unreadable(named, error) from None
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -130,7 +132,7 @@ def _look(path: Path, *, decode: bool) -> tuple[tuple[int, int], str]:
                 as_rgb(image)
             return size, kind
     except _DAMAGE as error:
-        raise UnreadableImage(path, _reason(error)) from None
+        raise _unreadable(path, error) from None
 
 
 def _reason(error: Exception) -> str:

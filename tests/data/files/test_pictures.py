@@ -1,6 +1,7 @@
 """The reader of images: what a viewer shows, in every format and depth; plain pictures as OpenCV decodes them; refusals."""
 
 import io
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -232,3 +233,12 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match=r"bomb\.png: .*decompression bomb"):
         read_rgb(tmp_path / "bomb.png")
     assert "decompression bomb" in picture_problem(tmp_path / "bomb.png")
+
+
+def test_an_error_passes_between_processes(tmp_path: Path) -> None:
+    """Pickled, and as torch raises it anew from the process that loads data: by its type, with one text."""
+    with pytest.raises(UnreadableImage) as caught:
+        read_rgb(tmp_path / "gone.png")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is UnreadableImage and str(again) == str(caught.value) and "gone.png" in str(again)
+    assert str(UnreadableImage("Caught it in a worker")) == "Caught it in a worker"
