@@ -146,7 +146,7 @@ def test_it_trains_and_is_evaluated(name, folder, passed, tmp_path, monkeypatch)
     text = experiment_text(Config({key: value for key, value in cfg.items() if key != "report"}))
     if text in passed:
         return
-    monkeypatch.setattr("classification.inputs.features.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("repmet.data.files.tensor_cache.CACHE", tmp_path / "cache")
     saved: list[str] = []
     monkeypatch.setattr(ExperimentRunner, "save_checkpoint", lambda self, out, file, **kwargs: saved.append(file))
     runner = build_runner(cfg, work_dir=tmp_path / "run")

@@ -71,7 +71,7 @@ def test_the_figure_is_there() -> None:
 
 @pytest.mark.parametrize("address", SHIPPED, ids=experiment_name)
 def test_it_trains_and_its_mistakes_are_measured(address, folders, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("classification.inputs.features.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("repmet.data.files.tensor_cache.CACHE", tmp_path / "cache")
     monkeypatch.setattr(ExperimentRunner, "save_checkpoint", lambda *args, **kwargs: None)
     name = experiment_name(address)
     cfg = load_experiment(address, tiny(load_experiment(address), name, folders))

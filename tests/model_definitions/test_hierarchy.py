@@ -108,7 +108,7 @@ def test_some_classes_of_a_larger_tree():
         ({"a": "a"}, None, "the tree has a cycle: a -> a"),
         ({"a": "r", "b": "s"}, None, "one root, not 2: 'r', 's'"),
         ({"owl": "r", "gull": "r"}, ["owl", "gul"], "no leaf 'gul'; did you mean 'gull'"),
-        ({"owl": "r", "gull": "r"}, ["owl", "xyz"], "no leaf 'xyz'; it has gull, owl"),
+        ({"owl": "r", "gull": "r"}, ["owl", "xyz"], "no leaf 'xyz'; there are: gull, owl"),
         ({"owl": "bird", "gull": "bird", "bird": "r", "cat": "r"}, ["bird", "cat"], "'bird' is an inner node"),
         ({"owl": "r", "gull": "r"}, ["owl", "owl"], "'owl' is given twice"),
         ({"owl": "r", "gull": "r"}, ["owl"], "at least 2 classes apart, not 1"),
