@@ -27,7 +27,7 @@ def looked_at(
 
     Args:
         together: images of one size that are looked at together, at most.
-        look: finds in such images; a ValueError says that one of them cannot be looked at.
+        look: finds in such images; a UserError says that one of them cannot be looked at.
         unreadable: takes a line for each image that cannot be read or looked at, which is then passed over.
 
     Raises:

@@ -6,6 +6,7 @@ from PIL import Image
 
 from repmet.data.readers.image_inputs import image_inputs
 from repmet.detection.looking import looked_at, runs_of_one_size
+from repmet.errors import UserError
 
 SIZES = [(8, 6), (8, 6), (8, 6), (6, 8), (8, 6), (8, 6)]
 
@@ -29,7 +30,7 @@ def look(records):
     """Finds the value of an image, and cannot look at the one of value 1."""
     values = [int(record.pixels[0, 0, 0]) for record in records]
     if 1 in values:
-        raise ValueError("image 2: too odd")
+        raise UserError("image 2: too odd")
     return [(value, np.zeros(0)) for value in values]
 
 
