@@ -54,6 +54,7 @@ SECTIONS = {
         "cosine_scale": None,  # of tfa_cosine
         "classifier_decay": None,  # weight decay of baseline_ft and tfa_cosine
         "logistic_decay": None,  # weight decay of logistic
+        "score_half": None,  # the product at which the reported score is one half; null: the product itself
         "marks": None,  # of logistic: complete, where all objects of the classes are marked; else partial
         "method": None,  # how `FewShotDetector` scores; null: repmet
     },

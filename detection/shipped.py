@@ -22,7 +22,7 @@ from repmet.experiments.running.checkpoints import latest_checkpoint, load_check
 from repmet.model_definitions.weights_digest import state_digest
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "photos.safetensors"
-SHA256 = "ec02d4c28b53327adb5cc9c898ec475de8867de44707d54aa0d591a7365a5e2e"  # of this file
+SHA256 = "c0f7ab137551109b79c86f548bddf593f0b6805230843bcacc50e39fbfa8fd61"  # of this file
 FORMAT = "repmet-trained-part-1"
 BACKBONE = "backbone."
 

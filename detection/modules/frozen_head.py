@@ -21,16 +21,16 @@ from repmet.model_definitions import roi_layers
 
 @MODELS.register_module()
 class FrozenRoIExtractor(FusedRoIExtractor):
-    """RoI features of the pyramid, flattened, and behind them the means of the region in each frozen map.
+    """RoI features of the pyramid, flattened, and behind them the bins of the region in each frozen map.
 
     Args:
         maps: (stride, channels) of the frozen maps that follow the pyramid's levels (`FrozenPyramid.passed_on`).
-        cells: a region is averaged over cells x cells bins of each frozen map.
+        cells: of each frozen map, a region is pooled to cells x cells bins.
         in_training: pool the frozen maps in training too, for a head that learns an embedding.
         arguments: as mmdet's `SingleRoIExtractor`, for the pyramid.
 
     Shape:
-        (R, C * h * w + sum of the maps' channels).
+        (R, C * h * w + cells^2 * sum of the maps' channels).
     """
 
     def __init__(self, *, maps: Sequence[tuple[int, int]], cells: int = 3, in_training: bool = False, **arguments) -> None:
@@ -52,7 +52,7 @@ class FrozenRoIExtractor(FusedRoIExtractor):
             return parts[0]
         for level, (stride, _) in zip(frozen, self.maps, strict=True):
             pooled = roi_layers.roi_align(level, rois, self.cells, 1 / stride, 2, True)  # (R, C_l, cells, cells)
-            parts.append(pooled.mean((2, 3)))
+            parts.append(pooled.flatten(1))
         return torch.cat(parts, 1)
 
 
@@ -68,7 +68,8 @@ class FrozenFeatureHead(BBoxHead):
     Args:
         in_channels, roi_feat_size: C and h = w of the pyramid's RoI features.
         fc_channels: widths of the fully connected layers.
-        maps: channels of each frozen map behind the pyramid's features.
+        maps, cells: channels of each frozen map behind the pyramid's features, and bins a side.
+        grid_weight: of the bins themselves beside their mean, which alone does not know where in a region something is.
         object_weight: of `loss_object`.
         reg_class_agnostic, bbox_coder, loss_bbox, init_cfg, num_classes: as mmdet's `BBoxHead`.
     """
@@ -81,6 +82,8 @@ class FrozenFeatureHead(BBoxHead):
         roi_feat_size: int = 7,
         fc_channels: Sequence[int] = (256, 256),
         maps: Sequence[int] = (112, 320),
+        cells: int = 3,
+        grid_weight: float = 0.5,
         object_weight: float = 2.0,
         bbox_coder: dict | None = None,
         loss_bbox: dict | None = None,
@@ -96,7 +99,7 @@ class FrozenFeatureHead(BBoxHead):
             loss_bbox=loss_bbox or {"type": "SmoothL1Loss", "beta": 1.0, "loss_weight": 1.0},
             init_cfg=init_cfg,
         )
-        self.maps, self.object_weight = list(maps), object_weight
+        self.maps, self.cells, self.grid_weight, self.object_weight = list(maps), cells, grid_weight, object_weight
         widths = [in_channels * self.roi_feat_area, *fc_channels]
         self.fcs = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.fc_reg = nn.Linear(widths[-1], self.bbox_coder.encode_size)
@@ -108,11 +111,18 @@ class FrozenFeatureHead(BBoxHead):
             ]
 
     def roi_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, C*h*w + f) -> frozen features (R, f), of unit length for each stride, and what the boxes are read from."""
-        pyramid, *frozen = x.split([self.in_channels * self.roi_feat_area, *self.maps], dim=1)
+        """(R, C*h*w + bins) -> frozen features (R, f) and what the boxes are read from.
+
+        Of every stride the mean over the bins, of unit length, and the bins as they lie, of length `grid_weight`:
+        f = (1 + cells^2) * sum of the maps' channels.
+        """
+        bins = self.cells**2
+        pyramid, *frozen = x.split([self.in_channels * self.roi_feat_area, *(bins * c for c in self.maps)], dim=1)
         for fc in self.fcs:
             pyramid = F.relu(fc(pyramid))
-        return torch.cat([F.normalize(part, dim=1) for part in frozen], 1), pyramid
+        means = [F.normalize(part.unflatten(1, (-1, bins)).mean(2), dim=1) for part in frozen]
+        grids = [self.grid_weight * F.normalize(part, dim=1) for part in frozen]
+        return torch.cat([*means, *grids], 1), pyramid
 
     def embed(self, features: Tensor) -> Tensor:
         """(R, f) -> unit embeddings (R, e)."""
@@ -190,8 +200,8 @@ class ObjectRoIHead(StandardRoIHead):
             metas: `img_shape` of each image.
 
         Returns:
-            By image, `bboxes` (P', 4) and `scores` (P',): the geometric mean of how surely the proposal is an object and how
-            well the box fits it.
+            By image, `bboxes` (P', 4) and `scores` (P',), how well each box fits an object. Chosen and sorted by the
+            geometric mean of that and of how surely the proposal is one; the fit alone ranks detections better.
         """
         extractor, head, rule = self.bbox_roi_extractor, self.bbox_head, self.test_cfg
         rois = bbox2roi([p.bboxes for p in proposals])
@@ -200,7 +210,7 @@ class ObjectRoIHead(StandardRoIHead):
         for i, (found, meta) in enumerate(zip(proposals, metas, strict=True)):
             mine = rois[:, 0] == i
             boxes = head.decode(rois[mine], deltas[mine], meta, rescale=False)
-            scores = (found.scores * logits[mine, 0].sigmoid()).sqrt()
-            kept = roi_layers.nms(boxes, scores, rule.nms.iou_threshold)[: rule.max_per_img]
-            refined.append(InstanceData(bboxes=boxes[kept], scores=scores[kept]))
+            fit = logits[mine, 0].sigmoid()
+            kept = roi_layers.nms(boxes, (found.scores * fit).sqrt(), rule.nms.iou_threshold)[: rule.max_per_img]
+            refined.append(InstanceData(bboxes=boxes[kept], scores=fit[kept]))
         return refined

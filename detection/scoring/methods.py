@@ -91,7 +91,8 @@ METHODS: dict[str, Callable[[SupportSet, FewShotRule, Tensor | None], ClassScore
     "logistic": lambda supports, rule, _: LogisticRegression.learn(supports, rule),
 }
 DEFAULT_METHODS = SPACES  # RepMet and what it is compared with, where an experiment names none
-_IN_REPMET = {"repmet", "np_repmet"}
+# What the methods look at that need not look at everything.
+_SPACES = {"repmet": {"repmet"}, "np_repmet": {"repmet"}, "logistic": {"repmet", FEATURES}}
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def check_methods(names: Sequence[str]) -> None:
 def spaces_of(methods: Sequence[str]) -> tuple[str, ...]:
     """The embeddings to keep for some methods, of `SPACES`.
 
-    RepMet's alone, for the sake of memory, where no method looks at others; else all, so that another choice of methods
-    finds them kept.
+    Those that the methods look at, for the sake of memory, where few do; else all, so that another choice of methods finds
+    them kept.
     """
-    return ("repmet",) if set(methods) <= _IN_REPMET else SPACES
+    looked_at = set().union(*(_SPACES.get(name, SPACES) for name in methods))
+    return tuple(space for space in SPACES if space in looked_at)

@@ -32,6 +32,8 @@ class FewShotRule:
             background is only what no support claims, so a support that resembles the ground claims all of it, at scores
             that outrank every object of other episodes; what the proposal network learnt about objects of any class
             forbids that. Off in RepMet.
+        score_half: reported scores are s / (s + score_half) of the product s, one half where a person would draw the line;
+            no order changes. Above 0; None: the product itself.
         negative_iou, negative_weight: of `np_repmet` (`scoring.negatives`): from which overlap and below which a proposal is
             a negative of its support box (0 <= from < below <= 1), and how much nearness to it counts (at least 0).
         calibration: of `calibrated`: the share of the cosine, in [0, 1].
@@ -54,6 +56,7 @@ class FewShotRule:
     dummy_columns: int = 0
     base_columns: bool = False
     objectness: float = 0.0
+    score_half: float | None = None
     negative_iou: tuple[float, float] = (0.2, 0.3)
     negative_weight: float = 0.2
     calibration: float = 0.5
@@ -69,6 +72,8 @@ class FewShotRule:
             self._check(name, _number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
         for name in ("nms", "calibration"):
             self._check(name, _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
+        half = self.score_half
+        self._check("score_half", half is None or (_number(half) and half > 0), "a number above 0, or null")
         self._check("marks", self.marks in ("partial", "complete"), "partial or complete")
         self._check("base_columns", isinstance(self.base_columns, bool), "true or false")
         power = self.objectness
