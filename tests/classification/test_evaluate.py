@@ -248,7 +248,8 @@ def test_classes_are_known_by_their_names_and_never_by_their_order(experiment, t
     assert load_checkpoint(tmp_path / "run" / "best.pth")["meta"]["experiment"]["classes"] == ["a", "b", "c"]
     said = failure(capsys, path, tmp_path / "run", "--data", tmp_path / "renamed")
     assert "data.test has z, and " in said and "best.pth was trained on a" in said
-    assert "best.pth was trained on a" in failure(capsys, path, tmp_path / "run", "--data", tmp_path / "fewer")
+    said = failure(capsys, path, tmp_path / "run", "--data", tmp_path / "fewer")
+    assert "best.pth: " in said and "belongs to another experiment (other classes or sizes)" in said
     resumed = ("--data", tmp_path / "renamed", "--resume", tmp_path / "run" / "epoch_1.pth")
     assert train(path, "--work-dir", tmp_path / "other", *resumed, "--cfg-options", "train_cfg.max_epochs=2") == 2
     assert "was trained on other classes than the data have now (a, z)" in capsys.readouterr().err
