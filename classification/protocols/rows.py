@@ -15,7 +15,7 @@ def names_of(trained: Trained, split: str) -> dict[str, Any]:
     method = [report.get("method") or trained.method.title, report.get("encoder")]
     return {
         "dataset": report.get("dataset") or data.source,
-        "split": str(data[split]),
+        "split": str(data.get(split)),
         "method": ", ".join(part for part in method if part),
         "seeds": [trained.seed if trained.seed is not None else 0],
     }
