@@ -151,7 +151,7 @@ def own_data(
                  for i, _ in boxes}  # fmt: skip
         shown = [data.marked[i] for i in sorted(drawn)]
         say(f"{data.name}: embedding {len(shown)} marked images and {len(data.queries)} to search ...")
-        embedded = with_views(embedder([*shown, *data.queries]), shown, embedder, rule)
+        embedded = with_views(embedder([*shown, *data.queries]), shown, embedder, rule.support_views)
         data = OwnData(data.name, data.classes, data.marked, data.queries, embedded)
         images = [embedded[r.id] for r in data.queries]
         plain = [r.boxes[~np.asarray(r.difficult, bool)] for r in data.queries]
