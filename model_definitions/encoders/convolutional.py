@@ -144,4 +144,4 @@ class LeNet(Encoder):
 def _check_images(encoder: Conv4 | LeNet, images: Tensor) -> None:
     if images.dim() != 4 or images.shape[1:] != encoder.image_shape:
         expected, name = ", ".join(map(str, encoder.image_shape)), type(encoder).__name__
-        raise ValueError(f"{name} was built for images (B, {expected}), not {tuple(images.shape)}")
+        raise UserError(f"{name} was built for images (B, {expected}), not {tuple(images.shape)}")

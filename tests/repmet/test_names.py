@@ -71,12 +71,13 @@ same = [
 sys.argv = ["detection.train", "--help"]
 with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
     runpy.run_module("detection.train", run_name="__main__", alter_sys=True)
-by_file = collections.defaultdict(dict)
+by_file, ours = collections.defaultdict(dict), []
 for name, module in list(sys.modules.items()):
-    if name != "__main__" and getattr(module, "__file__", None):
-        by_file[module.__file__][id(module)] = name
-twice = [list(names.values()) for file, names in by_file.items() if len(names) > 1 and ROOT in file]
-ours = [name for name, module in sys.modules.items() if ROOT in str(getattr(module, "__file__", ""))]
+    file = getattr(module, "__file__", None) or ""
+    if name != "__main__" and ROOT in file and "site-packages" not in file:  # the environment may lie in the checkout
+        by_file[file][id(module)] = name
+        ours.append(name)
+twice = [list(names.values()) for names in by_file.values() if len(names) > 1]
 print(json.dumps([same, twice, len(ours), "--novel" in out.getvalue()]))
 """.replace("ROOT", repr(str(ROOT)))
     same, twice, number, helped = json.loads(python(program).splitlines()[-1])

@@ -149,4 +149,4 @@ def test_command_line(tmp_path):
     assert first.returncode == 0 and "train 6 images" in first.stdout, first.stderr
     assert json.loads((tmp_path / "g" / "glyph_scenes.json").read_text())["base_classes"] == 6
     refused = run("--seed", "3")
-    assert refused.returncode == 1 and "other parameters (seed)" in refused.stderr and "Traceback" not in refused.stderr
+    assert refused.returncode == 2 and "other parameters (seed)" in refused.stderr and "Traceback" not in refused.stderr

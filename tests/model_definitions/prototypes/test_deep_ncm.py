@@ -99,7 +99,7 @@ def test_bad_input():
     module = DeepNCM(None, K, D)
     with pytest.raises(ValueError, match="2 labels are needed, not None"):
         module(torch.zeros(2, D))
-    with pytest.raises(ValueError, match=r"labels must lie in 0..3, not up to 4"):
+    with pytest.raises(ValueError, match=r"labels must lie in 0..3, not 0..4"):
         module(torch.zeros(2, D), labels=torch.tensor([0, 4]))
     with pytest.raises(ValueError, match="not 'image'"):
         DeepNCM(None, K, D, weighting="image")
