@@ -25,7 +25,7 @@ COCO_DETECTIONS = 100  # an image and class; COCO's own limit
 
 
 def base_metrics(
-    detections: np.ndarray, ground_truth: np.ndarray, num_classes: int, *, plus_one: bool = True, coco: bool = True
+    detections: np.ndarray, ground_truth: np.ndarray, num_classes: int, *, plus_one: bool = True
 ) -> dict[str, Any]:
     """AP of a detector over all its classes; fractions in [0, 1].
 
@@ -35,7 +35,6 @@ def base_metrics(
             they are crowds, the only boxes that its code ignores).
         num_classes: N; classes are 0 to N - 1.
         plus_one: widths are x2 - x1 + 1 in VOC's figures, as in its development kit. COCO's are x2 - x1.
-        coco: measure COCO's AP too, which takes most of the time.
 
     Returns:
         `voc07` (11 points) and `voc` (all points) at IoU 0.5 and `coco` (IoU 0.50 to 0.95), each the mean over the
@@ -53,7 +52,7 @@ def base_metrics(
     scores = gather(0, found, truth, match(found, truth, iou=0.5, plus_one=plus_one))
     if not scores.n_ground_truth:
         raise ValueError(f"no box is to be found in {len(truth.image)} of ground truth: there is nothing to measure")
-    coco_ap = _coco_ap(found, truth, np.union1d(truth.image, found.image)) if coco else {}
+    coco_ap = _coco_ap(found, truth, np.union1d(truth.image, found.image))
     nothing = Scores(*[np.empty(0, dtype=np.float32)] * 3)
     per_class = {}
     for label, n in sorted(scores.n_ground_truth.items()):
@@ -62,12 +61,11 @@ def base_metrics(
         per_class[label] = {
             "voc07": average_precision_11(curve),
             "voc": average_precision(curve),
-            **({"coco": coco_ap[label]} if coco else {}),
+            "coco": coco_ap[label],
             "n_ground_truth": n,
             "false_at_half": false_at_recall(curve, n, len(outcome.background) + len(outcome.other), 0.5),
         }
-    names = ("voc07", "voc", "coco") if coco else ("voc07", "voc")
-    means = {name: float(np.mean([row[name] for row in per_class.values()])) for name in names}
+    means = {name: float(np.mean([row[name] for row in per_class.values()])) for name in ("voc07", "voc", "coco")}
     return {**means, "per_class": per_class}
 
 

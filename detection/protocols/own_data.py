@@ -21,6 +21,7 @@ from repmet.detection.episodes.marks import draw_marks
 from repmet.detection.metrics.base_map import base_metrics
 from repmet.detection.metrics.proposal_recall import proposal_recall
 from repmet.detection.processes import my_share, say
+from repmet.detection.protocols.metric_tables import metric_tables
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.methods import Method, check_methods, spaces_of
 from repmet.detection.scoring.representatives import SupportSet
@@ -28,7 +29,6 @@ from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
 from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import mean_interval, paired_difference
 
-MAX_PER_IMAGE = 100  # detections of an image that count, COCO's limit
 FIGURES = ("AP50", "AP", "false_finds")
 
 
@@ -79,17 +79,7 @@ def figures_of(found: Sequence[Detections], queries: Sequence[ImageRecord], clas
     at which half of its objects are found (all detections, where fewer are), and summed over the classes: what a person
     has to take back who wants half of everything.
     """
-    label = {name: k for k, name in enumerate(classes)}
-    rows, truth = [], []
-    for number, (record, image) in enumerate(zip(queries, found, strict=True)):
-        best = image.best_first()[:MAX_PER_IMAGE]
-        rows.append(np.column_stack([np.full(len(best), number), best.labels, best.scores, best.boxes]))
-        truth += [
-            [number, label[name], *box, hard]
-            for name, box, hard in zip(record.names, record.boxes, record.difficult, strict=True)
-            if name in label
-        ]
-    table, objects = np.concatenate(rows), np.array(truth, dtype=float)
+    table, objects = metric_tables(found, queries, classes)
     metrics = base_metrics(table, objects, len(classes), plus_one=False)
     wrong = sum(row["false_at_half"] for row in metrics["per_class"].values())
     return {"AP50": metrics["voc"], "AP": metrics["coco"], "false_finds": wrong / len(queries)}

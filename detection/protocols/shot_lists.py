@@ -21,6 +21,7 @@ from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
 from repmet.detection.metrics import base_metrics
 from repmet.detection.processes import my_share, say
+from repmet.detection.protocols.metric_tables import metric_tables
 from repmet.detection.scoring.class_scores import stacked
 from repmet.detection.scoring.methods import NearestRepresentative
 from repmet.detection.scoring.representatives import SupportSet
@@ -29,7 +30,6 @@ from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import mean_interval
 
 METHOD = "repmet"
-MAX_PER_IMAGE = 100  # detections of an image that count, COCO's limit
 FIGURES = ("nAP50", "nAP50_voc07", "nAP", "bAP50", "bAP50_voc07", "bAP")
 _OF = {"AP50": "voc", "AP50_voc07": "voc07", "AP": "coco"}
 
@@ -89,18 +89,8 @@ def one_list(
     novel = supports.representatives(rule, METHOD)
     scorer = NearestRepresentative(rule=rule, representatives=stacked(base, novel) if len(base) else novel)
     names = [*base_classes, *novel_classes]
-    label = {name: k for k, name in enumerate(names)}
-    found, truth = [], []
-    for number, record in enumerate(queries):
-        (image,) = scorer.detect([embedded[record.id]])
-        image = image.best_first()[:MAX_PER_IMAGE]
-        found.append(np.column_stack([np.full(len(image), number), image.labels, image.scores, image.boxes]))
-        truth += [
-            [number, label[name], *box, hard]
-            for name, box, hard in zip(record.names, record.boxes, record.difficult, strict=True)
-            if name in label
-        ]
-    per_class = base_metrics(np.concatenate(found), np.array(truth, dtype=float), len(names))["per_class"]
+    found = [scorer.detect([embedded[r.id]])[0] for r in queries]
+    per_class = base_metrics(*metric_tables(found, queries, names), len(names))["per_class"]
     groups = {"n": range(len(base_classes), len(names)), "b": range(len(base_classes))}
     figures = {}
     for group, members in groups.items():
