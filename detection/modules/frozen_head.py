@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import bbox2roi, bbox_overlaps, scale_boxes
+from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from repmet.detection.modules.box_decoding import DecodesBoxes
 from repmet.detection.modules.roi_extractor import FusedRoIExtractor
 from repmet.model_definitions import roi_layers
 
@@ -57,7 +58,7 @@ class FrozenRoIExtractor(FusedRoIExtractor):
 
 
 @MODELS.register_module()
-class FrozenFeatureHead(BBoxHead):
+class FrozenFeatureHead(DecodesBoxes, BBoxHead):
     """Class-agnostic boxes, how well they fit, and an embedding that is read from frozen maps alone.
 
     Losses:
@@ -162,11 +163,6 @@ class FrozenFeatureHead(BBoxHead):
         value = focal * F.binary_cross_entropy_with_logits(logits, target, reduction="none") * label_weights
         losses["loss_object"] = self.object_weight * value.sum() / (label_weights > 0).sum().clamp_min(1)
         return losses
-
-    def decode(self, rois: Tensor, bbox_pred: Tensor, img_meta: dict, rescale: bool) -> Tensor:
-        """RoIs (R, 5) and deltas (R, 4) -> boxes (R, 4) inside the image; in the original image's pixels if `rescale`."""
-        boxes = self.bbox_coder.decode(rois[:, 1:], bbox_pred, max_shape=img_meta["img_shape"])
-        return scale_boxes(boxes, [1 / s for s in img_meta["scale_factor"]]) if rescale else boxes
 
     def _predict_by_feat_single(
         self,

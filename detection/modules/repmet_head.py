@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from mmdet.models.layers import multiclass_nms
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import scale_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from repmet.detection.modules.box_decoding import DecodesBoxes
 from repmet.model_definitions.encoders import conv_block
 from repmet.model_definitions.losses.repmet_detection import detection_logits, detection_loss
 from repmet.model_definitions.representatives import Representatives, margin_loss
 
 
 @MODELS.register_module()
-class RepMetBBoxHead(BBoxHead):
+class RepMetBBoxHead(DecodesBoxes, BBoxHead):
     """RoI features (R, C, h, w) -> [convolutions] -> two FC -> unit embedding E (R, e) -> distances (R, N, K) -> classes.
 
     The defaults are those of the released RepMet detector (Karlinsky et al., CVPR 2019).
@@ -186,11 +186,6 @@ class RepMetBBoxHead(BBoxHead):
     def class_scores(self, d2: Tensor) -> Tensor:
         """Squared distances (R, N, K) -> softmax over classes and background, (R, N + 1), background last."""
         return detection_logits(d2, self.sigma, self.scale).softmax(-1)
-
-    def decode(self, rois: Tensor, bbox_pred: Tensor, img_meta: dict, rescale: bool) -> Tensor:
-        """RoIs (R, 5) and deltas (R, 4) -> boxes (R, 4) inside the image; in the original image's pixels if `rescale`."""
-        boxes = self.bbox_coder.decode(rois[:, 1:], bbox_pred, max_shape=img_meta["img_shape"])
-        return scale_boxes(boxes, [1 / s for s in img_meta["scale_factor"]]) if rescale else boxes
 
     def _predict_by_feat_single(
         self,
