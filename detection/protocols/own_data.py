@@ -1,22 +1,25 @@
 """Marks on a person's own data: k of each class from the train list, detection on the whole test list, over several draws.
 
 Unlike in episodes, whose queries are known to hold the classes, every image of the test list is searched for every class.
-Images of the train list, which marks are drawn from, are never among the queries.
+An image that gives a mark is never among the queries of that draw, nor is one of the train list.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from mmengine.dist import all_gather_object
 
-from repmet.data.readers.annotated_folder import class_names, read_images
+from repmet.data.readers.annotated_folder import read_images
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.checkpoint import Detector
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.embedding.embedder import caching_embedder
 from repmet.detection.embedding.views import with_views
+from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.marks import draw_marks
 from repmet.detection.metrics.base_map import base_metrics
 from repmet.detection.metrics.proposal_recall import proposal_recall
@@ -38,38 +41,67 @@ class OwnData:
 
     Attributes:
         name: of its folder.
-        classes: those that occur in both lists.
-        marked: images of the train list, which marks are drawn from.
-        queries: images of the test list that are not in the train list.
+        classes: those that can be both marked and searched for.
+        train: images of the train list.
+        tested: images of the test list that are not in the train list.
         embedded: all of them by id.
     """
 
     name: str
     classes: tuple[str, ...]
-    marked: Mapping[str, ImageRecord]
-    queries: Sequence[ImageRecord]
+    train: Sequence[ImageRecord]
+    tested: Sequence[ImageRecord]
     embedded: Mapping[str, EmbeddedImage]
+
+    @cached_property
+    def records(self) -> dict[str, ImageRecord]:
+        """All images by id."""
+        return {r.id: r for r in [*self.train, *self.tested]}
+
+    def marks(self, k: int, seed: int) -> list[tuple[tuple[str, int], ...]]:
+        """By class, at most k boxes: of the train list, or of half of a class's test images where that list has none."""
+        in_train = _images_of(self.train)
+        drawn = {
+            name: draw_marks(self.train, [name], k, seed)[0]
+            if name in in_train
+            else draw_marks(self.tested, [name], k, seed, share=0.5)[0]
+            for name in self.classes
+        }
+        return list(drawn.values())
+
+    def queries(self, marks: Sequence[Sequence[tuple[str, int]]]) -> list[ImageRecord]:
+        """The images to search: those of the test list that give no mark."""
+        giving = {i for boxes in marks for i, _ in boxes}
+        return [r for r in self.tested if r.id not in giving]
 
 
 def read_own_data(root: str | Path, train: str = "train", test: str = "test") -> OwnData:
-    """Reads a set's lists; nothing is embedded yet.
+    """Reads a set's lists; nothing is embedded yet. What cannot be measured is said.
 
     Raises:
-        FileNotFoundError, ValueError: from the reader; the lists share no class; all test images are in the train list.
+        FileNotFoundError, ValueError: from the reader; all test images are in the train list; no class can be measured.
     """
-    marked = {r.id: r for r in read_images(root, train)}
-    tested = read_images(root, test)
-    files = {r.path.resolve() for r in marked.values()}
-    queries = [r for r in tested if r.path.resolve() not in files]
-    if not queries:
+    marked, tested = read_images(root, train), read_images(root, test)
+    files = {r.path.resolve() for r in marked}
+    searched = [r for r in tested if r.path.resolve() not in files]
+    if not searched:
         raise UserError(f"{root}: every image of {test} is in {train} too, so no image is left to search")
-    if len(queries) < len(tested):
-        say(f"{root}: {len(tested) - len(queries)} images of {test} are in {train} too and are left out of the queries")
-    plain = {name for r in queries for name, hard in zip(r.names, r.difficult, strict=True) if not hard}
-    classes = tuple(name for name in class_names(list(marked.values())) if name in plain)
+    if len(searched) < len(tested):
+        say(f"{root}: {len(tested) - len(searched)} images of {test} are in {train} too and are left out of the queries")
+    in_train, in_test = _images_of(marked), _images_of(searched)
+    classes = tuple(n for n in sorted(in_test) if n in in_train or in_test[n] > 1)
     if not classes:
-        raise UserError(f"{root}: no class has boxes in both {train} and {test}")
-    return OwnData(Path(root).name, classes, marked, queries, {})
+        raise UserError(f"{root}: no class has plain boxes in both {train} and {test}, or in two images of {test}")
+    if only_tested := [name for name in classes if name not in in_train]:
+        say(f"{root}: {train} holds no {', '.join(only_tested)}; marked in {test}, in images that are not searched")
+    if left := sorted((in_train.keys() | in_test.keys()) - set(classes)):
+        say(f"{root}: {', '.join(left)}: not measured, {test} has no box of them that is left to be found")
+    return OwnData(Path(root).name, classes, marked, searched, {})
+
+
+def _images_of(records: Sequence[ImageRecord]) -> Counter[str]:
+    """By class, how many images hold a plain box of it."""
+    return Counter(name for r in records for name in dict.fromkeys(r.names) if plain_boxes(r, name))
 
 
 def figures_of(found: Sequence[Detections], queries: Sequence[ImageRecord], classes: Sequence[str]) -> dict[str, float]:
@@ -87,11 +119,11 @@ def figures_of(found: Sequence[Detections], queries: Sequence[ImageRecord], clas
 
 def one_draw(data: OwnData, method: Method, k: int, seed: int) -> dict[str, float]:
     """The figures of one draw of k marks a class."""
-    marks = draw_marks(list(data.marked.values()), data.classes, k, seed)
-    supports = SupportSet(data.classes, marks, data.marked, data.embedded)
-    scorer = method.learn(supports)
-    found = [scorer.detect([data.embedded[r.id]])[0] for r in data.queries]
-    return figures_of(found, data.queries, data.classes)
+    marks = data.marks(k, seed)
+    scorer = method.learn(SupportSet(data.classes, marks, data.records, data.embedded))
+    queries = data.queries(marks)
+    found = [scorer.detect([data.embedded[r.id]])[0] for r in queries]
+    return figures_of(found, queries, data.classes)
 
 
 def over_draws(
@@ -137,19 +169,18 @@ def own_data(
     embedder = caching_embedder(detector, spaces_of(methods))
     results = []
     for data in [read_own_data(root) for root in roots]:  # what may have to refuse comes before the network runs
-        drawn = {i for seed in seeds for boxes in draw_marks(list(data.marked.values()), data.classes, max(marks), seed)
-                 for i, _ in boxes}  # fmt: skip
-        shown = [data.marked[i] for i in sorted(drawn)]
-        say(f"{data.name}: embedding {len(shown)} marked images and {len(data.queries)} to search ...")
-        embedded = with_views(embedder([*shown, *data.queries]), shown, embedder, rule.support_views)
-        data = OwnData(data.name, data.classes, data.marked, data.queries, embedded)
-        images = [embedded[r.id] for r in data.queries]
-        plain = [r.boxes[~np.asarray(r.difficult, bool)] for r in data.queries]
+        giving = {i for seed in seeds for boxes in data.marks(max(marks), seed) for i, _ in boxes}
+        shown = [data.records[i] for i in sorted(giving)]
+        say(f"{data.name}: embedding {len(shown)} images with marks and {len(data.tested)} to search ...")
+        embedded = with_views(embedder([*shown, *data.tested]), shown, embedder, rule.support_views)
+        data = replace(data, embedded=embedded)
+        images = [embedded[r.id] for r in data.tested]
+        plain = [r.boxes[~np.asarray(r.difficult, bool)] for r in data.tested]
         recall = proposal_recall([i.boxes.numpy() for i in images], [i.objectness.numpy() for i in images], plain)
         rows = over_draws(data, methods, rule, marks, seeds)
         say(table(rows) + "\n" + ", ".join(f"{n} {100 * v:.1f}" for n, v in recall.items() if v is not None) + "\n")
         results.append(
-            {"set": data.name, "images": len(data.queries), "classes": list(data.classes), "proposals": recall, "rows": rows}
+            {"set": data.name, "images": len(data.tested), "classes": list(data.classes), "proposals": recall, "rows": rows}
         )
     return results
 

@@ -40,11 +40,11 @@ def embedded(r: ImageRecord) -> EmbeddedImage:
 def data() -> OwnData:
     train = [record(f"t{k}", [("nut", [5, 5, 30, 30]), ("bolt", [40, 5, 60, 40])]) for k in range(4)]
     test = [record("q0", [("nut", [10, 10, 40, 40])]), record("q1", [("bolt", [10, 10, 30, 50]), ("nut", [50, 5, 80, 40])])]
-    return OwnData("parts", CLASSES, {r.id: r for r in train}, test, {r.id: embedded(r) for r in [*train, *test]})
+    return OwnData("parts", CLASSES, train, test, {r.id: embedded(r) for r in [*train, *test]})
 
 
 def test_marks_are_those_of_shot_lists_and_may_be_fewer(data) -> None:
-    records = list(data.marked.values())
+    records = data.train
     (listed,) = draw_lists(records, CLASSES, 3, [7])
     marks = draw_marks(records, CLASSES, 3, 7)
     assert marks == [listed.support[name] for name in CLASSES]
@@ -92,7 +92,29 @@ def write_set(root: Path, lists: dict[str, list[str]]) -> Path:
 
 def test_an_image_that_may_be_marked_is_never_searched(tmp_path, capsys) -> None:
     data = read_own_data(write_set(tmp_path / "a", {"train": ["x", "y"], "test": ["y", "z"]}))
-    assert [r.id for r in data.queries] == ["z"] and set(data.marked) == {"x", "y"}
+    assert [r.id for r in data.tested] == ["z"] and [r.id for r in data.train] == ["x", "y"]
     assert "1 images of test are in train too" in capsys.readouterr().out
     with pytest.raises(ValueError, match="every image of test is in train too"):
         read_own_data(write_set(tmp_path / "b", {"train": ["x", "y"], "test": ["y"]}))
+
+
+def test_a_class_of_the_test_list_alone_is_marked_there_and_those_images_are_not_searched() -> None:
+    test = [record(f"q{k}", [("nut", [10, 10, 40, 40]), ("nut", [50, 50, 80, 80])]) for k in range(5)]
+    data = OwnData("parts", ("nut",), [record("t", [("bolt", [0, 0, 9, 9])])], test, {})
+    for seed in range(20):
+        (few,), (many,) = data.marks(1, seed), data.marks(9, seed)
+        assert many[:1] == few and len(many) == 4  # both boxes of two of five images
+        assert len(data.queries([few])) == 4 and len(data.queries([many])) == 3
+        assert not {i for i, _ in many} & {r.id for r in data.queries([many])}
+
+
+def test_lists_without_a_common_class_are_measured_and_what_is_not_is_said(tmp_path, capsys) -> None:
+    root = write_set(tmp_path / "a", {"train": ["x"], "test": ["y", "z"]})
+    xml = root / "Annotations" / "x.xml"
+    xml.write_text(xml.read_text().replace("nut", "bolt"))
+    data = read_own_data(root)
+    said = capsys.readouterr().out
+    assert data.classes == ("nut",) and "train holds no nut" in said and "bolt: not measured" in said
+    (root / "ImageSets" / "Main" / "test.txt").write_text("y\n")
+    with pytest.raises(ValueError, match="no class has plain boxes in both"):
+        read_own_data(root)
