@@ -85,6 +85,11 @@ class ObjectRPNHead(ATSSHead):
         super().__init__(*args, **arguments)
         self.far_background = far_background
 
+    @property
+    def num_anchors(self) -> int:
+        """mmdet's old name of `num_base_priors`, which its own ATSS still reads and warns of."""
+        return self.num_base_priors
+
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
         return super().forward(x[: len(self.prior_generator.strides)])
 
