@@ -79,8 +79,9 @@ def farthest_allowed(held_out: list[tuple[Tensor, Tensor]], share: float) -> flo
     distances = torch.cat([d2.flatten(1).amin(1) for d2, _ in held_out]).sort().values if held_out else torch.empty(0)
     rank = math.ceil((1 - share) * (len(distances) + 1))
     if rank > len(distances):
+        least = math.ceil(100 / (len(distances) + 1)) / 100
         raise UserError(
             f"refusing at most {share:g} of the images of the classes takes {math.ceil(1 / share) - 1} support images whose "
-            f"class has others; there are {len(distances)}: show more, or allow a share of {1 / (len(distances) + 1):.2g}"
+            f"class has others; there are {len(distances)}: show more, or allow a share of {least:g}"
         )
     return distances[rank - 1].item()
