@@ -4,11 +4,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from repmet.classification import methods  # noqa: F401  (these register what a YAML names)
-from repmet.classification.hooks import projector, retrieval, training_set, validation  # noqa: F401
+from repmet.classification.hooks import features, projector, retrieval, training_set, validation  # noqa: F401
 from repmet.classification.inputs import samplers  # noqa: F401
+from repmet.classification.inputs.costs import read_costs
 from repmet.classification.inputs.features import check_mirrored
 from repmet.classification.pml import parts, sampling
-from repmet.classification.protocols.costs import read_costs
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.sources.registry import read
 from repmet.errors import UserError
@@ -33,7 +33,7 @@ SECTIONS = {
         "seed": None,
         "one_shot_runs": None,  # true: Lake's 20 runs on Omniglot too, for a network that was trained on lake_train
     },
-    "costs": {"tree": None, "numbers": None},  # of mistakes, which `evaluate` measures; see `classification.protocols.costs`
+    "costs": {"tree": None, "numbers": None},  # of mistakes, which `evaluate` measures; see `classification.inputs.costs`
     # What tables of results call data set, method and encoder; the method's own title unless it is given here.
     "report": {"dataset": None, "method": None, "encoder": None},
     "train_pipeline": None,  # batch transforms, see `classification.inputs.transforms`

@@ -64,6 +64,16 @@ def test_no_stage_of_detection_knows_a_later_one(stage):
         assert not known, f"{path.relative_to(ROOT)} imports {', '.join(known)}"
 
 
+@pytest.mark.parametrize(
+    ("stage", "later"), [("inputs", ("methods", "protocols", "pictures")), ("methods", ("protocols", "pictures"))]
+)
+def test_no_stage_of_classification_knows_a_later_one(stage, later):
+    for path in (ROOT / "classification" / stage).rglob("*.py"):
+        folders = {tuple(name.split(".")[1:3]) for name in imported(path)}
+        known = [other for other in later if ("classification", other) in folders]
+        assert not known, f"{path.relative_to(ROOT)} imports {', '.join(known)}"
+
+
 def test_the_metrics_of_detection_know_nobody():
     for path in (ROOT / "detection" / "metrics").rglob("*.py"):
         ours = [n for n in imported(path) if n.startswith("repmet.") and not n.startswith("repmet.detection.metrics")]

@@ -6,14 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
-from mmengine.registry import DATASETS, HOOKS
-from mmengine.runner import Runner
-from torch import Tensor
+from mmengine.registry import DATASETS
+from torch import Tensor, nn
 
 from repmet.classification.inputs.dataset import ImageSet
-from repmet.classification.methods.base import Method
-from repmet.classification.protocols.embedding import unwrapped
 from repmet.data.files import tensor_cache
 from repmet.errors import UserError
 from repmet.experiments.running.provenance import versions
@@ -40,37 +36,42 @@ class FeatureSet(ImageSet):
         self.features: Tensor | None = None
 
     @torch.no_grad()
-    def compute(self, method: Method, batch_size: int = 64) -> None:
+    def compute(self, encoder: nn.Module, preprocessor: nn.Module, batch_size: int = 64) -> None:
         """Runs the encoder over all images, or reads what it gave for these images and weights before.
+
+        Args:
+            encoder: frozen.
+            preprocessor: makes the encoder's inputs of a batch of this set.
 
         Raises:
             ValueError: the encoder is not frozen.
         """
         if self.features is not None:
             return
-        if any(p.requires_grad for p in method.encoder.parameters()):
+        if any(p.requires_grad for p in encoder.parameters()):
             raise UserError("features are computed once where nothing changes them: set model.encoder.frozen")
-        digest = self._digest(method)
+        digest = self._digest(encoder, preprocessor)
         views = [False, True] if self.mirrored else [False]
-        self.features = torch.stack([self._view(method, mirror, digest, batch_size) for mirror in views], dim=1)  # (n, V, f)
+        self.features = torch.stack(
+            [self._view(encoder, preprocessor, mirror, digest, batch_size) for mirror in views], dim=1
+        )  # (n, V, f)
 
-    def _view(self, method: Method, mirror: bool, digest: str, batch_size: int) -> Tensor:
+    def _view(self, encoder: nn.Module, preprocessor: nn.Module, mirror: bool, digest: str, batch_size: int) -> Tensor:
         """Features (n, f) of all images, or of their mirror images."""
         path = tensor_cache.CACHE / f"features_{digest}{'_mirrored' if mirror else ''}.pt"
         if isinstance(kept := tensor_cache.read(path), Tensor) and len(kept) == len(self):
             return kept
-        method.encoder.eval()
+        encoder.eval()
         parts = []
         for part in torch.arange(len(self)).split(batch_size):
-            images = method.data_preprocessor(super().__getitems__(part.tolist()))["inputs"]
-            parts.append(method.encoder(images.flip(-1) if mirror else images).cpu())
+            images = preprocessor(super().__getitems__(part.tolist()))["inputs"]
+            parts.append(encoder(images.flip(-1) if mirror else images).cpu())
         found = torch.cat(parts)
         tensor_cache.keep(found, path)
         return found
 
-    def _digest(self, method: Method) -> str:
+    def _digest(self, encoder: nn.Module, preprocessor: nn.Module) -> str:
         """Of all that the features depend on: weights, preprocessing, packages, kind of device, images."""
-        encoder, preprocessor = method.encoder, method.data_preprocessor
         device = next(encoder.parameters()).device.type
         facts = (encoder, preprocessor, self.transform, self.size, device, versions())
         digest = hashlib.sha256(repr(facts).encode())
@@ -93,16 +94,6 @@ class FeatureSet(ImageSet):
         same.mirrored = False
         same.features = None if self.features is None else self.features[:, :1]
         return same
-
-
-@HOOKS.register_module()
-class FeatureHook(Hook):
-    """Computes the features of the training set when the training starts, whatever weights it starts from."""
-
-    priority = "VERY_HIGH"
-
-    def before_train(self, runner: Runner) -> None:
-        runner.train_dataloader.dataset.compute(unwrapped(runner.model))
 
 
 def check_mirrored(train: Sequence[Mapping[str, Any]], test: Sequence[Mapping[str, Any]]) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from repmet.classification.inputs.costs import Costs, read_costs
 from repmet.classification.methods.base import Method
-from repmet.classification.protocols.costs import Costs, read_costs
 from repmet.errors import UserError
 
 
@@ -18,7 +18,7 @@ class CostSensitive(Method):
     Args:
         encoder, head, kwargs: as `Method`.
         classes: names of the K classes; they follow from the training set.
-        costs: what the training knows of mistakes, see `classification.protocols.costs.read_costs`; None: nothing.
+        costs: what the training knows of mistakes, see `classification.inputs.costs.read_costs`; None: nothing.
     """
 
     def __init__(

@@ -64,8 +64,8 @@ def write_figure(path: Path, checkpoints: Sequence[str | Path]) -> None:
     from matplotlib.figure import Figure
 
     from repmet.classification.checkpoint import BEST, load_trained
+    from repmet.classification.inputs.costs import read_costs
     from repmet.classification.protocols.cost_report import cost_rows
-    from repmet.classification.protocols.costs import read_costs
     from repmet.classification.protocols.evaluation import evaluate
     from repmet.experiments.running.checkpoints import experiment_of
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from repmet.classification.checkpoint import BEST, check_known, load_trained
 from repmet.classification.experiment import image_set
+from repmet.classification.inputs.costs import read_costs
 from repmet.classification.metrics.costs import image_costs
 from repmet.classification.protocols.cost_report import figure
-from repmet.classification.protocols.costs import read_costs
 from repmet.classification.protocols.embedding import embed_split
 from repmet.classification.protocols.report import aligned
 from repmet.classification.protocols.rows import names_of

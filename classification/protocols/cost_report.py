@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from repmet.classification.inputs.costs import read_costs
 from repmet.classification.metrics.costs import cost_figures
-from repmet.classification.protocols.costs import read_costs
 from repmet.classification.protocols.evaluation import Evaluation
 from repmet.classification.protocols.report import aligned
 from repmet.classification.protocols.rows import row_of

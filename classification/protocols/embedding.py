@@ -44,7 +44,7 @@ def embed_split(method: Method, images: ImageSet, batch_size: int = 256) -> Tens
     method.eval()
     try:
         if hasattr(images, "compute"):
-            images.compute(method)
+            images.compute(method.encoder, method.data_preprocessor)
         return torch.cat([_embed(method, images, part) for part in torch.arange(len(images)).split(batch_size)])
     finally:
         method.train(training)

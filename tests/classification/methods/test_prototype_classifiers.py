@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from repmet.classification.protocols.costs import read_costs
+from repmet.classification.inputs.costs import read_costs
 from repmet.model_definitions.losses.distortion import DistortionLoss
 from repmet.model_definitions.prototypes import embed_costs
 from tests.classification.methods.test_cost_sensitive import CLASSES, METHODS, TREE, build

@@ -2,7 +2,7 @@
 
 import pytest
 
-from repmet.classification.protocols.costs import read_costs
+from repmet.classification.inputs.costs import read_costs
 
 CLASSES = [str(i) for i in range(10)]
 TREE = {"tree": "digits_visual"}
