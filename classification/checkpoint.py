@@ -15,7 +15,14 @@ from repmet.classification.methods.base import Method
 from repmet.errors import UserError
 from repmet.experiments.config.loading import check_tree, load_experiment, parse_experiment
 from repmet.experiments.config.suites import experiment_name
-from repmet.experiments.running.checkpoints import check_weights, download, latest_checkpoint, load_checkpoint, sha256_of
+from repmet.experiments.running.checkpoints import (
+    check_weights,
+    download,
+    latest_checkpoint,
+    load_checkpoint,
+    refuse_classes,
+    sha256_of,
+)
 from repmet.experiments.running.training_command import training_command
 
 BEST = "best.pth"
@@ -96,6 +103,7 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
     """
     name, file = find_checkpoint(checkpoint)
     content = load_checkpoint(file)
+    refuse_classes(content, name)
     meta = content.get("meta") if isinstance(content.get("meta"), Mapping) else {}
     experiment = meta.get("experiment") or {}
     command = None

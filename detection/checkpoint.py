@@ -15,7 +15,13 @@ from repmet.detection.experiment import prepare_data, size_model  # registers th
 from repmet.detection.shipped import SHIPPED, checked, read_trained_part, with_backbone
 from repmet.errors import UserError
 from repmet.experiments.config.loading import check_experiment
-from repmet.experiments.running.checkpoints import check_weights, experiment_in, latest_checkpoint, load_checkpoint
+from repmet.experiments.running.checkpoints import (
+    check_weights,
+    experiment_in,
+    latest_checkpoint,
+    load_checkpoint,
+    refuse_classes,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
     """
     cfg = copy.deepcopy(cfg)
     loaded = load_checkpoint(checkpoint)
+    refuse_classes(loaded, checkpoint)
     if "state_dict" not in loaded:
         raise UserError(f"{checkpoint}: holds no `state_dict`: these are not the weights of a trained detector")
     facts = loaded.get("meta", {}).get("experiment", {})

@@ -49,7 +49,7 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
                 f"{path}: holds {objects}, and unpickling objects can run code, so it is not loaded. If you trust the file, "
                 "save its tensors alone: torch.save({'state_dict': torch.load(PATH, weights_only=False)['state_dict']}, NEW)"
             ) from None
-        raise UserError(f"{path}: damaged, or no checkpoint ({_what_it_is(path) or _first_line(error)})") from None
+        raise UserError(f"{path}: damaged, or no checkpoint ({_what_it_is(path)})") from None
     if not isinstance(checkpoint, dict):
         raise UserError(f"{path}: no checkpoint, it holds a {type(checkpoint).__name__}")
     _check_form(checkpoint, path)
@@ -65,13 +65,22 @@ def _objects(message: str) -> str | None:
     return "objects other than tensors" if any(words in message for words in refused) else None
 
 
-def _what_it_is(path: Path) -> str | None:
-    """What people take for a checkpoint: what a server or git left in the place of one."""
+def _what_it_is(path: Path) -> str:
+    """What people take for a checkpoint, by the file's beginning: torch's own message says nothing that would help them."""
     with open(path, "rb") as file:
-        start = file.read(200).lstrip()
-    if start.startswith(b"version https://git-lfs"):
-        return "a pointer of git-lfs: fetch the file itself by git lfs pull"
-    return "a web page in the place of the file: download it again" if start.startswith(b"<") else None
+        start = file.read(200)
+    for marks, kind in (
+        ((b"version https://git-lfs",), "a pointer of git-lfs: fetch the file itself by git lfs pull"),
+        ((b"<",), "a web page in the place of the file: download it again"),
+        ((b"PK",), "an archive that is cut off, or that torch did not write: fetch or save it again"),
+        ((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*"), "a picture"),
+    ):
+        if start.lstrip().startswith(marks):
+            return kind
+    if not start:
+        return "the file is empty"
+    printable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
+    return "a text file" if printable else "torch.save did not write it, or not to its end"
 
 
 def _check_form(checkpoint: dict, path: Path) -> None:
@@ -109,6 +118,7 @@ def experiment_of(path: str | Path) -> Config:
 
 def experiment_in(checkpoint: Mapping, path: str | Path) -> Config:
     """As `experiment_of`, for a checkpoint that has been read already; `path` is for the messages."""
+    refuse_classes(checkpoint, path)
     meta = checkpoint.get("meta")
     experiment = meta.get("experiment") if isinstance(meta, Mapping) else None
     if not isinstance(experiment, Mapping) or "yaml" not in experiment:
@@ -119,6 +129,15 @@ def experiment_in(checkpoint: Mapping, path: str | Path) -> Config:
     cfg = parse_experiment(experiment["yaml"], f"the experiment in {path}")
     cfg.experiment_name = experiment["name"]
     return cfg
+
+
+def refuse_classes(checkpoint: Mapping, path: str | Path) -> None:
+    """Raises ValueError where a file holds the classes that `save` of a detector or classifier keeps, and no network."""
+    if str(checkpoint.get("format", "")).startswith(("repmet-classes", "repmet-representatives")):
+        raise UserError(
+            f"{path}: holds classes that were learnt from images, and no network: give it to `load` or --support, with the "
+            "checkpoint or encoder that they were learnt with"
+        )
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:

@@ -122,8 +122,34 @@ def test_whatever_is_no_checkpoint_is_called_so_and_never_code(tmp_path):
         with pytest.raises(UserError, match=r"none\.pth: (damaged, or )?no checkpoint") as caught:
             load_checkpoint(tmp_path / "none.pth")
         said = str(caught.value)
-        assert "run code" not in said and "\n" not in said, name
+        assert "run code" not in said and "weights_only" not in said and "\n" not in said, name
+        assert len(said) < 120 + len(str(tmp_path)), said
         assert (name == "git-lfs") == ("git lfs pull" in said) and (name == "web page") == ("web page" in said)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("an image", "a picture"),
+        ("text", "a text file"),
+        ("an archive", "an archive that is cut off"),
+        ("a tenth 0", "the file is empty"),
+        ("a tenth 5", "an archive that is cut off"),
+        ("junk", "torch.save did not write it"),
+    ],
+)
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, name, kind):
+    save_checkpoint({"state_dict": {"w": torch.arange(500.0)}}, tmp_path / "a.pth")
+    (tmp_path / "none.pth").write_bytes(_files((tmp_path / "a.pth").read_bytes())[name])
+    with pytest.raises(UserError, match=kind):
+        load_checkpoint(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("form", ["repmet-classes-1", "repmet-classes-2", "repmet-representatives-1"])
+def test_a_file_of_classes_holds_no_experiment_and_is_called_so(tmp_path, form):
+    save_checkpoint({"format": form}, tmp_path / "classes.pth")
+    with pytest.raises(UserError, match=r"classes\.pth: holds classes .* and no network"):
+        experiment_of(tmp_path / "classes.pth")
 
 
 @pytest.mark.parametrize(
