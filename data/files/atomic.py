@@ -23,6 +23,8 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
         OSError: no room, a read-only folder, a file in the way; it names `path`, also where torch hides it.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(path))
     folder = make_folder(path.parent)
     part = folder / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:

@@ -70,6 +70,12 @@ def test_an_error_that_is_not_of_the_disk_stays_what_it_is(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file") as caught:
+        write_atomically(tmp_path, lambda file: file.write(b"x"))
+    assert caught.value.filename == str(tmp_path) and list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_below_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
