@@ -7,6 +7,7 @@ from typing import Any
 
 from repmet.data.files.pictures import IMAGE_SUFFIXES, is_image_file
 from repmet.data.files.walk import files_below, subfolders, tell_passed_over
+from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError
 
@@ -20,10 +21,11 @@ def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, li
 
     Raises:
         FileNotFoundError: no such folder or file, or an image that is not there.
+        TypeError: in a mapping, something that is no image.
         ValueError: no class, a class without an image, a CSV file without the columns.
     """
     if isinstance(support, Mapping):
-        by_class = {str(name): list(image_inputs(images)) for name, images in support.items()}
+        by_class = _of_mapping(support)
         if not by_class:
             raise UserError("there is no class to learn: the mapping {class: images} is empty")
     elif Path(support).expanduser().is_dir():
@@ -34,7 +36,18 @@ def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, li
         raise UserError(f"{support}: a support is a folder of class folders or a CSV file with the columns image and class")
     else:
         raise FileNotFoundError(f"{support}: no such folder; it should hold one folder of images a class")
+    check_class_names(by_class)
     return {name: by_class[name] for name in sorted(by_class)}
+
+
+def _of_mapping(support: Mapping[str, Any]) -> dict[str, list[ImageInput]]:
+    by_class = {}
+    for name, images in support.items():
+        try:
+            by_class[str(name)] = list(image_inputs(images))
+        except (UserError, OSError, TypeError) as error:
+            raise type(error)(f"class {name!r}: {error}") from None
+    return by_class
 
 
 def _of_folder(root: Path) -> dict[str, list[ImageInput]]:

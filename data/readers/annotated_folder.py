@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from repmet.data.files.walk import entries, subfolders
+from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.coco import coco_lists, coco_records, is_coco, read_coco_tree
 from repmet.data.readers.devkit import devkit_years
 from repmet.data.readers.image_ids import unique_ids
@@ -74,6 +75,7 @@ def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[s
     if not records:
         raise UserError(f"{root}: no image falls to {image_set!r}; there are too few images to deal out")
     raise_problems(root, absent_classes(classes or (), records))
+    check_class_names(class_names(records), root)
     return records
 
 

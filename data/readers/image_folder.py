@@ -10,6 +10,7 @@ import torch
 
 from repmet.data.files.pictures import IMAGE_SUFFIXES
 from repmet.data.files.walk import images_in, subfolders
+from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split, seeded_order, split_each_class
 from repmet.errors import UserError
@@ -70,6 +71,7 @@ def _scan(root: Path) -> LabelledImages:
                 f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)}); fill it or take it away"
             )
         paths += images
+    check_class_names([path.parent.name for path in paths], root)
     if not paths:
         raise UserError(f"{root}: holds no class folders; it should hold one folder of images a class")
     return LabelledImages.of_names([path.parent.name for path in paths], paths=paths)

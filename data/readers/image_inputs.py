@@ -32,7 +32,8 @@ class ImageInput:
     """One image, not decoded yet.
 
     Attributes:
-        name: the path or the address, as it was given; of an image in memory `image 3`, counted from 1.
+        name: the path or the address, as it was given, with bytes that are no text escaped; of an image in memory
+            `image 3`, counted from 1.
         source: a `Path`, an address, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8.
     """
 
@@ -111,7 +112,7 @@ def _numbered(images: Iterable[Any]) -> Iterator[ImageInput]:
         for source in _sources(item):
             count += 1
             named = isinstance(source, str | Path)
-            yield ImageInput(str(source) if named else f"image {count}", source)
+            yield ImageInput(_printable(source) if named else f"image {count}", source)
 
 
 def _sources(item: Any) -> Iterable[Path | str | Image.Image | np.ndarray]:
@@ -125,6 +126,11 @@ def _sources(item: Any) -> Iterable[Path | str | Image.Image | np.ndarray]:
     if isinstance(item, np.ndarray):
         return _from_array(item)
     raise TypeError(f"an image is a path, an address, a PIL image, an array or a tensor, not {type(item).__name__}")
+
+
+def _printable(name: str | Path) -> str:
+    """A path as text that can be printed and written: bytes in it that are no UTF-8 as they are escaped in Python, \\xe4."""
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _is_address(item: str | Path) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
 from repmet.data.readers.voc_annotation import box_problem, raise_problems
 from repmet.detection.episodes.open_image import OpenImage
@@ -35,8 +36,7 @@ def read_marks(marks: Marks) -> list[OpenImage]:
     pictures: dict[Any, tuple[ImageInput, list[str], list[tuple[float, ...]]]] = {}
     kept, problems = [], []
     for name, pairs in marks.items():
-        if not isinstance(name, str) or not name.strip():
-            raise UserError(f"a class has a name, not {name!r}")
+        check_class_names([name])
         count = 0
         for count, pair in enumerate(pairs, start=1):
             who = f"{name}: support {count}"

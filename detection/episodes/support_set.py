@@ -8,6 +8,7 @@ from PIL import Image
 from repmet.data.files.pictures import UnreadableImage, image_size, is_image_file, open_rgb
 from repmet.data.files.walk import images_in, subfolders
 from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_images
+from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.devkit import list_files
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
 from repmet.errors import UserError
@@ -77,6 +78,7 @@ def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
     files = [(folder.name, p) for folder in folders for p in images_in(folder)]
     if empty := sorted({f.name for f in folders} - {name for name, _ in files}):
         raise UserError(f"{root}: no image in the class folder(s) {', '.join(empty)}")
+    check_class_names([f.name for f in folders], root)
     if not files:
         raise FileNotFoundError(
             f"{root}: no supports are there. Put images with VOC XML files, a COCO JSON file or YOLO's data.yaml into it, "

@@ -74,8 +74,8 @@ def test_what_is_no_support_is_said(photo, tmp_path) -> None:
     for marks, message in (
         ({}, "no class is shown"),
         ({"nut": []}, "nut: no support is given"),
-        ({" ": [(photo, box)]}, "a class has a name"),
-        ({3: [(photo, box)]}, "a class has a name, not 3"),
+        ({" ": [(photo, box)]}, "class ' ' is no name"),
+        ({3: [(photo, box)]}, "class 3 is of type int; a class's name is text"),
         ({"nut": [photo]}, "nut: support 1 is not a pair"),
         ({"nut": [(photo.parent, box)]}, "a pair holds one image"),
         ({"nut": [(tmp_path / "text.png", box)]}, "text.png: cannot be read as an image"),
