@@ -13,9 +13,10 @@ numbers mean) and `pictures/`: boxes with class and score, and below them the su
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from repmet.data.files.atomic import check_folder, make_folder, write_json
 from repmet.data.files.pictures import is_image_file
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.min_score <= 1 or not 0 <= args.show <= 1 or args.batch_size < 1:
         raise UserError("--min-score and --show are in [0, 1], --batch-size is at least 1")
     given = image_inputs(args.images) if args.images else []
-    inputs = list({image.path.resolve() if image.path else image.name: image for image in given}.values())  # each once
+    inputs = _each_once(given)
     if not inputs and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
     if args.finetune and not args.support:
@@ -62,6 +63,23 @@ def run(args: argparse.Namespace) -> int:
         detector.save(args.save)
         print(f"written: {args.save}")
     return _look(detector, inputs, args) if inputs else 0
+
+
+def _each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
+    """The images in their order without those that come again, under the file's own name where a link leads to it."""
+    kept: dict[Any, ImageInput] = {}
+    again: list[ImageInput] = []
+    for image in images:
+        key = image.path.resolve() if image.path else image.name
+        first = kept.setdefault(key, image)
+        if first is not image:
+            linked = first.path is not None and first.path.is_symlink()
+            kept[key], twice = (image, first) if linked else (first, image)
+            again.append(twice)
+    if again:
+        more = f" and {len(again) - 1} more" if len(again) > 1 else ""
+        print(f"looked at once only: {again[0].name}{more}, the same file as another one", file=sys.stderr)
+    return list(kept.values())
 
 
 def _look(detector: FewShotDetector, inputs: Sequence[ImageInput], args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
 from repmet.detection.checkpoint import SHIPPED, open_detector
 from repmet.detection.embedding.embedder import Embedder
@@ -67,8 +68,10 @@ class FewShotDetector:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What `detect` looks for."""
-        return self.learnt.classes if self.learnt else tuple(self.cfg.data.base_classes)
+        """What `detect` looks for; before `learn`, of a detector that tells no classes apart, objects of any."""
+        if self.learnt:
+            return self.learnt.classes
+        return getattr(self.model.roi_head.bbox_head, "CLASSES", None) or tuple(self.cfg.data.base_classes)
 
     @property
     def embedder(self) -> Embedder:
@@ -154,11 +157,12 @@ class FewShotDetector:
         """Gives a class another name.
 
         Raises:
-            ValueError: there is no such class among the learnt ones, or the new name is taken or empty.
+            ValueError: there is no such class among the learnt ones; the new name is another class's, or none.
         """
         number = self._number(name)
-        if not new.strip() or new in self.classes:
-            raise UserError(f"{new!r} is {'the name of another class' if new.strip() else 'no name'}")
+        check_class_names([new])
+        if new in self.classes and new != name:
+            raise UserError(f"{new!r} is the name of another class")
         supports = None if self._supports is None else self._supports.renamed(name, new)
         self.learnt, self._supports = self.learnt.renamed(number, new), supports
         return self

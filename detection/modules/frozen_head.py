@@ -75,6 +75,8 @@ class FrozenFeatureHead(DecodesBoxes, BBoxHead):
         reg_class_agnostic, bbox_coder, loss_bbox, init_cfg, num_classes: as mmdet's `BBoxHead`.
     """
 
+    CLASSES = ("object",)  # of its own predictions, which tell no classes apart, whatever it was trained on
+
     def __init__(
         self,
         num_classes: int = 1,

@@ -277,8 +277,11 @@ def test_before_learning_add_begins(glyph_run, marks) -> None:
             detector.rename(wrong, "x")
     with pytest.raises(ValueError, match="is the name of another class"):
         detector.rename(other, "a new name")
-    with pytest.raises(ValueError, match="is no name"):
-        detector.rename(other, " ")
+    for none in (" ", 3, "a\0"):
+        with pytest.raises(ValueError, match=r"is no name|is of type int|control characters"):
+            detector.rename(other, none)
+    before = detector.learnt
+    assert detector.rename(other, other).classes == before.classes  # itself: nothing changes
 
 
 def test_what_was_loaded_can_be_added_to_where_the_method_needs_no_images(glyph_run, marks, photos, tmp_path) -> None:
@@ -341,6 +344,24 @@ def test_without_a_checkpoint_the_shipped_weights_are_opened(tmp_path, monkeypat
         FewShotDetector(tmp_path, method="best")
     with pytest.raises(ValueError, match="batch_size is at least 1, not 0"):
         FewShotDetector(tmp_path, batch_size=0)
+
+
+def test_what_a_head_without_classes_finds_is_called_objects(photos) -> None:
+    """The weights that ship tell no classes apart: none of those that they were trained on is what they found."""
+    if not checkpoint.SHIPPED.is_file():
+        pytest.skip("no weights ship with this copy")
+    detector = FewShotDetector()
+    assert detector.classes == ("object",) and len(detector.cfg.data.base_classes) > 1
+    found = detector.detect(photos / "wide.png")
+    assert set(found.names) <= {"object"} and found.classes == ("object",)
+
+
+def test_a_file_of_classes_is_no_checkpoint(taught, glyph_run, tmp_path) -> None:
+    taught.save(tmp_path / "classes.pth")
+    with pytest.raises(ValueError, match=r"classes\.pth: holds classes that were learnt .*`load` or --support"):
+        FewShotDetector(tmp_path / "classes.pth")
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file"):
+        taught.save(tmp_path)
 
 
 def test_the_experiment_says_how_to_score(glyph_run, marks, tmp_path) -> None:
