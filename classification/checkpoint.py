@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 from repmet.classification.experiment import read_split, size_model
 from repmet.classification.methods.base import Method
 from repmet.errors import UserError
+from repmet.experiments.config.as_trained import take_over
 from repmet.experiments.config.loading import check_tree, load_experiment, parse_experiment
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import (
@@ -86,20 +87,23 @@ def run_folder(checkpoint: str, experiment: str) -> Path:
     return Path(checkpoint) if Path(checkpoint).is_dir() else Path("work_dirs") / experiment_name(experiment)
 
 
-def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
+def load_trained(cfg: Config, checkpoint: str | Path, options: Sequence[str] = ()) -> Trained:
     """Builds the experiment's method with a checkpoint's weights.
 
-    The model, and splits that are drawn by seed, are those of the training, whatever the experiment says, so that no image
-    that was trained on is tested on; pretrained weights of the encoder need not be there.
+    The model, what it sees (size and transforms of the images), and splits that are drawn by seed are those of the training,
+    whatever the experiment says, so that no image that was trained on is tested on; what differs is said. Pretrained
+    weights of the encoder need not be there.
 
     Args:
         cfg: the experiment, not prepared; it is left as it is.
         checkpoint: a file; a run folder, of which the best is taken, else the last; or an address (http, https), with
             `#sha256=HEX` behind it where its checksum is known.
+        options: `--cfg-options` of the experiment, as typed.
 
     Raises:
         FileNotFoundError, ConnectionError: it is not there.
-        ValueError: it is no checkpoint, of another method, or of other sizes; its checksum is another.
+        ValueError: it is no checkpoint, of another method, or of other sizes; its checksum is another; an option asks for
+            something else than it was trained with.
     """
     name, file = find_checkpoint(checkpoint)
     content = load_checkpoint(file)
@@ -122,7 +126,7 @@ def load_trained(cfg: Config, checkpoint: str | Path) -> Trained:
         own = parse_experiment(experiment["yaml"], f"the experiment in {name}")
         if cfg.filename:  # else it is out of a checkpoint itself
             command = training_command(load_experiment(cfg.filename), own, cfg.filename, meta.get("seed"))
-        _take_over(cfg, own)
+        _take_over(cfg, own, options, name)
     if "weights" in cfg.model.encoder:
         cfg.model.encoder.weights = None
         cfg.model.encoder.pop("fresh", None)
@@ -151,10 +155,14 @@ def find_checkpoint(checkpoint: str | Path) -> tuple[str, Path]:
     return str(path), path
 
 
-def _take_over(cfg: Config, own: Config) -> None:
-    """The model of a training; and its seed and splits, where it was on the same source."""
-    cfg.model = own.model
+def _take_over(cfg: Config, own: Config, options: Sequence[str], name: str) -> None:
+    """The model of a training and what it sees; and its seed and splits, where it was on the same source."""
+    keys = ["model", "data.size", "test_pipeline"]
     if own.get("data") and cfg.get("data") and own.data.get("source") == cfg.data.get("source"):
+        keys += ["data.arguments"]
+        cfg.data.setdefault("arguments", None)
+    take_over(cfg, own, keys, options=options, name=name)
+    if "data.arguments" in keys:
         cfg.data.arguments = own.data.get("arguments")
         cfg.randomness = own.get("randomness") or {}
 

@@ -33,7 +33,14 @@ PROG = "python -m classification.evaluate"
 
 
 def run(
-    cfg: Config, checkpoint: str, out: Path, *, part: str = "test", against: str | None = None, pictures: bool = False
+    cfg: Config,
+    checkpoint: str,
+    out: Path,
+    *,
+    part: str = "test",
+    against: str | None = None,
+    pictures: bool = False,
+    options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Runs the whole evaluation and returns what it wrote as `metrics.json`.
 
@@ -44,14 +51,15 @@ def run(
         part: "test" or "val".
         against: another checkpoint of the experiment, to be compared with on the same episodes and images.
         pictures: write the page of pictures too.
+        options: `--cfg-options` of the experiment, as typed.
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError: the data, the episodes or a checkpoint are not what the experiment
             says.
     """
     start = time.monotonic()
-    trained = load_trained(cfg, checkpoint)
-    other = load_trained(cfg, against) if against else None
+    trained = load_trained(cfg, checkpoint, options)
+    other = load_trained(cfg, against, options) if against else None
     result = evaluate(trained, part)
     paired = compare(result, other) if other else []
     metrics = {
@@ -141,7 +149,8 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     def command() -> None:
         cfg = load_own(args.experiment, args.cfg_options, _flags(args))
         out = check_folder(args.out or run_folder(args.checkpoint, args.experiment))
-        run(cfg, args.checkpoint, out, part=args.split, against=args.against, pictures=args.out is not None)
+        how = {"part": args.split, "against": args.against, "pictures": args.out is not None}
+        run(cfg, args.checkpoint, out, **how, options=args.cfg_options)
 
     return exit_code(command)
 

@@ -54,20 +54,21 @@ def run(
     part: str = "test",
     metrics: Sequence[str] = FIGURES,
     pictures: bool = False,
+    options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Runs the evaluation and returns what it wrote as `retrieval.json`.
 
     Args:
         cfg: the experiment, not prepared. checkpoint: a file, a run folder or an address. out: the folder to write to.
         part: "test" or "val". metrics: names of `retrieval_figures`; one that is not a number here (an AUROC where
-            every retrieval is right) is left out. pictures: draw some too.
+            every retrieval is right) is left out. pictures: draw some too. options: `--cfg-options`, as typed.
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError: the data or the checkpoint are not what the experiment says, or an
             unknown metric.
     """
     start = time.monotonic()
-    trained = load_trained(cfg, checkpoint)
+    trained = load_trained(cfg, checkpoint, options)
     images = DATASETS.build(image_set(trained.cfg, part, "test_pipeline"))
     embeddings = embed_split(trained.method, images)
     figures = retrieval_figures(embeddings, images.labels, metrics)
@@ -129,7 +130,8 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     def command() -> None:
         cfg = load_own(args.experiment, args.cfg_options, {"data.root": args.data})
         out = check_folder(args.out or run_folder(args.checkpoint, args.experiment))
-        run(cfg, args.checkpoint, out, part=args.split, metrics=args.metrics, pictures=args.out is not None)
+        how = {"part": args.split, "metrics": args.metrics, "pictures": args.out is not None}
+        run(cfg, args.checkpoint, out, **how, options=args.cfg_options)
 
     return exit_code(command)
 

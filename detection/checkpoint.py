@@ -1,6 +1,7 @@
 """From an experiment and a checkpoint to a detector that is ready to look at images."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from torch import nn
 from repmet.detection.experiment import prepare_data, size_model  # registers the models too, ours and mmdet's
 from repmet.detection.shipped import SHIPPED, checked, read_trained_part, with_backbone
 from repmet.errors import UserError
-from repmet.experiments.config.loading import check_experiment
+from repmet.experiments.config.as_trained import take_over
+from repmet.experiments.config.loading import check_experiment, parse_experiment
 from repmet.experiments.running.checkpoints import (
     check_weights,
     experiment_in,
@@ -37,12 +39,21 @@ class Detector:
     training: dict[str, Any]
 
 
-def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
-    """Builds the model of an experiment and fills it from a checkpoint.
+def load_detector(cfg: Config, checkpoint: str | Path, options: Sequence[str] = ()) -> Detector:
+    """Builds the model that a checkpoint was trained as and fills it, to be measured as an experiment says.
+
+    Model and test pipeline are those that the checkpoint embeds, with the experiment's rules of detection (model.test_cfg);
+    what differs is said. Of a checkpoint that embeds none they are the experiment's.
+
+    Args:
+        cfg: the experiment, not prepared; it is left as it is.
+        checkpoint: a file.
+        options: `--cfg-options` of the experiment, as typed.
 
     Raises:
         FileNotFoundError: no such checkpoint, or the experiment's data are not there.
-        ValueError: the checkpoint was trained on other classes, or does not fit the model; the message says where.
+        ValueError: the checkpoint was trained on other classes, or does not fit the model; an option asks for something else
+            than it was trained with; the message says where.
     """
     cfg = copy.deepcopy(cfg)
     loaded = load_checkpoint(checkpoint)
@@ -52,6 +63,10 @@ def load_detector(cfg: Config, checkpoint: str | Path) -> Detector:
     facts = loaded.get("meta", {}).get("experiment", {})
     if facts.get("tree", "detection") != "detection":
         raise UserError(f"{checkpoint}: was trained by an experiment of the {facts['tree']} tree, it is no detector")
+    if "yaml" in facts:
+        own = parse_experiment(facts["yaml"], f"the experiment in {checkpoint}")
+        keys = ("model", "test_pipeline")
+        take_over(cfg, own, keys, kept=("model.test_cfg",), options=options, name=str(checkpoint))
     trained_on = facts.get("base_classes")
     prepare_data(cfg, trained_on)
     if trained_on is not None:

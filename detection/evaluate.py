@@ -95,6 +95,7 @@ def evaluate(
     lists: str | None = None,
     finetune: bool = False,
     typed: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> dict:
     """Runs the whole evaluation and returns what it wrote as `metrics.json`.
 
@@ -107,12 +108,13 @@ def evaluate(
         lists: a folder of published K-shot lists, likewise.
         finetune: score the detector fine-tuned on each episode's supports too.
         typed: options of episodes that were typed: without novel classes nothing reads them.
+        options: `--cfg-options` of the experiment, as typed.
 
     Raises:
         ValueError, FileNotFoundError: the data, the episodes or the checkpoint are not what the experiment says.
     """
     start = time.monotonic()
-    detector = load_detector(cfg, latest_checkpoint(checkpoint) or checkpoint)
+    detector = load_detector(cfg, latest_checkpoint(checkpoint) or checkpoint, options)
     data = detector.cfg.data
     if not data.novel_classes and not data.get("base_test"):
         raise UserError("nothing to evaluate: data.novel_classes is empty and data.base_test names no image list")
@@ -237,6 +239,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         if is_main_process():
             check_folder(out)
         asked = {"seeds": args.seeds, "lists": args.lists, "finetune": args.finetune, "typed": episode_options(args)}
+        asked["options"] = args.cfg_options
         evaluate(cfg, Path(args.checkpoint), out, episode_file=episode_file(args), **asked)
 
     return exit_code(command)

@@ -135,6 +135,7 @@ def closed(request: pytest.FixtureRequest, experiment: Callable[..., Path]) -> P
 
 
 COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 60), "red": (220, 40, 30)}
+COLOUR_ENCODER = {"type": "Conv4", "in_channels": 3, "width": 16, "image_size": 16}
 COLOUR_EXPERIMENT = """
 tree: classification
 data: {source: image_folder, root: nowhere, train: all, size: 16}
@@ -174,9 +175,8 @@ def folders(picture: Callable[..., np.ndarray], tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a RepMet classifier on colours, as it starts."""
-    encoder = {"type": "Conv4", "in_channels": 3, "width": 16, "image_size": 16}
     torch.manual_seed(0)
-    method = RepMet(encoder, {"type": "EmbeddingHead", "out_channels": 6}, num_classes=7)
+    method = RepMet(COLOUR_ENCODER, {"type": "EmbeddingHead", "out_channels": 6}, num_classes=7)
     path = tmp_path_factory.mktemp("run") / "best.pth"
     meta = {"experiment": {"tree": "classification", "name": "colours", "yaml": COLOUR_EXPERIMENT, "method": "RepMet"}}
     save_checkpoint({"state_dict": method.state_dict(), "meta": meta}, path)

@@ -1,5 +1,7 @@
 """From an experiment and a checkpoint to a detector, and its mAP on the base classes."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mmengine.structures import InstanceData
 from repmet.detection.checkpoint import Detector, load_detector
 from repmet.detection.metrics import base_metrics
 from repmet.detection.protocols.base_classes import base_class_map
+from repmet.experiments.config.loading import experiment_text
 
 IMAGES = {
     "one": [("cat", (11, 21, 50, 60), 0), ("dog", (61, 11, 100, 70), 0)],
@@ -69,7 +72,7 @@ def trained(experiment) -> torch.nn.Module:
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
-    model = experiment.copy().model
+    model = copy.deepcopy(experiment.model)  # mmdet puts parts of it into others when it builds
     model.roi_head.bbox_head.num_classes = 2
     model.backbone.init_cfg = None
     torch.manual_seed(0)
@@ -120,6 +123,27 @@ def test_a_checkpoint_of_the_other_tree_is_named_as_such(experiment, trained, tm
     torch.save({"state_dict": trained.state_dict(), "meta": meta}, tmp_path / "best.pth")
     with pytest.raises(ValueError, match=r"best\.pth: was trained by an experiment of the classification tree"):
         load_detector(experiment, tmp_path / "best.pth")
+
+
+def test_model_and_pipeline_are_the_checkpoints(experiment, trained, tmp_path, capsys):
+    """Another scale, another mean and other anchors fit the weights, and would be measured in silence."""
+    meta = {"experiment": {"base_classes": ["cat", "dog"], "yaml": experiment_text(experiment)}}
+    torch.save({"state_dict": trained.state_dict(), "meta": meta}, tmp_path / "epoch_3.pth")
+    experiment.test_pipeline[1].scale = (60, 40)
+    experiment.model.data_preprocessor.mean = [0] * 3
+    experiment.model.rpn_head.anchor_generator.scales = [20]
+    experiment.model.test_cfg.rcnn.max_per_img = 5
+    experiment.model.backbone.init_cfg = None
+    detector = load_detector(experiment, tmp_path / "epoch_3.pth")
+    assert detector.cfg.test_pipeline[1].scale == (240, 160)
+    assert detector.model.data_preprocessor.mean.flatten().tolist() == [120] * 3
+    assert detector.model.rpn_head.prior_generator.scales.tolist() == [6]
+    assert detector.model.roi_head.test_cfg.max_per_img == 5, "what is done with the network's answers is the experiment's"
+    said = capsys.readouterr().err
+    assert "epoch_3.pth: measured as it was trained, with " in said and "mean [120, 120, 120] (here [0, 0, 0])" in said
+    assert said.count("\n") == 1 and "max_per_img" not in said and "init_cfg" not in said
+    with pytest.raises(ValueError, match=r"scale=\(60, 40\): .*epoch_3\.pth was trained with \(240, 160\)"):
+        load_detector(experiment, tmp_path / "epoch_3.pth", ["test_pipeline.1.scale=[60, 40]"])
 
 
 def test_weights_that_do_not_fit_are_refused(experiment, checkpoint):
