@@ -30,6 +30,7 @@ from repmet.data.files.atomic import write_text
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.wording import counted
 
 PROG = "python -m classification.predict"
 
@@ -41,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("nothing to do: name images by --images, or a file by --save")
     classifier = _classifier(args)
     counts = torch.bincount(classifier.learnt.labels).tolist()
-    print(f"{len(counts)} classes: {', '.join(f'{c} ({n})' for c, n in zip(classifier.classes, counts, strict=True))}")
+    shown = ", ".join(f"{name} ({count})" for name, count in zip(classifier.classes, counts, strict=True))
+    print(f"{counted(len(counts), 'class')}: {shown}")
     if args.save:
         classifier.save(args.save)
         print(f"written: {args.save}")
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"passed over: {line}", file=sys.stderr)
     for line in lines:
         print(line)
-    print(f"written: {out / 'predictions.csv'}, {len(predictions)} images; look at {out / 'index.html'}")
+    print(f"written: {out / 'predictions.csv'}, {counted(len(predictions), 'image')}; look at {out / 'index.html'}")
     return 1 if unreadable else 0
 
 
@@ -112,7 +114,7 @@ def _judged(
         classes = known[0][0].classes
         right = sum(p.name == name for p, name in known)
         refused = sum(p.none for p, _ in known)
-        lines.append(f"right: {right} of {len(known)} images of the classes, {100 * right / len(known):.1f} %")
+        lines.append(f"right: {right} of {counted(len(known), 'image')} of the classes, {100 * right / len(known):.1f} %")
         lines += [f"of them called none of the classes: {refused}"] if refused else []
         counts = torch.zeros(len(classes), len(classes), dtype=torch.long)
         for p, name in known:

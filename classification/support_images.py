@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from repmet.data.files.names import as_it_lies
 from repmet.data.files.pictures import IMAGE_SUFFIXES, is_image_file
-from repmet.data.files.walk import files_below, subfolders, tell_passed_over
+from repmet.data.files.walk import files_below, tell_passed_over
+from repmet.data.readers.class_folders import class_folders
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError
@@ -51,17 +53,17 @@ def _of_mapping(support: Mapping[str, Any]) -> dict[str, list[ImageInput]]:
 
 
 def _of_folder(root: Path) -> dict[str, list[ImageInput]]:
-    folders = subfolders(root)
+    folders = class_folders(root)
     if not folders:
         raise UserError(f"{root}: holds no class folders; it should hold one folder of images a class")
     by_class = {}
-    for folder in folders:
+    for name, folder in folders.items():
         below = files_below(folder)
         files = [p for p in below if is_image_file(p)]
         tell_passed_over(folder, set(below) - set(files))
         if not files:
             raise UserError(f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)})")
-        by_class[folder.name] = image_inputs(files)
+        by_class[name] = image_inputs(files)
     return by_class
 
 
@@ -80,7 +82,7 @@ def _of_csv(path: Path) -> dict[str, list[ImageInput]]:
             if not image or not name:
                 raise UserError(f"{path}: line {rows.line_num} lacks an image or a class")
             address = image.startswith(("http://", "https://"))
-            by_class.setdefault(name, []).extend(image_inputs([image if address else path.parent / image]))
+            by_class.setdefault(name, []).extend(image_inputs([image if address else as_it_lies(path.parent / image)]))
     if not by_class:
         raise UserError(f"{path}: holds no line of an image and its class")
     return by_class

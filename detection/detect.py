@@ -25,6 +25,7 @@ from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.formats import coco
 from repmet.detection.scoring.finetune import finetune_rule
 from repmet.errors import UserError, exit_code
+from repmet.wording import counted
 
 PROG = "python -m detection.detect"
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             detector.load(support)
         else:
             detector.learn(support, finetune=finetune_rule(detector.cfg.get("finetune")) if args.finetune else None)
-        print(f"{len(detector.classes)} classes: {', '.join(detector.classes)}")
+        print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
     if args.save:
         detector.save(args.save)
         print(f"written: {args.save}")
@@ -100,8 +101,8 @@ def _look(detector: FewShotDetector, inputs: Sequence[ImageInput], args: argpars
         best = [f"{name} {score:.2f}" for _, name, score, *_ in found.filter(args.show).rows()]
         more = f" and {len(best) - 8} more" if len(best) > 8 else ""
         print(f"{found.image.name}: {', '.join(best[:8]) or 'nothing'}{more}")
-    boxes = sum(map(len, results))
-    print(f"written: {out / 'results.json'}, {boxes} boxes in {len(results)} images; look at {out / 'pictures'}")
+    number = f"{counted(sum(map(len, results)), 'box')} in {counted(len(results), 'image')}"
+    print(f"written: {out / 'results.json'}, {number}; look at {out / 'pictures'}")
     for problem in unreadable:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if unreadable else 0

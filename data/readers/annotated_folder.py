@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from repmet.data.files.walk import entries, subfolders
+from repmet.data.files.names import composed
+from repmet.data.files.walk import entries, say_once, subfolders
 from repmet.data.readers.class_name import check_class_names
-from repmet.data.readers.coco import coco_lists, coco_records, is_coco, read_coco_tree
+from repmet.data.readers.coco import coco_lists, coco_records, is_coco, json_content, read_coco_tree
 from repmet.data.readers.devkit import devkit_years
 from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.parts import chosen, dealt, part_of, roles
@@ -21,6 +22,7 @@ from repmet.data.readers.yolo import read_yolo, read_yolo_folder, yolo_file
 from repmet.data.sources.imagenet_loc import imagenet_root, read_imagenet_loc
 from repmet.data.sources.voc import absent_classes, read_image_set
 from repmet.errors import UserError
+from repmet.wording import counted
 
 _ANNOTATIONS = ("annotations", "annotation", "labels")  # folders of COCO files, beside those of parts
 
@@ -98,23 +100,47 @@ def class_names(records: Sequence[ImageRecord]) -> list[str]:
 def _records(root: Path, image_set: str) -> list[ImageRecord]:
     if not root.exists():
         raise FileNotFoundError(f"{root}: no such folder or file of annotations")
-    if files := _coco_files(root):
+    files, folder = _coco_files(root), voc_folder(root)
+    file = None if files else yolo_file(root)
+    others = [xml for xml in folder.annotations if composed(xml.stem) in folder.images]
+    if others and (taken := files[0] if files else file):
+        number = counted(len(others), "XML file")
+        say_once(f"{root}: annotated twice: {taken.name} is read, {number} passed over, the first: {others[0].name}")
+    if files:
         return _read_coco_files(root, files, image_set)
-    if file := yolo_file(root):
+    if file:
         return read_yolo(read_yolo_folder(file), image_set)
-    folder = voc_folder(root)
     if not folder.annotations:
         raise _nothing_annotated(root, folder)
     return read_voc_folder(folder, image_set)
 
 
 def _coco_files(root: Path) -> list[Path]:
-    """The COCO files of a folder, in it and in its folders of annotations and parts; or the file itself."""
+    """The COCO files of a folder, in it and in its folders of annotations and parts; or the file itself.
+
+    Raises:
+        ValueError: a JSON file there is damaged: what would be read without it is not what the folder holds.
+    """
     if root.is_file():
         return [] if yolo_file(root) else [root]
+    return [path for path in _json_files(root) if is_coco(path)]
+
+
+def _json_files(root: Path) -> list[Path]:
     folders = [root, *(f for f in subfolders(root) if f.name.lower() in _ANNOTATIONS or part_of(f.name))]
-    files = [p for folder in folders for p in entries(folder) if p.suffix.lower() == ".json" and p.is_file()]
-    return [p for p in files if is_coco(p)]
+    return [p for folder in folders for p in entries(folder) if p.suffix.lower() == ".json" and p.is_file()]
+
+
+def strange_json(root: Path) -> str:
+    """What is said of the JSON files of a folder in which nothing annotated is found; nothing where there are none."""
+    files = _json_files(root)
+    if not files:
+        return ""
+    content = json_content(files[0])
+    labelme = isinstance(content, dict) and "shapes" in content
+    lacks = sorted({"images", "annotations", "categories"} - (content.keys() if isinstance(content, dict) else set()))
+    what = "in LabelMe's layout, which is not read: export it as COCO or VOC" if labelme else f"not COCO's: no {lacks[0]}"
+    return f"; {files[0].name} is {what}"
 
 
 def _labels(files: Sequence[Path]) -> list[str]:
@@ -139,7 +165,7 @@ def _read_coco_files(root: Path, files: Sequence[Path], image_set: str) -> list[
     owners: dict[str, int] = {}
     twice = [r.id for k in wanted for r in named[k] if owners.setdefault(r.id, k) != k]
     if twice:
-        raise UserError(f"{root}: {len(twice)} image(s) are in two COCO files, the first is {twice[0]!r}")
+        raise UserError(f"{root}: {counted(len(twice), 'image')} in two COCO files, the first: {twice[0]!r}")
     records = [record for k in wanted for record in named[k]]
     if parts or image_set == "all":
         return records
@@ -152,5 +178,5 @@ def _nothing_annotated(root: Path, folder: VOCFolder) -> FileNotFoundError:
     images = sum(map(len, folder.images.values()))
     return FileNotFoundError(
         f"{root}: nothing annotated is there: neither VOC XML files, nor a JSON file in COCO's layout, nor YOLO's data.yaml "
-        f"({images} images found)"
+        f"({counted(images, 'image')} found{strange_json(root)})"
     )

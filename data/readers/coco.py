@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from repmet.data.files.names import composed
 from repmet.data.readers.coco_pictures import picture_finder
 from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.voc_annotation import (
@@ -26,12 +27,33 @@ from repmet.errors import UserError
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a JSON file looks like COCO annotations: a mapping with `images`, `annotations` and `categories`."""
-    try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_without_outlines)
-    except (OSError, ValueError):
-        return False
+    """Whether a JSON file looks like COCO annotations: a mapping with `images`, `annotations` and `categories`.
+
+    Raises:
+        ValueError: it is damaged, so that nobody can tell.
+    """
+    content = json_content(path)
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+
+
+def json_content(path: Path) -> Any:
+    """What a JSON file holds, without the outlines of objects.
+
+    Raises:
+        ValueError: it is damaged, or no JSON; the message names it.
+    """
+    data = path.read_bytes()
+    try:
+        return json.loads(data, object_pairs_hook=_without_outlines)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except UnicodeDecodeError:
+        reason = "it is no text"
+    except ValueError as error:
+        reason = str(error) if data.strip() else "it is empty"
+    if data.startswith(b"PK"):
+        reason = "it is a zip archive: unpack it"
+    raise UserError(f"{path}: damaged, or no JSON ({reason}); export or fetch it again, or take it away")
 
 
 def read_coco(path: str | Path, images: str | Path | None = None) -> list[ImageRecord]:
@@ -99,11 +121,11 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of annotations")
+    content = json_content(path)
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_without_outlines)
         if not isinstance(content, dict):
             raise UserError(f"it holds a {type(content).__name__}, not a mapping with images, annotations and categories")
-        names = {c["id"]: str(c["name"]).strip() for c in content["categories"]}
+        names = {c["id"]: composed(str(c["name"]).strip()) for c in content["categories"]}
         if len(names) < len(content["categories"]):
             raise UserError("two categories have the same id")
         listed = {i["id"]: i for i in content["images"]}

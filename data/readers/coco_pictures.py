@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PureWindowsPath
 
+from repmet.data.files.names import as_it_lies, composed
 from repmet.data.files.pictures import is_image_file
 from repmet.data.files.walk import files_below
 from repmet.data.readers.parts import folder_part, part_of
@@ -32,15 +33,15 @@ def picture_finder(path: Path, images: Path | None) -> Callable[[str], Path | st
         """The images below, by name in lower case; the folders are walked only where that is needed."""
         by_name: dict[str, list[Path]] = {}
         for file in filter(is_image_file, files_below(top)):
-            by_name.setdefault(file.name.lower(), []).append(file)
+            by_name.setdefault(composed(file.name).lower(), []).append(file)
         return by_name
 
     def find(name: str) -> Path | str:
-        steps = PureWindowsPath(name.strip()).parts  # splits at both kinds of slash
-        if name and (beside / name).is_file():
-            return beside / name
+        steps = PureWindowsPath(composed(name.strip())).parts  # splits at both kinds of slash
+        if name and (picture := as_it_lies(beside / name)).is_file():
+            return picture
         places = below().get(steps[-1].lower(), []) if steps else []
-        places = [file for file in places if file.name == steps[-1]] or places
+        places = [file for file in places if composed(file.name) == steps[-1]] or places
         depth = max((_alike(file, steps) for file in places), default=0)
         places = [file for file in places if _alike(file, steps) == depth]
         if part is not None and depth < 2:  # else the name itself says the folder
@@ -51,8 +52,8 @@ def picture_finder(path: Path, images: Path | None) -> Callable[[str], Path | st
             ]
             if elsewhere and not places:
                 return f"is not there, but in the folder of another part: {elsewhere[0]}"
-        if not places and name and (path.parent.parent / name).is_file():
-            return path.parent.parent / name
+        if not places and name and (picture := as_it_lies(path.parent.parent / name)).is_file():
+            return picture
         if len(places) > 1:
             return f"is in {len(places)} places: {', '.join(str(file) for file in places[:3])}; say which one in file_name"
         return places[0] if places else "is not there"
@@ -61,10 +62,10 @@ def picture_finder(path: Path, images: Path | None) -> Callable[[str], Path | st
 
 
 def _alike(file: Path, steps: tuple[str, ...]) -> int:
-    """How many of the last steps of a name a file's way has too."""
+    """How many of the last steps of a (composed) name a file's way has too."""
     count = 0
     for mine, wanted in zip(reversed(file.parts), reversed(steps), strict=False):
-        if mine.lower() != wanted.lower():
+        if composed(mine).lower() != wanted.lower():
             break
         count += 1
     return count

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from repmet.data.files.names import as_it_lies, composed
 from repmet.data.files.pictures import is_image_file
 from repmet.data.files.text import lines_of
 from repmet.data.files.walk import entries
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
 from repmet.errors import UserError, did_you_mean
+from repmet.wording import counted
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -65,7 +67,7 @@ def _read(
     folder: Path, name: str, image_id: str, pictures: Sequence[Path], shared: Collection[str], decode: bool
 ) -> tuple[ImageRecord | None, list[str]]:
     """One image of a list, and what is wrong with it."""
-    xml_path = folder / "Annotations" / f"{image_id}.xml"
+    xml_path = as_it_lies(folder / "Annotations" / f"{image_id}.xml")
     if not xml_path.is_file():
         others = (xml_path.with_suffix(suffix) for suffix in (".XML", ".Xml"))
         xml_path = next((other for other in others if other.is_file()), xml_path)
@@ -89,7 +91,7 @@ def _pictures(folder: Path) -> dict[str, list[Path]]:
     place = folder / "JPEGImages"
     for path in entries(place) if place.is_dir() else ():
         if is_image_file(path):
-            pictures.setdefault(path.stem, []).append(path)
+            pictures.setdefault(composed(path.stem), []).append(path)
     return pictures
 
 
@@ -165,17 +167,17 @@ def _list_file(folder: Path, name: str) -> Path:
 def _image_ids(folder: Path, name: str, pictures: Mapping[str, Sequence[Path]]) -> list[str]:
     """The ids of a list; a line may also be an image's whole name, and hold spaces."""
     path = _list_file(folder, name)
-    ids = lines_of(path)
+    ids = [composed(line) for line in lines_of(path)]
     if not ids:
         raise UserError(f"{path}: the list is empty; write one image id a line")
     columns = [line for line in ids if line not in pictures and re.fullmatch(r".*\S\s+(-1|0|1)", line)]
     if columns:
         raise UserError(f"{path}: {columns[0]!r} is not one image id; lists of single classes are no image sets")
-    by_name = {image.name: stem for stem, images in pictures.items() for image in images}
+    by_name = {composed(image.name): stem for stem, images in pictures.items() for image in images}
     ids = [line if line in pictures else by_name.get(line, line) for line in ids]
     if len(set(ids)) < len(ids):
         twice = sorted(image_id for image_id, count in Counter(ids).items() if count > 1)
-        raise UserError(f"{path}: lists {len(twice)} image(s) more than once: {', '.join(twice[:_SHOWN])}")
+        raise UserError(f"{path}: lists {counted(len(twice), 'image')} more than once: {', '.join(twice[:_SHOWN])}")
     return ids
 
 

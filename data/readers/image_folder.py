@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from repmet.data.files.pictures import IMAGE_SUFFIXES
-from repmet.data.files.walk import images_in, subfolders
-from repmet.data.readers.class_name import check_class_names
+from repmet.data.files.walk import images_in
+from repmet.data.readers.class_folders import class_folders
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.readers.splits import check_split, seeded_order, split_each_class
 from repmet.errors import UserError
@@ -64,17 +64,18 @@ def _scan(root: Path) -> LabelledImages:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; it should hold one folder of images a class")
     paths: list[Path] = []
-    for folder in subfolders(root):
+    names: list[str] = []
+    for name, folder in class_folders(root).items():
         images = images_in(folder)
         if not images:
             raise UserError(
                 f"{folder}: the class folder holds no image ({', '.join(IMAGE_SUFFIXES)}); fill it or take it away"
             )
         paths += images
-    check_class_names([path.parent.name for path in paths], root)
+        names += [name] * len(images)
     if not paths:
         raise UserError(f"{root}: holds no class folders; it should hold one folder of images a class")
-    return LabelledImages.of_names([path.parent.name for path in paths], paths=paths)
+    return LabelledImages.of_names(names, paths=paths)
 
 
 def _by_image(

@@ -12,6 +12,8 @@ _WORDS = {
     "test": ("test", "testing"),
 }
 
+PART_NAMES = tuple(word for words in _WORDS.values() for word in words)
+
 
 def part_of(*names: str) -> str | None:
     """The part that the first telling name says: `train` of instances_train2017, `val` of valid; None where none does."""

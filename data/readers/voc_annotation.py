@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from repmet.data.files.names import composed
 from repmet.data.files.pictures import picture_problem
 from repmet.errors import UserError
+from repmet.wording import counted
 
 # A box may stick out of its image by this many pixels (annotation tools round, and count from 0 or from 1): it is clipped.
 TOLERANCE = 2.0
@@ -56,7 +58,7 @@ def read_annotation(xml_path: Path, image_path: Path, image_id: str | None = Non
         return None, [f"{xml_path}: no <size> with <width> and <height>; write the picture's size there"]
     names, boxes, difficult, problems = [], [], [], []
     for i, entry in enumerate(root.iterfind("object"), start=1):
-        name = (entry.findtext("name") or "").strip()
+        name = composed((entry.findtext("name") or "").strip())
         corners = [_number(entry.findtext(f"bndbox/{corner}")) for corner in _CORNERS]
         x1, y1, x2, y2 = (corner - 1 for corner in corners)
         who = f"{xml_path}: object {i} ({name or 'no name'})"
@@ -149,7 +151,7 @@ def raise_problems(where: object, problems: Sequence[str]) -> None:
     """Raises one ValueError with the first problems of a set of annotations, if there are any."""
     if problems:
         more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise UserError(f"{where}: {len(problems)} problem(s)\n  " + "\n  ".join(problems[:_SHOWN]) + more)
+        raise UserError(f"{where}: {counted(len(problems), 'problem')}\n  " + "\n  ".join(problems[:_SHOWN]) + more)
 
 
 def tell_left_out(left_out: Sequence[str], records: Sequence[ImageRecord], nothing: str) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from repmet.data.files.names import composed
 from repmet.data.files.pictures import is_image_file
 from repmet.data.files.walk import files_below, say_once
 from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.parts import dealt, folder_part, part_of
 from repmet.data.readers.voc_annotation import ImageRecord, parse_xml, raise_problems, read_annotation
+from repmet.wording import counted
 
 _SHOWN = 3
 
@@ -21,7 +23,7 @@ class VOCFolder:
     """The XML files and images below a folder, not read yet.
 
     Attributes:
-        annotations: the XML files. images: by the name without suffix, the images of that name.
+        annotations: the XML files. images: by the (composed) name without suffix, the images of that name.
         parts: of each annotation, what its folders say.
     """
 
@@ -41,7 +43,7 @@ def voc_folder(root: Path) -> VOCFolder:
     files = files_below(root) if root.is_dir() else []
     images: dict[str, list[Path]] = {}
     for path in filter(is_image_file, files):
-        images.setdefault(path.stem, []).append(path)
+        images.setdefault(composed(path.stem), []).append(path)
     annotations = tuple(path for path in files if path.suffix.lower() == ".xml")
     return VOCFolder(root, annotations, images, tuple(folder_part(path, root) for path in annotations))
 
@@ -60,7 +62,7 @@ def read_voc_folder(folder: VOCFolder, image_set: str) -> list[ImageRecord]:
         parts = ", ".join(sorted(set(filter(None, folder.parts))))
         raise FileNotFoundError(f"{folder.root}: {image_set!r} is not one of its parts: {parts}")
     pairs, problems = _paired(folder)
-    ids = unique_ids([xml.stem for xml, _, _ in pairs], [image for _, image, _ in pairs], folder.root)
+    ids = unique_ids([composed(xml.stem) for xml, _, _ in pairs], [image for _, image, _ in pairs], folder.root)
     records = []
     for (xml, image, part), image_id in zip(pairs, ids, strict=True):
         if image_set != "all" and not (part == wanted if folder.in_parts else dealt(image_id, image_set)):
@@ -92,7 +94,7 @@ def _paired(folder: VOCFolder) -> tuple[list[tuple[Path, Path, str | None]], lis
             taken[images[0]] = xml
             pairs.append((xml, images[0], part))
     if foreign:
-        say_once(f"{folder.root}: {len(foreign)} XML files are no annotations and are passed over, the first: {foreign[0]}")
+        say_once(f"{folder.root}: passed over, no annotations: {counted(len(foreign), 'XML file')}, the first: {foreign[0]}")
     if not pairs and not problems:
         problems.append("none of its XML files is an annotation in VOC's layout")
     return pairs, problems
@@ -101,7 +103,7 @@ def _paired(folder: VOCFolder) -> tuple[list[tuple[Path, Path, str | None]], lis
 def _images_of(xml: Path, part: str | None, folder: VOCFolder) -> list[Path]:
     """The images that an annotation may mean: the one beside it, else in a folder parallel to its own, else anywhere; among
     several the one that it names itself."""
-    images = folder.images.get(xml.stem, [])
+    images = folder.images.get(composed(xml.stem), [])
     allowed = [p for p in images if part is None or folder_part(p, folder.root) in (None, part)]
     for choice in (
         [p for p in images if p.parent == xml.parent],
@@ -110,7 +112,7 @@ def _images_of(xml: Path, part: str | None, folder: VOCFolder) -> list[Path]:
     ):
         if len(choice) > 1:
             named = _named_by(xml)
-            choice = [p for p in choice if p.name == named] or choice
+            choice = [p for p in choice if composed(p.name) == named] or choice
         if choice:
             return choice
     return []
@@ -118,7 +120,7 @@ def _images_of(xml: Path, part: str | None, folder: VOCFolder) -> list[Path]:
 
 def _parallel(one: Path, other: Path) -> bool:
     """Whether two folders differ in one step of their way: images/day1 and annotations/day1."""
-    steps, others = one.parts, other.parts
+    steps, others = (tuple(map(composed, path.parts)) for path in (one, other))
     if len(steps) == len(others):
         return sum(a != b for a, b in zip(steps, others, strict=True)) == 1
     longer, shorter = sorted((steps, others), key=len, reverse=True)
@@ -130,7 +132,7 @@ def _named_by(xml: Path) -> str | None:
         named = parse_xml(xml).findtext("filename") or ""
     except (OSError, ValueError):
         return None
-    return named.strip().replace("\\", "/").rpartition("/")[2] or None
+    return composed(named).strip().replace("\\", "/").rpartition("/")[2] or None
 
 
 def _is_foreign(xml: Path) -> bool:
@@ -146,4 +148,6 @@ def _tell_without_annotation(folder: VOCFolder, annotated: set[Path]) -> None:
     images: Sequence[Path] = [path for paths in folder.images.values() for path in paths]
     without = sorted(set(images) - annotated)
     if without:
-        say_once(f"{folder.root}: {len(without)} images without an annotation are passed over, the first: {without[0]}")
+        say_once(
+            f"{folder.root}: passed over, without an annotation: {counted(len(without), 'image')}, the first: {without[0]}"
+        )

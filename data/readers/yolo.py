@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from repmet.data.files.names import as_it_lies, composed
 from repmet.data.files.pictures import UnreadableImage, image_size, is_image_file
 from repmet.data.files.text import lines_of, read_text
 from repmet.data.files.walk import entries, files_below, say_once
@@ -92,7 +93,7 @@ def read_yolo_folder(file: Path) -> YOLOFolder:
         say_once(f"{file}: {len(missing)} of its folders are not there and are passed over: {', '.join(missing)}")
     shape = content.get("kpt_shape")
     values = int(np.prod(shape)) if isinstance(shape, list) and all(isinstance(n, int) for n in shape) else 0
-    return YOLOFolder(file, {int(str(k)): str(v).strip() for k, v in names.items()}, parts, values)
+    return YOLOFolder(file, {int(str(k)): composed(str(v).strip()) for k, v in names.items()}, parts, values)
 
 
 def read_yolo(folder: YOLOFolder, image_set: str) -> list[ImageRecord]:
@@ -178,9 +179,9 @@ def _labels_of(image: Path) -> Path:
     for k in range(len(steps) - 1, -1, -1):
         if steps[k].lower() in ("images", "jpegimages"):
             steps[k] = "labels"
-            return Path(*steps, f"{image.stem}.txt")
-    beside = image.with_suffix(".txt")
-    apart = image.parent / "labels" / beside.name
+            return as_it_lies(Path(*steps, f"{image.stem}.txt"))
+    beside = as_it_lies(image.with_suffix(".txt"))
+    apart = as_it_lies(image.parent / "labels" / beside.name)
     return apart if apart.is_file() and not beside.is_file() else beside
 
 
@@ -197,6 +198,8 @@ def _labels_without_image(wanted: Sequence[Path], everything: Iterable[Path]) ->
 def _content(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(read_text(file))
+    except RecursionError:
+        raise UserError(f"{file}: no YAML that can be read: it is nested too deeply") from None
     except yaml.YAMLError as error:
         raise UserError(f"{file}: no YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
@@ -219,7 +222,7 @@ def _place(file: Path, root: object, item: str) -> Path | None:
         low = low[3:]
     folder = file.parent
     bases = [folder / str(root), folder] if root else [folder]
-    for place in [base / step for step in dict.fromkeys((item, low)) for base in bases]:
+    for place in [as_it_lies(base / step) for step in dict.fromkeys((item, low)) for base in bases]:
         if place.exists():
             return _straight(place)
     return None
@@ -231,7 +234,7 @@ def _images(place: Path) -> list[Path]:
         return [path for path in files_below(place) if is_image_file(path)]
     if place.suffix.lower() != ".txt":
         return [place] if is_image_file(place) else []
-    return [_straight(place.parent / line) for line in lines_of(place)]
+    return [as_it_lies(_straight(place.parent / line)) for line in lines_of(place)]
 
 
 def _straight(path: Path) -> Path:

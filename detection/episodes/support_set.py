@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from repmet.data.files.pictures import UnreadableImage, image_size, is_image_file, open_rgb
-from repmet.data.files.walk import images_in, subfolders
-from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_images
-from repmet.data.readers.class_name import check_class_names
+from repmet.data.files.walk import entries, images_in
+from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_images, strange_json
+from repmet.data.readers.class_folders import class_folders
 from repmet.data.readers.devkit import list_files
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
 from repmet.errors import UserError
@@ -71,18 +71,30 @@ def _devkit_list(root: Path) -> str:
     raise UserError(f"{root}: supports are taken from a devkit's only list or from `train`; it has {', '.join(lists)}")
 
 
+def _crops_in(folder: Path) -> list[Path]:
+    """The images in a class's folder; with annotations beside them they are photographs, and no crops of its objects."""
+    images = images_in(folder)
+    stems = {image.stem: image for image in images}
+    for path in entries(folder):
+        if path.suffix.lower() == ".json" and path.stem in stems:
+            raise UserError(
+                f"{path}: lies beside {stems[path.stem].name} as its annotation, in a layout that is not read; export the "
+                "set as COCO or VOC, or take it away if these are crops of one class"
+            )
+    return images
+
+
 def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder or file of supports")
-    folders = subfolders(root)
-    files = [(folder.name, p) for folder in folders for p in images_in(folder)]
-    if empty := sorted({f.name for f in folders} - {name for name, _ in files}):
-        raise UserError(f"{root}: no image in the class folder(s) {', '.join(empty)}")
-    check_class_names([f.name for f in folders], root)
+    folders = class_folders(root)
+    files = [(name, path) for name, folder in folders.items() for path in _crops_in(folder)]
+    if empty := sorted(folders.keys() - {name for name, _ in files}):
+        raise UserError(f"{root}: no image in the class folder {', '.join(empty)}")
     if not files:
         raise FileNotFoundError(
             f"{root}: no supports are there. Put images with VOC XML files, a COCO JSON file or YOLO's data.yaml into it, "
-            "or crops of the objects into a folder for each class"
+            f"or crops of the objects into a folder for each class{strange_json(root)}"
         )
     records = []
     scratch.mkdir(parents=True, exist_ok=True)

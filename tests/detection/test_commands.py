@@ -249,7 +249,7 @@ def test_an_image_listed_twice_is_named(refuse, experiment: Path, scenes: Path, 
         command = ("detection.train", experiment) if name == "train" else ("detection.evaluate", experiment, trained)
         where = ("--work-dir", tmp_path / "out") if name == "train" else ("--out", tmp_path / "out")
         said = refuse(*command, "--data", copy, *where)
-        assert f"{name}.txt: lists 1 image(s) more than once: {image}" in said
+        assert f"{name}.txt: lists 1 image more than once: {image}" in said
 
 
 def test_a_checkpoint_of_other_classes_is_refused(

@@ -129,7 +129,7 @@ REFUSALS = {
     r"file: is a file; a folder is needed": ["--images", "{photos}", "--support", "{support}", "--out", "{tmp}/file/out"],
     r"save.*file: is a file; a folder is needed": ["--support", "{support}", "--save", "{tmp}/save/file/x.pth"],
     r"a\.json: not a COCO file": ["--images", "{photos}", "--support", "{tmp}/a.json"],
-    r"in the class folder\(s\) cup": ["--images", "{photos}", "--support", "{tmp}/classes"],
+    r"no image in the class folder cup": ["--images", "{photos}", "--support", "{tmp}/classes"],
     "name one by --support": ["--images", "{photos}", "--save", "{tmp}/x.pth"],
     "nothing to do": ["--support", "{photos}"],
     "are in .0, 1.": ["--images", "{photos}", "--min-score", "2"],

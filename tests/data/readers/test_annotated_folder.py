@@ -109,7 +109,7 @@ def test_coco_files_of_parts_are_lists(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="'test' is not one of its COCO files: instances_train, instances_val"):
         read_images(tmp_path, "test")
     shutil.copy(tmp_path / "annotations/instances_train.json", tmp_path / "annotations/instances_val.json")
-    with pytest.raises(ValueError, match=r"15 image.s. are in two COCO files, the first is 'photo00'"):
+    with pytest.raises(ValueError, match=r"15 images in two COCO files, the first: 'photo00'"):
         read_images(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_what_is_not_annotated_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         read_images(tmp_path / "nowhere")
     picture(tmp_path / "a.png")
-    with pytest.raises(FileNotFoundError, match=r"neither VOC XML files, nor a JSON file .* .1 images found"):
+    with pytest.raises(FileNotFoundError, match=r"neither VOC XML files, nor a JSON file .* .1 image found"):
         read_images(tmp_path)
     (tmp_path / "b.xml").write_text(xml(OBJECTS["photo01"]))
     with pytest.raises(ValueError, match=r"b\.xml: there is no image of that name"):
@@ -159,8 +159,11 @@ def test_what_is_not_annotated_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="class 'cop': no annotation has it; did you mean 'cup'"):
         read_images(tmp_path, classes=["cop"])
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(ValueError, match="not a COCO file"):
+    with pytest.raises(ValueError, match=r"broken\.json: damaged, or no JSON"):
         read_coco(tmp_path / "broken.json")
+    with pytest.raises(ValueError, match=r"broken\.json: damaged, or no JSON"):
+        read_images(tmp_path)
+    (tmp_path / "broken.json").unlink()
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     with pytest.raises(ValueError, match=r"a\.png: "):
         read_images(tmp_path)

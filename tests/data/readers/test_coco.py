@@ -173,7 +173,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, what: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         read_images(path)
     assert str(path.parent) in str(caught.value)
-    assert what == "a list" or "1 problem(s)" in str(caught.value) or "not a COCO file" in str(caught.value)
+    assert what == "a list" or ": 1 problem\n" in str(caught.value) or "not a COCO file" in str(caught.value)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

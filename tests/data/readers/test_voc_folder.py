@@ -63,7 +63,7 @@ def test_an_encoding_that_is_none_is_one_line(tmp_path: Path, declared: str, enc
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
     with pytest.raises(ValueError, match=message) as caught:
         read_images(tmp_path)
-    assert "1 problem(s)" in str(caught.value)
+    assert ": 1 problem\n" in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["JPG", "Jpeg", "jpe", "JFIF", "tif", "TIFF", "webp", "bmp", "gif", "ppm", "avif", "jp2"])
@@ -86,8 +86,8 @@ def test_hidden_files_and_those_of_programs_are_passed_over(tmp_path: Path, capl
         assert ids(tmp_path) == ids(tmp_path) == ["a"]
     said = [message for message in caplog.messages if str(tmp_path) in message]
     assert len(said) == 2, "each once"
-    assert f"1 XML files are no annotations and are passed over, the first: {tmp_path / 'build.xml'}" in said[0]
-    assert f"1 images without an annotation are passed over, the first: {tmp_path / 'later.jpg'}" in said[1]
+    assert f"passed over, no annotations: 1 XML file, the first: {tmp_path / 'build.xml'}" in said[0]
+    assert f"passed over, without an annotation: 1 image, the first: {tmp_path / 'later.jpg'}" in said[1]
 
 
 def test_only_settings_of_a_program_are_no_annotations(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ WRONG = {
 @pytest.mark.parametrize("line", WRONG)
 def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     write(tmp_path, {"images/a.jpg": f"{BOX}\n{line}\n", "images/b.jpg": BOX}, train="images")
-    with pytest.raises(ValueError, match=r"1 problem\(s\)") as caught:
+    with pytest.raises(ValueError, match=": 1 problem\n") as caught:
         read_images(tmp_path)
     assert f"{tmp_path}/labels/a.txt, line 2: " in str(caught.value) and WRONG[line] in str(caught.value)
 
@@ -146,7 +146,7 @@ def test_many_problems_are_one_message(tmp_path: Path) -> None:
     (tmp_path / "labels/orphan.txt").write_text(BOX)
     (tmp_path / "labels/classes.txt").write_text("nut\nbolt\n")
     (tmp_path / "images/03.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"13 problem\(s\)") as caught:
+    with pytest.raises(ValueError, match="13 problems") as caught:
         read_images(tmp_path)
     assert "orphan.txt: there is no image of that name" in str(caught.value) and "... and 3 more" in str(caught.value)
 

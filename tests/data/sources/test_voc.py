@@ -95,7 +95,7 @@ def test_broken_annotation(devkit, content, message):
         path.write_text(content)
     with pytest.raises(ValueError, match=message) as caught:
         read_image_set(devkit, "train")
-    assert "1 problem(s)" in str(caught.value)
+    assert ": 1 problem\n" in str(caught.value)
 
 
 def test_missing_picture(devkit):
@@ -313,7 +313,7 @@ def test_a_jpeg_with_bytes_behind_its_end_is_whole(devkit):
 
 def test_exactly_ten_problems_are_all_shown(devkit):
     (devkit / "ImageSets/Main/train.txt").write_text("\n".join(["a", *(f"m{i:02d}" for i in range(10))]))
-    with pytest.raises(ValueError, match=r"10 problem\(s\)") as caught:
+    with pytest.raises(ValueError, match="10 problems") as caught:
         read_image_set(devkit, "train")
     assert "m09" in str(caught.value) and "more" not in str(caught.value)
 
