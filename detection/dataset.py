@@ -1,7 +1,7 @@
 """Annotated images as an mmdet data set. `data.readers.annotated_folder` reads them; this only hands its records on."""
 
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -9,11 +9,17 @@ import numpy as np
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
+from mmengine.dist import is_main_process
 
+from repmet.data.files.bodies import damaged
 from repmet.data.readers.annotated_folder import read_images
+from repmet.data.readers.voc_annotation import raise_problems
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.episodes.open_image import OpenImage
 from repmet.errors import UserError
+from repmet.wording import counted
+
+SHOWN = 20  # classes of a training, in the line that tells of it
 
 
 def batches_of_one_size(records: Sequence[ImageRecord], batch_size: int) -> Iterator[list[int]]:
@@ -98,10 +104,11 @@ class DevkitDataset(BaseDetDataset):
         image_set: name of a list, as `data.readers.annotated_folder.read_images` takes it.
         classes: the classes to detect, in label order.
         drop: images that hold an object of one of these classes are left out (base training never sees a novel object).
-        pipeline, test_mode: as mmdet's data sets. Without `test_mode` images without a usable object are left out.
+        pipeline, test_mode: as mmdet's data sets. Without `test_mode` images without a usable object are left out, and all
+            others are read to their end before the training begins (`data.files.bodies`).
 
     Raises:
-        ValueError: no image is left.
+        ValueError: no image is left; images that cannot be decoded, all in one message.
     """
 
     def __init__(
@@ -120,9 +127,9 @@ class DevkitDataset(BaseDetDataset):
     def load_data_list(self) -> list[dict]:
         classes = self.metainfo["classes"]
         wanted = None if self.test_mode else classes
-        self.records = [
-            r for r in read_images(self.root, self.image_set, classes=wanted) if not self.drop.intersection(r.names)
-        ]
+        listed = read_images(self.root, self.image_set, classes=wanted)
+        self.listed = len(listed)
+        self.records = [r for r in listed if not self.drop.intersection(r.names)]
         if not self.test_mode:
             usable = set(classes)
             self.records = [
@@ -133,7 +140,19 @@ class DevkitDataset(BaseDetDataset):
                 f"{self.root}: no image of '{self.image_set}' holds an object of the {len(classes)} classes to detect "
                 f"without one of the {len(self.drop)} classes to leave out"
             )
+        if not self.test_mode and is_main_process():
+            raise_problems(self.root, damaged(r.path for r in self.records))
         return [to_data_info(r, classes) for r in self.records]
+
+    def summary(self) -> str:
+        """What is trained on, in one line: images, and the objects of each class that are not ignored."""
+        classes = self.metainfo["classes"]
+        objects = Counter(n for r in self.records for n, hard in zip(r.names, r.difficult, strict=True) if not hard)
+        shown = ", ".join(f"{name} ({objects[name]})" for name in classes[:SHOWN])
+        more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+        number = counted(sum(objects[name] for name in classes), "object")
+        images = f"{len(self.records)} of {counted(self.listed, 'image')} of {self.root}, {self.image_set}"
+        return f"{images}: {number} of {counted(len(classes), 'class')}: {shown}{more}"
 
     def prepare_data(self, idx: int) -> dict:
         return self.pipeline(self.get_data_info(idx) | {"dataset": self})  # for transforms that mix images

@@ -13,6 +13,7 @@ from repmet.data.files.decoding import check_all, decode_all, decode_batch, resi
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.sources.registry import read
 from repmet.errors import UserError
+from repmet.wording import counted
 
 # Sets of more bytes than this are decoded batch by batch, not held in memory.
 MEMORY = 2 << 30
@@ -69,6 +70,10 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def summary(self) -> str:
+        """What is trained on, in one line."""
+        return f"{counted(len(self), 'image')} of {counted(len(self.classes), 'class')}"
 
     def digest(self) -> str:
         """SHA-256 of the images, in their order: of their pixels, or of the files of a set too large for the memory."""

@@ -12,19 +12,26 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from repmet.experiments.running.provenance import machine
+from repmet.wording import counted
 
 STRETCHES = 16  # of the loss curve
 
 
 @HOOKS.register_module()
 class TrainingRecordHook(Hook):
-    """Writes `meta["training"]` into every checkpoint; a resumed run adds its seconds to those before."""
+    """Says what is trained on, and writes `meta["training"]` into every checkpoint.
+
+    What is trained on is a data set's `summary()`, where it has one. A resumed run adds its seconds to those before.
+    """
 
     def __init__(self) -> None:
         self._earlier, self._start = 0.0, time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
         self._start = time.monotonic()
+        data = runner.train_dataloader.dataset
+        summary = data.summary() if hasattr(data, "summary") else counted(len(data), "image")
+        runner.logger.info(f"training on {summary}")
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume:  # weights that are only a start bring no time with them

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from repmet.data.generated.glyph_scenes import lay_out
 from repmet.data.sources.voc import read_image_set
 from repmet.detection.dataset import DevkitDataset, to_data_info
+from repmet.errors import UserError
 
 # image: objects as (class, box in VOC's pixels from 1, difficult)
 IMAGES = {
@@ -51,6 +53,30 @@ def test_training_takes_images_with_a_usable_object(devkit):
 def test_images_with_a_class_to_drop_are_left_out_difficult_ones_too(devkit):
     assert ids(dataset(devkit, drop=["cow"])) == ["both", "hard_cat", "listed_and_not"]
     assert ids(dataset(devkit, drop=["cow", "dog"], classes=["cat", "bird"])) == ["unlisted"]
+
+
+def test_a_training_says_what_it_is_on(devkit):
+    assert dataset(devkit).summary() == f"5 of 8 images of {devkit}, all: 6 objects of 2 classes: cat (3), dog (3)"
+    only = dataset(devkit, drop=["cow"], classes=["bird"]).summary()
+    assert only == f"2 of 8 images of {devkit}, all: 2 objects of 1 class: bird (2)"
+
+
+def test_damage_in_the_middle_of_an_image_is_found_before_the_training(tmp_path, make_devkit):
+    root = make_devkit(tmp_path / "devkit", IMAGES, {"all": list(IMAGES)})
+    (path,) = (r.path for r in dataset(root).records if r.id == "with_novel")
+    noise = np.random.default_rng(0).integers(0, 256, (100, 120, 3), np.uint8)
+    with Image.open(path) as before:
+        kind, size = before.format, before.size
+    Image.fromarray(noise).resize(size).save(path, kind)
+    whole = path.read_bytes()
+    if kind == "PNG":
+        path.write_bytes(whole[: len(whole) // 2] + bytes(40) + whole[len(whole) // 2 + 40 :])
+    else:
+        path.write_bytes(whole[:200] + whole[-40:])
+    with pytest.raises(UserError, match=rf"1 problem\n  {path}: cannot be read as an image"):
+        dataset(root)
+    dataset(root, test_mode=True)  # finds it when its turn comes
+    assert "with_novel" not in ids(dataset(root, drop=["cow"])), "what is not trained on is not read"
 
 
 def test_testing_takes_every_image(devkit):
