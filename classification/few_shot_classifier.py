@@ -23,6 +23,8 @@ from repmet.classification.image_encoder import open_encoder
 from repmet.classification.learnt_images import LearntImages, read_classes, write_classes
 from repmet.classification.prediction import Prediction
 from repmet.classification.support_images import read_support_images
+from repmet.data.files.pictures import contained
+from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
 from repmet.errors import UserError
 from repmet.model_definitions.representatives import soft_posterior, squared_distances
@@ -43,7 +45,8 @@ class FewShotClassifier:
     Args:
         encoder: embeds the images; see `classification.image_encoder.open_encoder`: None for a frozen EfficientNet-Lite0
             with ImageNet weights, a model's name, an encoder's section, or a checkpoint of the classification tree.
-        modes: representatives of a class at most: 1 is the mean of its images, K the centres of k-means, None every image.
+        modes: representatives of a class at most: 1 is the mean of its images, K the centres of k-means, None or "all" every
+            image.
         size: side in pixels that images are brought to; None: the encoder's own.
         batch_size: images that go through the network together.
 
@@ -55,14 +58,16 @@ class FewShotClassifier:
         self,
         encoder: str | Path | Mapping[str, Any] | None = None,
         *,
-        modes: int | None = 1,
+        modes: int | str | None = 1,
         size: int | None = None,
         batch_size: int = 32,
     ) -> None:
-        if batch_size < 1 or (modes is not None and modes < 1):
-            raise UserError(f"batch_size and modes are at least 1, not {batch_size} and {modes}")
+        for name, number in (("batch_size", batch_size), ("modes", 1 if modes in (None, "all") else modes)):
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                other = ", or None or 'all' for every image" if name == "modes" else ""
+                raise UserError(f"{name} is a whole number from 1{other}, not {number!r}")
         self.encoder = open_encoder(encoder, size=size)
-        self.modes, self.batch_size = modes, batch_size
+        self.modes, self.batch_size = None if modes == "all" else modes, batch_size
         self.learnt: LearntImages | None = None
 
     @property
@@ -106,6 +111,20 @@ class FewShotClassifier:
         if self.learnt is None or name not in self.classes:
             raise UserError(f"there is no class {name!r} to remove; there are: {', '.join(self.classes) or 'none'}")
         self.learnt = self.learnt.without([name])
+        return self
+
+    def rename(self, name: str, new: str) -> "FewShotClassifier":
+        """Gives a class another name.
+
+        Raises:
+            ValueError: there is no such class; the new name is another class's, or none.
+        """
+        if self.learnt is None or name not in self.classes:
+            raise UserError(f"there is no class {name!r} to rename; there are: {', '.join(self.classes) or 'none'}")
+        check_class_names([new])
+        if new in self.classes and new != name:
+            raise UserError(f"{new!r} is the name of another class")
+        self.learnt = self.learnt.renamed(name, new)
         return self
 
     def predict(
@@ -182,7 +201,7 @@ class FewShotClassifier:
         pairs = [(c, image) for c, images in enumerate(by_class.values()) for image in images]
 
         def looked_at(picture: Image.Image) -> tuple[Tensor, np.ndarray]:
-            small = ImageOps.pad(picture, (THUMBNAIL, THUMBNAIL), color=(238, 240, 243))
+            small = ImageOps.pad(contained(picture, THUMBNAIL), (THUMBNAIL, THUMBNAIL), color=(238, 240, 243))
             return self.encoder.pixels(picture), np.asarray(small)
 
         embeddings, thumbnails = [], []

@@ -102,6 +102,13 @@ class LearntImages:
             torch.cat([self.thumbnails, other.thumbnails]),
         )
 
+    def renamed(self, name: str, new: str) -> "LearntImages":
+        """With another name for a class, and its place in the alphabet."""
+        names = [new if own == name else own for own in self.classes]
+        classes = tuple(sorted(names))
+        places = torch.tensor([classes.index(own) for own in names])
+        return self._with(classes, self.embeddings, places[self.labels], self.names, self.thumbnails)
+
     def _with(
         self, classes: tuple[str, ...], embeddings: Tensor, labels: Tensor, names: tuple[str, ...], thumbnails: Tensor
     ) -> "LearntImages":

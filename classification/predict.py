@@ -81,9 +81,7 @@ def _classifier(args: argparse.Namespace) -> FewShotClassifier:
             source, size = encoder["source"], size or encoder["size"][0]
         return FewShotClassifier(source, size=size, batch_size=args.batch_size).load(support)
     modes = 1 if args.modes is None else args.modes
-    classifier = FewShotClassifier(
-        args.encoder, modes=None if modes == "all" else modes, size=args.size, batch_size=args.batch_size
-    )
+    classifier = FewShotClassifier(args.encoder, modes=modes, size=args.size, batch_size=args.batch_size)
     return classifier.learn(support)
 
 

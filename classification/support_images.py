@@ -1,12 +1,14 @@
 """The images that show the classes: a folder of class folders, a CSV of labels, or `{class: images}`."""
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from repmet.data.files.names import as_it_lies
+from repmet.data.files.names import as_it_lies, composed
 from repmet.data.files.pictures import IMAGE_SUFFIXES, is_image_file
+from repmet.data.files.text import read_text
 from repmet.data.files.walk import files_below, tell_passed_over
 from repmet.data.readers.class_folders import class_folders
 from repmet.data.readers.class_name import check_class_names
@@ -71,18 +73,19 @@ def _of_csv(path: Path) -> dict[str, list[ImageInput]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of labels")
     by_class: dict[str, list[ImageInput]] = {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
         if not {"image", "class"} <= set(rows.fieldnames or ()):
-            raise UserError(
-                f"{path}: its first line names the columns image and class, not {', '.join(rows.fieldnames or ())}"
-            )
+            columns = ", ".join(rows.fieldnames or ())
+            raise UserError(f"{path}: its first line names the columns image and class, not {columns}")
         for row in rows:
-            image, name = (row["image"] or "").strip(), (row["class"] or "").strip()
+            image, name = (row["image"] or "").strip(), composed((row["class"] or "").strip())
             if not image or not name:
                 raise UserError(f"{path}: line {rows.line_num} lacks an image or a class")
             address = image.startswith(("http://", "https://"))
             by_class.setdefault(name, []).extend(image_inputs([image if address else as_it_lies(path.parent / image)]))
+    except csv.Error as error:
+        raise UserError(f"{path}: line {rows.line_num + 1} is no line of a CSV file ({error})") from None
     if not by_class:
         raise UserError(f"{path}: holds no line of an image and its class")
     return by_class

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from repmet.classification.prediction import Prediction
 from repmet.data.files.lettering import legible, lettered
+from repmet.data.files.pictures import contained
+from repmet.errors import UserError
 
 SIDE = 480  # pixels, the longest side of the image in a picture
 SMALL = 160  # and on a page
@@ -71,7 +73,10 @@ class PredictionPage:
         if len(self.rows) >= self.limit:
             self.left_out += 1
             return
-        name = self._picture(_small(prediction.image.open(), SMALL), f"image_{len(self.rows):05d}")
+        try:
+            name = self._picture(_small(prediction.image.open(), SMALL), f"image_{len(self.rows):05d}")
+        except (UserError, OSError):  # an address that answered once and not again; the answer itself is there
+            name = ""
         answer = "none of the classes" if prediction.none else str(prediction.name)
         others = "".join(f"<br><small>{html.escape(c)} {p:.2f}</small>" for c, p in prediction.top(CLASSES))
         nearest = "".join(
@@ -118,7 +123,7 @@ class PredictionPage:
 
 
 def _small(picture: Image.Image, side: int) -> Image.Image:
-    return ImageOps.contain(picture, (side, side)) if max(picture.size) > side else picture
+    return contained(picture, side) if max(picture.size) > side else picture
 
 
 def _short(name: str, length: int) -> str:

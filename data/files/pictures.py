@@ -92,6 +92,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return _look(Path(path), decode=False)[0]
 
 
+def contained(image: Image.Image, side: int) -> Image.Image:
+    """The picture scaled so that its longer side has `side` pixels; of one that is very thin the other keeps one pixel."""
+    scale = side / max(image.size)
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+
+
 def picture_problem(path: str | Path, size: tuple[int, int] | None = None, *, decode: bool = False) -> str | None:
     """What is wrong with a picture that its head and its end betray, as a sentence, or None.
 

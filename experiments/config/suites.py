@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from repmet.data.files.text import read_text
 from repmet.errors import UserError, did_you_mean, nearest
 from repmet.experiments.config.dialect import ExperimentLoader
 
@@ -51,7 +52,7 @@ def experiments_below(folder: Path) -> list[str]:
 
 def experiments_in(file: Path) -> list[str]:
     """The addresses of what a file holds: itself, or those of a suite."""
-    values = yaml.load(file.read_text(encoding="utf-8"), Loader=ExperimentLoader)
+    values = yaml.load(read_text(file), Loader=ExperimentLoader)
     return [f"{file}:{name}" for name in values["experiments"]] if is_suite(values) else [str(file)]
 
 

@@ -96,6 +96,40 @@ def test_adding_and_removing_is_learning_the_rest(classifier, folders) -> None:
     assert classifier.classes == ()
 
 
+def test_a_class_gets_another_name_and_its_place(classifier, folders, picture) -> None:
+    classifier.learn(folders)
+    before = classifier.predict(picture("blue", 9))
+    assert classifier.rename("blue", "sky") is classifier and classifier.classes == ("green", "red", "sky")
+    after = classifier.predict(picture("blue", 9))
+    assert before.name == "blue" and after.name == "sky" and after.nearest[0].label == "sky"
+    assert after.probability == pytest.approx(before.probability, abs=1e-5)
+    kept = classifier.learnt
+    assert classifier.rename("sky", "sky").classes == kept.classes
+    for name, new, message in (
+        ("blue", "x", "there is no class 'blue' to rename; there are: green, red, sky"),
+        ("red", "green", "'green' is the name of another class"),
+        ("red", " ", "class ' ' is no name"),
+        ("red", 3, "class 3 is of type int"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            classifier.rename(name, new)
+
+
+def test_very_thin_images_are_learnt_and_looked_at(classifier, folders) -> None:
+    for size in ((1, 2000), (2000, 1), (1, 1)):
+        thin = Image.new("RGB", size, (220, 40, 30))
+        assert classifier.learn({"thin": thin, "blue": folders / "blue"}).learnt.thumbnails.shape[1:] == (96, 96, 3)
+        answer = classifier.predict(thin)
+        assert answer.name == "thin" and answer.plot().size[0] > 100
+
+
+@pytest.mark.parametrize("modes", ["everything", 0, 1.5, True])
+def test_modes_are_a_number_or_all(modes) -> None:
+    with pytest.raises(ValueError, match=rf"modes is a whole number from 1, or None or 'all' .*, not {modes!r}"):
+        FewShotClassifier(SECTION, modes=modes)
+    assert FewShotClassifier(SECTION, modes="all").modes is None
+
+
 def test_what_fails_changes_nothing(classifier, folders, tmp_path) -> None:
     with pytest.raises(ValueError, match="learn from images first"):
         classifier.predict(folders)

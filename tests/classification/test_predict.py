@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from repmet.classification import predict
+from repmet.data.readers.image_inputs import ImageInput
 
 COLOURS = ("blue", "green", "red")
 
@@ -72,10 +73,33 @@ def test_a_csv_of_labels_and_a_damaged_image(checkpoint, folders, photos, tmp_pa
     damaged = photos / "red" / "damaged.png"
     damaged.write_bytes((photos / "red" / "0.png").read_bytes()[:70])
     arguments = ["--support", str(tmp_path / "labels.csv"), "--images", str(photos / "red"), "--out", str(tmp_path / "out")]
+    for size in ((1, 2000), (3000, 2)):
+        Image.new("RGB", size).save(photos / "red" / f"thin_{size[0]}.png")
     assert predict.main([str(checkpoint), *arguments, "--modes", "all"]) == 1
     printed = capsys.readouterr()
     assert printed.err.count("passed over: ") == 1 and str(damaged) in printed.err
-    assert "2 images" in printed.out
+    assert "4 images" in printed.out and len((tmp_path / "out/predictions.csv").read_text().splitlines()) == 5
+    page = (tmp_path / "out/index.html").read_text()
+    assert all((tmp_path / "out" / source).is_file() for source in re.findall(r'src="([^"]+)"', page))
+
+
+def test_an_image_that_is_gone_when_its_picture_is_drawn_costs_the_answers_nothing(
+    checkpoint, folders, photos, tmp_path, monkeypatch
+) -> None:
+    """An address that answered once and not again."""
+    opened = []
+    open_image = ImageInput.open
+
+    def once(image: ImageInput) -> Image.Image:
+        if image.name in opened and "red" in image.name and str(photos) in image.name:
+            raise ConnectionError(f"{image.name}: does not answer")
+        opened.append(image.name)
+        return open_image(image)
+
+    monkeypatch.setattr(ImageInput, "open", once)
+    arguments = ["--support", str(folders), "--images", str(photos), "--out", str(tmp_path / "out")]
+    assert predict.main([str(checkpoint), *arguments]) == 0
+    assert len(json.loads((tmp_path / "out/predictions.json").read_text())) == 7
 
 
 @pytest.mark.parametrize(

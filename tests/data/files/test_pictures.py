@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repmet.data.files.pictures import UnreadableImage, image_size, open_rgb, picture_problem, read_rgb
+from repmet.data.files.pictures import UnreadableImage, contained, image_size, open_rgb, picture_problem, read_rgb
 
 WIDTH, HEIGHT = 24, 16
 # What a viewer does to the stored picture, by the tag of orientation (EXIF 2.3, table 6), on arrays.
@@ -221,6 +221,12 @@ def test_a_jpeg_may_have_bytes_behind_its_end(tmp_path: Path) -> None:
     Image.fromarray(corners()).save(path)
     path.write_bytes(path.read_bytes() + bytes(100))
     assert picture_problem(path, (WIDTH, HEIGHT)) is None and read_rgb(path).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (1, 1), (640, 480), (10, 20)])
+def test_a_thin_picture_keeps_a_pixel(size: tuple[int, int]) -> None:
+    small = contained(Image.new("RGB", size), 96)
+    assert max(small.size) == 96 and min(small.size) == max(1, round(96 * min(size) / max(size)))
 
 
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
