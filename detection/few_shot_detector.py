@@ -15,15 +15,16 @@ from typing import Any
 
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
+from repmet.detection.base_detections import base_detections
 from repmet.detection.checkpoint import SHIPPED, open_detector
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
 from repmet.detection.learning import embedded_supports, learn, saved_classes
-from repmet.detection.looking import base_detections, looked_at
+from repmet.detection.looking import Found, looked_at
 from repmet.detection.results import Detections
-from repmet.detection.saved_classes import Found, SavedClasses, read_classes, write_classes
+from repmet.detection.saved_classes import SavedClasses, read_classes, write_classes
 from repmet.detection.scoring.finetune import FinetuneRule
 from repmet.detection.scoring.methods import Method, NearestRepresentative, check_methods, spaces_of
 from repmet.detection.scoring.representatives import SupportSet, base_representatives

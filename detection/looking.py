@@ -1,22 +1,19 @@
-"""Images on their way to a detector, a few of one size together, and what it finds of the classes that it was trained on."""
+"""Images on their way to a detector, a few of one size together. Nothing here imports torch."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
-import torch
-from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import DefaultScope
-from torch import nn
 
 from repmet.data.readers.image_inputs import ImageInput
-from repmet.detection.dataset import sample
 from repmet.detection.episodes.open_image import OpenImage
-from repmet.detection.saved_classes import Found
 from repmet.detection.scoring.detections import Detections
 from repmet.errors import UserError
 
 Opened = tuple[ImageInput, OpenImage]
+Found = tuple[Detections, np.ndarray]  # and the number of the nearest support of each, -1 for none
 Look = Callable[[list[OpenImage]], list[Found]]
 
 
@@ -84,18 +81,3 @@ def runs_of_one_size(
             run = []
     if run:
         yield run
-
-
-@torch.inference_mode()
-def base_detections(model: nn.Module, pipeline: list, records: Sequence[OpenImage]) -> list[Found]:
-    """mmdet's own prediction of images of one size.
-
-    Args:
-        model: a trained mmdet detector, in eval mode.
-        pipeline: mmdet's test pipeline.
-    """
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        steps = Compose(pipeline)
-    samples = model.test_step(pseudo_collate([sample(steps, record) for record in records]))
-    found = [s.pred_instances.cpu().numpy() for s in samples]
-    return [(Detections(p.bboxes, p.scores, p.labels), np.full(len(p.labels), -1)) for p in found]

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.looking import Found
 from repmet.detection.scoring.class_scores import padded
-from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.methods import NearestRepresentative
 from repmet.detection.scoring.representatives import episode_representatives
 from repmet.detection.scoring.rule import FewShotRule
@@ -23,7 +22,6 @@ from repmet.errors import UserError
 from repmet.experiments.running.checkpoints import load_checkpoint, save_checkpoint
 from repmet.model_definitions.representatives import squared_distances
 
-Found = tuple[Detections, np.ndarray]  # and the number of the nearest support of each, -1 for none
 SPACE = "repmet"  # of the support embeddings, in which the support nearest to a detection is looked for
 FORMAT = "repmet-classes-2"
 FIRST_FORMAT = "repmet-representatives-1"  # RepMet's representatives alone, with their rule beside them

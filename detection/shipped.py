@@ -16,9 +16,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from repmet.data.files.atomic import write_atomically
+from repmet.data.files.digest import sha256_of
 from repmet.errors import UserError
 from repmet.experiments.config.loading import experiment_text, parse_experiment
-from repmet.experiments.running.checkpoints import latest_checkpoint, load_checkpoint, sha256_of
+from repmet.experiments.running.checkpoints import latest_checkpoint, load_checkpoint
 from repmet.model_definitions.weights_digest import state_digest
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "photos.safetensors"

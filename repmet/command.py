@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("train a detector or a classifier from a YAML experiment", "{tree}.train"),
     "evaluate": ("measure a checkpoint: episodes of unseen classes, whole test sets", "{tree}.evaluate"),
     "retrieve": ("measure an embedding by retrieval", "classification.retrieve"),
+    "export": ("write a detector for ONNX Runtime or OpenVINO, to run without torch", "detection.export.command"),
     "doctor": ("say what is installed, what works, and how to repair what does not", "experiments.doctor"),
     "results": ("write the tables of the pages from models/results (in a checkout)", "benchmarks.tables.__main__"),
 }

@@ -12,7 +12,6 @@ from torch import Tensor
 # What an embedding may come from: the trained head, the same head as it was initialised, the RoI features before it.
 SPACES = ("repmet", "baseline_untrained", "baseline_roi")
 FEATURES = "baseline_roi"  # of these, the RoI features
-VIEWS = (1, 2, 8)  # of a support image: as it is, with its mirror image, with all quarter turns too
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """How supports become classes and boxes become detections: the settings of an evaluation, checked when they are made."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, fields
 from numbers import Real
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
-
-from repmet.detection.embedding.embedded_image import VIEWS
+from repmet.detection.episodes.turned import VIEWS
 from repmet.errors import UserError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from mmengine.runner.checkpoint import get_external_models, get_torchvision_mode
 from torch import nn
 
 from repmet.data.files.atomic import write_atomically
+from repmet.data.files.digest import sha256_of
 from repmet.errors import UserError
 from repmet.experiments.config.loading import parse_experiment
 
@@ -235,15 +236,6 @@ def download(address: str) -> Path:
         except RuntimeError as error:
             raise UserError(f"{url}: another file than was asked for ({_first_line(error)})") from None
     return path
-
-
-def sha256_of(path: str | Path) -> str:
-    """A file's SHA-256, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:
