@@ -4,7 +4,7 @@ Shapes: P proposals of an image, G annotated boxes of it, e embedding dimensions
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,6 +43,21 @@ def raw_features(image: EmbeddedImage, *, annotated: bool = False) -> Tensor:
     if annotated:
         return image.annotated[FEATURES] * image.annotated_lengths[:, None]
     return image.embeddings[FEATURES] * image.lengths[:, None]
+
+
+def with_annotated(image: EmbeddedImage, more: EmbeddedImage) -> EmbeddedImage:
+    """An image whose annotated boxes are followed by those of the same image embedded with others."""
+
+    def cat(name: str, dim: int = 0) -> dict[str, Tensor] | Tensor | None:
+        first, second = getattr(image, name), getattr(more, name)
+        if first is None or second is None:
+            return None
+        if isinstance(first, Mapping):
+            return {space: torch.cat([first[space], second[space]], dim) for space in first}
+        return torch.cat([first, second], dim)
+
+    parts = {"annotated": cat("annotated"), "annotated_lengths": cat("annotated_lengths"), "views": cat("views", 1)}
+    return replace(image, **parts)
 
 
 def joined(images: Sequence[EmbeddedImage]) -> EmbeddedImage:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,23 @@ class OpenImage(ImageRecord):
     def read(cls, record: ImageRecord) -> OpenImage:
         """A record of a file with what the file holds."""
         return cls(**vars(record), pixels=np.asarray(open_rgb(record.path)))
+
+
+def image_key(record: ImageRecord) -> str:
+    """The same for two records of one picture: its file, or of an image in memory its pixels."""
+    if record.path is not None and record.path.is_file():
+        return str(record.path.resolve())
+    return sha256(record.pixels).hexdigest() if isinstance(record, OpenImage) else f"{record.path} {record.id}"
+
+
+def with_boxes(record: ImageRecord, more: ImageRecord) -> ImageRecord:
+    """A record whose boxes are followed by those of another record of the same picture."""
+    return replace(
+        record,
+        names=record.names + more.names,
+        boxes=np.concatenate([record.boxes, more.boxes]),
+        difficult=np.concatenate([record.difficult, more.difficult]),
+    )
 
 
 def picture(record: ImageRecord) -> Image.Image:

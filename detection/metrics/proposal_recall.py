@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .iou import pairwise_iou
+
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 # COCO's areas: below 32 x 32, up to 96 x 96, above.
 AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
@@ -34,7 +36,7 @@ def proposal_recall(
     best, area = [], []
     for own, score, truth in zip(boxes, scores, objects, strict=True):
         chosen = own[np.argsort(-score, kind="stable")[:n]]
-        best.append(_iou(truth, chosen).max(1, initial=0.0))
+        best.append(pairwise_iou(truth, chosen).max(1, initial=0.0))
         area.append(np.prod(truth[:, 2:] - truth[:, :2], axis=1))
     iou, size = np.concatenate(best), np.concatenate(area)  # (M,) each
     if not len(iou):
@@ -45,12 +47,3 @@ def proposal_recall(
         chosen = (size >= low) & (size < high)
         figures[f"AR@{n} {name}"] = float(reached[chosen].mean()) if chosen.any() else None
     return figures
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(A, 4) and (B, 4) -> (A, B)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inner = np.clip(high - low, 0, None).prod(-1)
-    areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b)]
-    return inner / np.maximum(areas[0][:, None] + areas[1][None] - inner, 1e-12)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from repmet.data.sources.voc import ImageRecord
-from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.embedding.embedded_image import EmbeddedImage, with_annotated
 from repmet.detection.episodes.episode import Episode
+from repmet.detection.episodes.open_image import image_key, with_boxes
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.model_definitions.episode import kmeans_centres
 
@@ -28,12 +29,14 @@ class SupportSet:
         classes: names; a class's number is its place.
         boxes: by class, in the same order, (image id, index among the image's annotated boxes).
         records, embedded: the images by id; others may be among them.
+        rejected: by class, in the same form, boxes that somebody has said not to be of it; empty: none.
     """
 
     classes: tuple[str, ...]
     boxes: Sequence[Sequence[tuple[str, int]]]
     records: Mapping[str, ImageRecord]
     embedded: Mapping[str, EmbeddedImage]
+    rejected: Sequence[Sequence[tuple[str, int]]] = ()
 
     @classmethod
     def of(
@@ -61,23 +64,39 @@ class SupportSet:
         return numbers
 
     def joined(self, more: "SupportSet") -> "SupportSet":
-        """With another one's supports added: classes of the same name are one, images of the same id are two."""
-        taken = self.records.keys()
-        ids = {i: next(k for k in chain([i], (f"{i} ({n})" for n in count(2))) if k not in taken) for i in more.records}
+        """With another one's boxes added: classes of the same name are one, and so are equal pictures, each of which then
+        has the boxes of both. A region that is marked in one set is no background of the other's."""
+        records, embedded = dict(self.records), dict(self.embedded)
+        same = {image_key(record): i for i, record in records.items()}
+        places: dict[str, tuple[str, int]] = {}  # of more's images: the id here, and how many boxes come before theirs
+        for i, record in more.records.items():
+            if (there := same.get(image_key(record))) is not None:
+                places[i] = there, len(records[there].boxes)
+                records[there] = with_boxes(records[there], record)
+                embedded[there] = with_annotated(embedded[there], more.embedded[i])
+            else:
+                new = next(k for k in chain([i], (f"{i} ({n})" for n in count(2))) if k not in records)
+                places[i] = new, 0
+                records[new], embedded[new] = record, more.embedded[i]
         classes = tuple(dict.fromkeys([*self.classes, *more.classes]))
-        first = dict(zip(self.classes, self.boxes, strict=True))
-        second = {c: [(ids[i], b) for i, b in pairs] for c, pairs in zip(more.classes, more.boxes, strict=True)}
-        return SupportSet(
-            classes,
-            [[*first.get(c, ()), *second.get(c, ())] for c in classes],
-            {**self.records, **{ids[i]: record for i, record in more.records.items()}},
-            {**self.embedded, **{ids[i]: image for i, image in more.embedded.items()}},
-        )
+
+        def both(first: Sequence, second: Sequence) -> list[list[tuple[str, int]]]:
+            here, there = (
+                dict(zip(s.classes, pairs or [()] * len(s.classes), strict=True))
+                for s, pairs in ((self, first), (more, second))
+            )
+            moved = {c: [(places[i][0], places[i][1] + b) for i, b in pairs] for c, pairs in there.items()}
+            return [[*here.get(c, ()), *moved.get(c, ())] for c in classes]
+
+        return SupportSet(classes, both(self.boxes, more.boxes), records, embedded, both(self.rejected, more.rejected))
 
     def without(self, name: str) -> "SupportSet":
         """Without a class; its objects in the other classes' images are unlabelled ones then."""
         kept = [c for c, other in enumerate(self.classes) if other != name]
-        return replace(self, classes=tuple(self.classes[c] for c in kept), boxes=[self.boxes[c] for c in kept])
+        rejected = [self.rejected[c] for c in kept] if self.rejected else ()
+        return replace(
+            self, classes=tuple(self.classes[c] for c in kept), boxes=[self.boxes[c] for c in kept], rejected=rejected
+        )
 
     def renamed(self, name: str, new: str) -> "SupportSet":
         """With another name for a class."""
