@@ -9,22 +9,26 @@ Shapes: N classes, K representatives a class, S support embeddings, P proposals 
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from repmet.data.readers.class_name import check_class_names
+import numpy as np
+
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
 from repmet.detection.base_detections import base_detections
 from repmet.detection.checkpoint import SHIPPED, open_detector
+from repmet.detection.editing import EditsClasses
+from repmet.detection.embedding.cache import EmbeddingCache
 from repmet.detection.embedding.embedder import Embedder
+from repmet.detection.embedding.recent import RecentEmbeddings
 from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
-from repmet.detection.learning import embedded_supports, learn, saved_classes
+from repmet.detection.learning import learn
 from repmet.detection.looking import Found, looked_at
 from repmet.detection.results import Detections
-from repmet.detection.saved_classes import SavedClasses, read_classes, write_classes
+from repmet.detection.saved_classes import PLAIN_THRESHOLD, SavedClasses, read_classes, write_classes
 from repmet.detection.scoring.finetune import FinetuneRule
 from repmet.detection.scoring.methods import Method, NearestRepresentative, check_methods, spaces_of
 from repmet.detection.scoring.representatives import SupportSet, base_representatives
@@ -34,8 +38,10 @@ from repmet.errors import UserError
 from repmet.model_definitions.weights_digest import weights_digest
 from repmet.progress import progress as bar
 
+UNKNOWN, UNKNOWN_THRESHOLD = "unknown", 0.3  # objects of no class that was shown, and the objectness of one
 
-class FewShotDetector:
+
+class FewShotDetector(EditsClasses):
     """Detects the classes that it is shown, or before `learn` those that it was trained on.
 
     What fails changes nothing: after an error, detector and classes are as they were before the call.
@@ -46,13 +52,22 @@ class FewShotDetector:
         method: how classes are learnt and scored, of `detection.scoring.methods.METHODS`. None: as the experiment says that
             the checkpoint was trained by (`episodes.method`), else `repmet`.
         batch_size: images of one size that go through the network together.
+        cache: a folder in which embedded images are kept, to be found again by later runs. None: only the last ones are
+            kept, in memory.
 
     Raises:
         FileNotFoundError: no such checkpoint.
         ValueError: it is no checkpoint of a detector; no such method; a batch_size below 1.
     """
 
-    def __init__(self, checkpoint: str | Path | None = None, *, method: str | None = None, batch_size: int = 4) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        method: str | None = None,
+        batch_size: int = 4,
+        cache: str | Path | None = None,
+    ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size is at least 1, not {batch_size}")
         check_methods([method] if method else [])
@@ -63,8 +78,11 @@ class FewShotDetector:
         self.checkpoint = Path(SHIPPED if checkpoint is None else checkpoint)
         self.learnt: SavedClasses | None = None
         self._supports: SupportSet | None = None  # of a method that learns all classes together; none after `load`
+        self._history = []
         self._tuned = TunedWeights(self.model)
         self._embed: Embedder | None = None
+        files = None if cache is None else EmbeddingCache(opened, spaces_of([self.method]), cache)
+        self._kept = RecentEmbeddings(files)
         self._digest: str | None = None
 
     @property
@@ -75,13 +93,22 @@ class FewShotDetector:
         return getattr(self.model.roi_head.bbox_head, "CLASSES", None) or tuple(self.cfg.data.base_classes)
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """By class, the score from which on `detect` shows a find, where it is not told another: of calibrated scores the
+        one with the best F1 to be expected."""
+        values = [PLAIN_THRESHOLD] * len(self.classes) if self.learnt is None else self.learnt.thresholds.tolist()
+        return dict(zip(self.classes, values, strict=True))
+
+    @property
     def embedder(self) -> Embedder:
         """Made when it is needed: a plain Faster R-CNN detects its own classes without one."""
-        if self._embed is None:
-            self._embed = Embedder(
-                self.model, self.cfg.test_pipeline, batch_size=self.batch_size, spaces=spaces_of([self.method])
-            )
+        if self._embed is None:  # what is kept fits the weights of the checkpoint alone
+            self._embed = self._embedder(None if self.learnt and self.learnt.weights else self._kept)
         return self._embed
+
+    def _embedder(self, kept: RecentEmbeddings | None) -> Embedder:
+        spaces = spaces_of([self.method])
+        return Embedder(self.model, self.cfg.test_pipeline, batch_size=self.batch_size, spaces=spaces, cache=kept)
 
     @property
     def digest(self) -> str:
@@ -115,57 +142,9 @@ class FewShotDetector:
                 records = [OpenImage.read(r) if Path(scratch) in r.path.parents else r for r in records]
             else:
                 records = read_marks(support)
-            embedder = self.embedder  # it may refuse
+            embedder = self._embedder(None if finetune else self._kept)  # it may refuse
             learnt, supports = learn(records, self._method(few_shot_rule(self.cfg)), embedder, finetune)
         self._use(learnt, supports)
-        return self
-
-    def add(self, name: str, marks: Iterable[tuple[Any, Any]]) -> "FewShotDetector":
-        """Adds a class, or supports to one that is there. The other classes' representatives stay as they are.
-
-        Args:
-            name: of the class.
-            marks: pairs (image, box), as in `learn`.
-
-        Raises:
-            As `learn`; ValueError: what was loaded from a file by a method that needs the support images to go on.
-        """
-        if self.learnt is None:
-            return self.learn({name: marks})
-        more = embedded_supports(read_marks({name: marks}), self.embedder, self.learnt.scorer.rule)
-        if isinstance(self.learnt.scorer, NearestRepresentative):
-            self.learnt = self.learnt.joined(saved_classes(more, self.learnt.scorer))
-        else:
-            self._learn_again(lambda supports: supports.joined(more))
-        return self
-
-    def remove(self, name: str) -> "FewShotDetector":
-        """Forgets a class.
-
-        Raises:
-            ValueError: there is no such class among the learnt ones, or no other.
-        """
-        number = self._number(name)
-        if len(self.classes) == 1:
-            raise UserError(f"{name!r} is the only class that was learnt; learn or add others first")
-        if isinstance(self.learnt.scorer, NearestRepresentative):
-            self.learnt = self.learnt.without(number)
-        else:
-            self._learn_again(lambda supports: supports.without(name))
-        return self
-
-    def rename(self, name: str, new: str) -> "FewShotDetector":
-        """Gives a class another name.
-
-        Raises:
-            ValueError: there is no such class among the learnt ones; the new name is another class's, or none.
-        """
-        number = self._number(name)
-        check_class_names([new])
-        if new in self.classes and new != name:
-            raise UserError(f"{new!r} is the name of another class")
-        supports = None if self._supports is None else self._supports.renamed(name, new)
-        self.learnt, self._supports = self.learnt.renamed(number, new), supports
         return self
 
     def save(self, path: str | Path) -> None:
@@ -195,14 +174,21 @@ class FewShotDetector:
     # --- detection ---------------------------------------------------------------------------------------------------------
 
     def detect(
-        self, images: Any, *, min_score: float = 0.05, progress: bool = True, unreadable: list[str] | None = None
+        self,
+        images: Any,
+        *,
+        min_score: float | None = None,
+        unknown: bool = False,
+        progress: bool = True,
+        unreadable: list[str] | None = None,
     ) -> Detections | Iterator[Detections]:
         """Looks at images.
 
         Args:
             images: files, folders, globs, addresses, PIL images, arrays, tensors, or any number of these; see
                 `data.readers.image_inputs`.
-            min_score: detections below are left out; in [0, 1].
+            min_score: detections below are left out; in [0, 1]. None: each class has its threshold (`thresholds`).
+            unknown: with objects that belong to no class, called "unknown", with their objectness as score.
             progress: a bar on the terminal where there are many images.
             unreadable: of several images, those that cannot be looked at are passed over where this is given, and a line
                 about each is put there.
@@ -216,56 +202,55 @@ class FewShotDetector:
             ValueError: a min_score outside [0, 1]; an image that cannot be looked at, which is named.
             ConnectionError: an address that does not answer.
         """
-        if not 0 <= min_score <= 1:
+        if min_score is not None and not 0 <= min_score <= 1:
             raise UserError(f"min_score is in [0, 1], not {min_score}")
+        if unknown and self.learnt is None:
+            raise UserError("unknown objects are those of no class that was shown: learn classes first")
         inputs = image_inputs(images)
         if is_one_image(images):
-            return next(self._found(inputs, min_score, None))
+            return next(self._found(inputs, min_score, unknown, None))
         total = len(inputs) if isinstance(inputs, list) else None
-        return bar(self._found(inputs, min_score, unreadable), "looking", total, show=progress)
+        return bar(self._found(inputs, min_score, unknown, unreadable), "looking", total, show=progress)
 
-    def _found(self, inputs: Iterable[ImageInput], min_score: float, unreadable: list[str] | None) -> Iterator[Detections]:
+    def _found(
+        self, inputs: Iterable[ImageInput], min_score: float | None, unknown: bool, unreadable: list[str] | None
+    ) -> Iterator[Detections]:
         together = self.batch_size if isinstance(inputs, list) else 1  # a camera's image is not kept waiting for the next
-        for image, record, (seen, nearest) in looked_at(inputs, together, self._look, unreadable):
+        names = (*self.classes, UNKNOWN) if unknown else self.classes
+        least = self._least(min_score, len(names))
+        for image, record, (seen, nearest) in looked_at(
+            inputs, together, lambda records: self._look(records, unknown), unreadable
+        ):
             found = Detections(
                 **vars(seen),
                 nearest=nearest,
-                classes=self.classes,
+                classes=names,
                 image=image,
                 size=(record.width, record.height),
                 supports=self.learnt.crops.numpy() if self.learnt else None,
                 picture=None if image.path else picture(record),
             )
-            yield found.best_first().above(min_score)
+            yield found[found.scores >= least[found.labels]].best_first()
 
-    def _look(self, records: list[OpenImage]) -> list[Found]:
+    def _least(self, min_score: float | None, classes: int) -> np.ndarray:
+        """By class, the score from which on finds are shown."""
+        if min_score is None:
+            shown = list(self.thresholds.values())
+            return np.array(shown + [UNKNOWN_THRESHOLD] * (classes - len(shown)))
+        return np.full(classes, min_score)
+
+    def _look(self, records: list[OpenImage], unknown: bool) -> list[Found]:
         if self.learnt is None:
             return base_detections(self.model, self.cfg.test_pipeline, records)
         embedded = self.embedder(records)
-        return [self.learnt.detect(embedded[record.id]) for record in records]
+        return [self.learnt.detect(embedded[record.id], unknown=unknown) for record in records]
 
     def _method(self, rule: FewShotRule) -> Method:
         return Method(self.method, rule, base_representatives(self.model.roi_head.bbox_head, rule))
 
-    def _learn_again(self, change: Callable[[SupportSet], SupportSet]) -> None:
-        """Changes the supports of a method that learns all classes together."""
-        if self._supports is None:
-            raise UserError(
-                f"{self.method} learns all classes together from their images, and what was loaded holds none; learn from "
-                "the support images again"
-            )
-        supports = change(self._supports)
-        scorer = self._method(self.learnt.scorer.rule).learn(supports)
-        self.learnt, self._supports = saved_classes(supports, scorer), supports
-
-    def _number(self, name: str) -> int:
-        if self.learnt is None or name not in self.learnt.classes:
-            there = ", ".join(self.learnt.classes) if self.learnt else "none"
-            raise UserError(f"there is no class {name!r} among the learnt ones; there are: {there}")
-        return self.learnt.classes.index(name)
-
     def _use(self, learnt: SavedClasses, supports: SupportSet | None) -> None:
         """From now on these classes, with the weights that belong to them."""
         self._tuned.use(learnt.weights)
-        self.learnt = learnt
+        self.learnt, self._embed = learnt, None
         self._supports = None if isinstance(learnt.scorer, NearestRepresentative) else supports
+        self._history = []

@@ -17,11 +17,13 @@ from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.open_image import picture
 from repmet.detection.pictures.drawing import support_crop
 from repmet.detection.saved_classes import SPACE, SavedClasses
+from repmet.detection.scoring.calibration import Calibration
 from repmet.detection.scoring.finetune import FinetuneRule, adapted
 from repmet.detection.scoring.methods import Method, NearestRepresentative
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer
+from repmet.detection.scoring.thresholds import calibration_of
 from repmet.detection.tuned_weights import tuned_weights
 
 
@@ -38,7 +40,7 @@ def learn(
     """
     supports = embedded_supports(records, embedder, method.rule)
     if finetune is None:
-        return saved_classes(supports, method.learn(supports)), supports
+        return taught(supports, method), supports
     model, points = embedder.model, supports.representatives(method.rule, SPACE)
     with adapted(model, embedder.pipeline.transforms, supports, points, finetune) as points:
         supports = embedded_supports(records, embedder, method.rule)
@@ -55,7 +57,18 @@ def embedded_supports(records: Sequence[ImageRecord], embedder: Embedder, rule: 
     return SupportSet(tuple(names), boxes, {r.id: r for r in records}, embedded)
 
 
-def saved_classes(supports: SupportSet, scorer: ClassScorer, weights: Mapping[str, Tensor] | None = None) -> SavedClasses:
+def taught(supports: SupportSet, method: Method) -> SavedClasses:
+    """What a method learns from supports, its scores calibrated."""
+    scorer = method.learn(supports)
+    return saved_classes(supports, scorer, calibration=calibration_of(scorer, supports))
+
+
+def saved_classes(
+    supports: SupportSet,
+    scorer: ClassScorer,
+    weights: Mapping[str, Tensor] | None = None,
+    calibration: Calibration | None = None,
+) -> SavedClasses:
     """What is kept of the supports beside what a method learnt from them.
 
     Args:
@@ -74,4 +87,5 @@ def saved_classes(supports: SupportSet, scorer: ClassScorer, weights: Mapping[st
         boxes=torch.arange(len(flat)).repeat_interleave(counts),
         crops=torch.from_numpy(np.stack(crops)).repeat_interleave(counts, 0),
         weights=dict(weights or {}),
+        calibration=calibration,
     )

@@ -4,16 +4,20 @@ Shapes: N classes, n detections, S support embeddings, e embedding dimensions.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.looking import Found
+from repmet.detection.metrics.iou import pairwise_iou
+from repmet.detection.scoring.calibration import Calibration
 from repmet.detection.scoring.class_scores import padded
-from repmet.detection.scoring.methods import NearestRepresentative
+from repmet.detection.scoring.detections import Detections
+from repmet.detection.scoring.nearest import NearestRepresentative
 from repmet.detection.scoring.representatives import episode_representatives
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer, restored
@@ -21,8 +25,11 @@ from repmet.detection.scoring.suppression import after_nms
 from repmet.errors import UserError
 from repmet.experiments.running.checkpoints import load_checkpoint, save_checkpoint
 from repmet.model_definitions.representatives import squared_distances
+from repmet.model_definitions.roi_layers import nms
 
 SPACE = "repmet"  # of the support embeddings, in which the support nearest to a detection is looked for
+PLAIN_THRESHOLD = 0.05  # where scores are no probabilities: what is surely nothing is left out
+UNKNOWN_IOU = 0.5  # what a find of a class overlaps by so much is no unknown object
 FORMAT = "repmet-classes-2"
 FIRST_FORMAT = "repmet-representatives-1"  # RepMet's representatives alone, with their rule beside them
 
@@ -38,6 +45,7 @@ class SavedClasses:
         boxes: (S,) int64, the number of the support box that each embedding stands for.
         crops: (S, h, w, 3) uint8, pictures of the supports.
         weights: by name, what fine-tuning has changed of the detector.
+        calibration: makes probabilities of the scores, with a threshold for each class; None: the scores stay as they are.
     """
 
     classes: tuple[str, ...]
@@ -47,24 +55,40 @@ class SavedClasses:
     boxes: Tensor
     crops: Tensor
     weights: dict[str, Tensor]
+    calibration: Calibration | None = None
 
-    def detect(self, image: EmbeddedImage) -> Found:
-        """What is found in an image, and the number of the support of its class that each detection resembles most."""
+    @property
+    def thresholds(self) -> np.ndarray:
+        """(N,), the score from which on a find is one of its class."""
+        if self.calibration is None:
+            return np.full(len(self.classes), PLAIN_THRESHOLD)
+        return np.array(self.calibration.thresholds)
+
+    def detect(self, image: EmbeddedImage, *, unknown: bool = False) -> Found:
+        """What is found in an image, and the number of the support of its class that each detection resembles most.
+
+        Args:
+            unknown: with the objects that belong to no class, under the number N.
+        """
         ((found, proposals),) = after_nms([image], self.scorer.scores(image), self.scorer.rule)
+        if self.calibration is not None:
+            found = replace(found, scores=self.calibration(found.scores, found.labels))
         labels = torch.from_numpy(found.labels)
         d2 = squared_distances(image.embeddings[SPACE][proposals], self.embeddings[:, None])[..., 0]  # (n, S)
         of_its_class = self.labels[None] == labels[:, None]
-        nearest = d2.masked_fill(~of_its_class, torch.inf).argmin(1) if len(d2) else labels
-        return found, nearest.numpy()
+        nearest = (d2.masked_fill(~of_its_class, torch.inf).argmin(1) if len(d2) else labels).numpy()
+        if not unknown:
+            return found, nearest
+        sure = found[found.scores >= self.thresholds[found.labels]]
+        others = unknown_objects(image, sure.boxes, len(self.classes), self.scorer.rule.nms)
+        both = (np.concatenate([getattr(found, name), getattr(others, name)]) for name in ("boxes", "scores", "labels"))
+        return Detections(*both), np.concatenate([nearest, np.full(len(others), -1)])
 
-    def joined(self, more: "SavedClasses") -> "SavedClasses":
-        """With the supports of another one added, classes of the same name being one; for a `NearestRepresentative`.
-
-        A class that gets no support keeps its representatives, bit for bit.
-        """
+    def with_supports(self, more: "SavedClasses") -> "SavedClasses":
+        """With the pictures and embeddings of another one's supports, what the method has learnt staying as it is."""
         classes = tuple(dict.fromkeys([*self.classes, *more.classes]))
         numbers = torch.tensor([classes.index(name) for name in more.classes])
-        both = replace(
+        return replace(
             self,
             classes=classes,
             embeddings=torch.cat([self.embeddings, more.embeddings]),
@@ -72,21 +96,31 @@ class SavedClasses:
             boxes=torch.cat([self.boxes, more.boxes + int(self.boxes.max()) + 1]),
             crops=torch.cat([self.crops, more.crops]),
         )
+
+    def joined(self, more: "SavedClasses") -> "SavedClasses":
+        """With the supports of another one added, classes of the same name being one; for a `NearestRepresentative`.
+
+        A class that gets no support keeps its representatives, bit for bit.
+        """
+        both = self.with_supports(more)
+        numbers = [both.classes.index(name) for name in more.classes]
         rule = self.scorer.rule
-        shots = [len(both.boxes[both.labels == c].unique()) for c in range(len(classes))]
-        points = list(self.scorer.representatives) + [None] * (len(classes) - len(self.classes))
-        for c in numbers.tolist():
+        shots = [len(both.boxes[both.labels == c].unique()) for c in range(len(both.classes))]
+        points = list(self.scorer.representatives) + [None] * (len(both.classes) - len(self.classes))
+        for c in numbers:
             points[c] = episode_representatives([[both.embeddings[both.labels == c]]], rule.modes_for(max(shots)))[0]
-        return replace(both, scorer=replace(self.scorer, representatives=padded(points)))
+        added = len(both.classes) - len(self.classes)
+        calibration = self.calibration and self.calibration.with_more(added)
+        return replace(both, scorer=replace(self.scorer, representatives=padded(points)), calibration=calibration)
 
     def without(self, number: int) -> "SavedClasses":
         """Without a class and its supports; for a `NearestRepresentative`."""
         kept = self.labels != number
-        points = self.scorer.representatives
         return replace(
             self,
             classes=self.classes[:number] + self.classes[number + 1 :],
-            scorer=replace(self.scorer, representatives=torch.cat([points[:number], points[number + 1 :]])),
+            scorer=self.scorer.without(number),
+            calibration=self.calibration and self.calibration.without(number),
             embeddings=self.embeddings[kept],
             labels=self.labels[kept] - (self.labels[kept] > number).long(),
             boxes=self.boxes[kept],
@@ -98,11 +132,27 @@ class SavedClasses:
         return replace(self, classes=(*self.classes[:number], name, *self.classes[number + 1 :]))
 
 
+def unknown_objects(image: EmbeddedImage, known: np.ndarray, number: int, nms_iou: float) -> Detections:
+    """Boxes that look like objects and that no find of a class overlaps, with their objectness as score.
+
+    Args:
+        known: (n, 4), finds that belong to a class.
+        number: the label of what belongs to none.
+    """
+    boxes = image.boxes.numpy()
+    free = pairwise_iou(boxes, known).max(1, initial=0.0) < UNKNOWN_IOU
+    kept = nms(image.boxes[free], image.objectness[free], nms_iou).numpy()
+    scores = image.objectness[free].numpy()[kept]
+    return Detections(boxes[free][kept], scores, np.full(len(kept), number))
+
+
 def write_classes(learnt: SavedClasses, digest: str, path: str | Path) -> None:
     """Writes it with the digest of the weights that it fits; tensors and plain values, whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {f.name: getattr(learnt, f.name) for f in fields(SavedClasses)} | {"scorer": learnt.scorer.state()}
+    calibration = learnt.calibration and asdict(learnt.calibration)
+    kept = {f.name: getattr(learnt, f.name) for f in fields(SavedClasses)}
+    kept |= {"scorer": learnt.scorer.state(), "calibration": calibration}
     save_checkpoint({"format": FORMAT, "detector": digest, **kept}, path)
 
 
@@ -136,7 +186,8 @@ def read_classes(
             kept["boxes"] = torch.arange(len(kept["labels"]))
         else:
             scorer = restored(kept["scorer"])
-        values = {f.name: kept[f.name] for f in fields(SavedClasses) if f.name != "scorer"}
-        return SavedClasses(**values | {"classes": tuple(values["classes"])}, scorer=scorer)
+        calibration = kept.get("calibration") and Calibration(**kept["calibration"])  # files of before have none
+        values = {f.name: kept[f.name] for f in fields(SavedClasses) if f.name not in ("scorer", "calibration")}
+        return SavedClasses(**values | {"classes": tuple(values["classes"])}, scorer=scorer, calibration=calibration)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged, {error} is missing or not what it should be; make it anew") from None

@@ -30,9 +30,10 @@ class EmbeddingCache:
     Args:
         detector: whose embeddings these are.
         spaces: what the kept embeddings come from, of `embedded_image.SPACES`.
+        root: the folder of caches; None: ours.
     """
 
-    def __init__(self, detector: Detector, spaces: Sequence[str]) -> None:
+    def __init__(self, detector: Detector, spaces: Sequence[str], root: str | Path | None = None) -> None:
         cfg = detector.cfg
         device = next(detector.model.parameters()).device.type
         digest = sha256(repr((cfg.model, cfg.test_pipeline, tuple(spaces), device, versions())).encode())
@@ -41,7 +42,7 @@ class EmbeddingCache:
         for name, value in detector.model.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        self.folder = tensor_cache.CACHE / "embeddings" / digest.hexdigest()[:16]
+        self.folder = Path(root or tensor_cache.CACHE) / "embeddings" / digest.hexdigest()[:16]
 
     def beside(self, name: str) -> "EmbeddingCache":
         """A cache of its own for something else that the same detector makes of the same images."""
@@ -50,9 +51,7 @@ class EmbeddingCache:
         return other
 
     def _path(self, record: ImageRecord) -> Path:
-        digest = sha256(record.pixels if isinstance(record, OpenImage) else Path(record.path).read_bytes())
-        digest.update(record.boxes.tobytes())
-        return self.folder / f"{digest.hexdigest()[:24]}.pt"
+        return self.folder / f"{image_digest(record)[:24]}.pt"
 
     def get(self, record: ImageRecord) -> EmbeddedImage | None:
         """What is kept of an image, None where nothing is; of a damaged file too, with a warning."""
@@ -66,7 +65,15 @@ class EmbeddingCache:
 
     def put(self, record: ImageRecord, image: EmbeddedImage) -> None:
         """Keeps an embedded image; where the folder cannot be written to, warns and goes on without."""
-        tensor_cache.keep({name: _owned(value) for name, value in vars(image).items()}, self._path(record))
+        copies: dict[int, Tensor] = {}  # embeddings that are the same tensor stay so
+        tensor_cache.keep({name: _owned(value, copies) for name, value in vars(image).items()}, self._path(record))
+
+
+def image_digest(record: ImageRecord) -> str:
+    """Of an image's bytes and its annotated boxes."""
+    digest = sha256(record.pixels if isinstance(record, OpenImage) else Path(record.path).read_bytes())
+    digest.update(record.boxes.tobytes())
+    return digest.hexdigest()
 
 
 def _code() -> list[Path]:
@@ -75,8 +82,8 @@ def _code() -> list[Path]:
     return sorted(path for name in _CODE for path in (root / name).rglob("*.[pch]*") if path.suffix != ".pyc")
 
 
-def _owned(value: Tensor | Mapping[str, Tensor] | None) -> Tensor | dict[str, Tensor] | None:
+def _owned(value: Tensor | Mapping[str, Tensor] | None, copies: dict[int, Tensor]) -> Tensor | dict[str, Tensor] | None:
     """Tensors apart from the batch that they were cut from, whose whole memory a file would hold else."""
     if isinstance(value, Mapping):
-        return {name: _owned(part) for name, part in value.items()}
-    return None if value is None else value.clone()
+        return {name: _owned(part, copies) for name, part in value.items()}
+    return None if value is None else copies.setdefault(id(value), value.clone())

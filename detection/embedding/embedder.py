@@ -21,6 +21,7 @@ from repmet.detection.dataset import batches_of_one_size, sample
 from repmet.detection.embedding.cache import EmbeddingCache
 from repmet.detection.embedding.embedded_image import SPACES, EmbeddedImage
 from repmet.detection.embedding.kept_maps import KeptMaps, kept_maps_of, view_of
+from repmet.detection.embedding.recent import RecentEmbeddings
 from repmet.detection.modules.frozen_detector import FrozenBackboneRCNN, pad_levels
 from repmet.detection.processes import my_share, say
 from repmet.errors import UserError
@@ -60,7 +61,7 @@ class Embedder:
         batch_size: int = 8,
         spaces: Sequence[str] = SPACES,
         share: bool = True,
-        cache: EmbeddingCache | None = None,
+        cache: EmbeddingCache | RecentEmbeddings | None = None,
         maps: KeptMaps | None = None,
     ) -> None:
         head = model.roi_head.bbox_head
@@ -119,7 +120,7 @@ class Embedder:
             found = [{r.id: image for r in records if (image := self.cache.get(r)) is not None}]
         if self.share:
             broadcast_object_list(found)
-        if found[0]:
+        if found[0] and self.cache.folder:
             say(f"{len(found[0])} of {len(records)} images were embedded before: {self.cache.folder}")
         return found[0]
 
@@ -157,8 +158,8 @@ class Embedder:
                     boxes=self.head.decode(rois[start:mid], deltas[start:mid], meta, rescale=True).cpu(),
                     proposals=(region[:p] / scale).cpu(),
                     objectness=proposals.scores.cpu(),
-                    embeddings={space: v[start:mid].cpu() for space, v in by_space.items()},
-                    annotated={space: v[mid:end].cpu() for space, v in by_space.items()},
+                    embeddings=_part(by_space, start, mid),
+                    annotated=_part(by_space, mid, end),
                     lengths=lengths[start:mid].cpu(),
                     annotated_lengths=lengths[mid:end].cpu(),
                 )
@@ -190,9 +191,17 @@ class Embedder:
             "baseline_roi": lambda: F.normalize(features, dim=-1),
         }
         by_space = {space: embed[space]() for space in self.spaces}
+        if getattr(self.head, "embeds_by_features", False) and {"repmet", "baseline_roi"} <= by_space.keys():
+            by_space["repmet"] = by_space["baseline_roi"]  # one tensor: they are large
         if hasattr(self.head, "embed_negative"):  # NP-RepMet tells negatives apart in an embedding of their own
             by_space["negative"] = self.head.embed_negative(features)
         return by_space, features, box_features
+
+
+def _part(by_space: dict[str, Tensor], start: int, end: int) -> dict[str, Tensor]:
+    """Rows of the embeddings, those that are the same tensor staying one."""
+    rows = {id(v): v[start:end].cpu() for v in by_space.values()}
+    return {space: rows[id(v)] for space, v in by_space.items()}
 
 
 def caching_embedder(detector: Detector, spaces: Sequence[str] = SPACES) -> Embedder:

@@ -127,6 +127,8 @@ class FrozenFeatureHead(DecodesBoxes, BBoxHead):
         grids = [self.grid_weight * F.normalize(part, dim=1) for part in frozen]
         return torch.cat([*means, *grids], 1), pyramid
 
+    embeds_by_features = True  # its embedding is the RoI features at unit length
+
     def embed(self, features: Tensor) -> Tensor:
         """(R, f) -> unit embeddings (R, e)."""
         return F.normalize(features, dim=-1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from repmet.detection.scoring.rule import FewShotRule
+from repmet.model_definitions.losses.negative_representatives import NEUTRAL, negative_distances
 from repmet.model_definitions.losses.repmet_detection import detection_logits
 from repmet.model_definitions.representatives import posterior, squared_distances
 
@@ -34,6 +35,19 @@ def class_scores(embeddings: Tensor, representatives: Tensor, rule: FewShotRule,
     """
     points = representatives if base is None else stacked(representatives, base)
     return scores_at(squared_distances(embeddings, points), rule)[:, : len(representatives)]
+
+
+def lengthened(d2: Tensor, negative_d2: Tensor, classes: Tensor, weight: float) -> Tensor:
+    """Squared distances (B, N, K), those of some classes lengthened by nearness to their negatives (NP-RepMet).
+
+    Args:
+        negative_d2: (B, N', K'), to the negative representatives of the classes that have some.
+        classes: (N',), the numbers of those.
+        weight: how much nearness to a negative counts.
+    """
+    away = d2.new_full((*d2.shape[:2], negative_d2.shape[2]), NEUTRAL)
+    away[:, classes] = negative_d2
+    return negative_distances(d2, away, weight)
 
 
 def scores_at(d2: Tensor, rule: FewShotRule) -> Tensor:

@@ -23,29 +23,12 @@ from repmet.detection.scoring.class_scores import class_scores
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.last_layer import LastLayer
 from repmet.detection.scoring.logistic import LogisticRegression
+from repmet.detection.scoring.nearest import NearestRepresentative
 from repmet.detection.scoring.negatives import NegativeRepresentatives
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer
 from repmet.errors import UserError
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NearestRepresentative(ClassScorer):
-    """`repmet` and the two baselines: the posterior of the nearest representative in an embedding space.
-
-    Attributes:
-        representatives: (N, K, e) of unit length.
-        space: of `detection.embedding.embedded_image.SPACES`.
-        base: (N_b, K, e), of classes that compete without being looked for, or None.
-    """
-
-    representatives: Tensor
-    space: str = "repmet"
-    base: Tensor | None = None
-
-    def scores(self, image: EmbeddedImage) -> Tensor:
-        return class_scores(image.embeddings[self.space], self.representatives, self.rule, self.base)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,11 +12,10 @@ from torchvision.ops import box_iou
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.embedding.embedded_image import EmbeddedImage
-from repmet.detection.scoring.class_scores import scores_at, stacked
+from repmet.detection.scoring.class_scores import lengthened, scores_at, stacked
 from repmet.detection.scoring.representatives import SupportSet, episode_representatives
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer
-from repmet.model_definitions.losses.negative_representatives import NEUTRAL, negative_distances
 from repmet.model_definitions.representatives import squared_distances
 
 
@@ -72,7 +71,6 @@ class NegativeRepresentatives(ClassScorer):
         points = self.representatives if self.base is None else stacked(self.representatives, self.base)
         d2 = squared_distances(image.embeddings["repmet"], points)  # (P, N + N_b, K)
         if self.negatives is not None:
-            away = d2.new_full((len(d2), d2.shape[1], self.negatives.shape[1]), NEUTRAL)
-            away[:, self.classes_with] = squared_distances(image.embeddings[negative_space(image)], self.negatives)
-            d2 = negative_distances(d2, away, self.rule.negative_weight)
+            away = squared_distances(image.embeddings[negative_space(image)], self.negatives)
+            d2 = lengthened(d2, away, self.classes_with, self.rule.negative_weight)
         return scores_at(d2, self.rule)[:, : len(self.representatives)]

@@ -38,6 +38,9 @@ class FewShotRule:
             forbids that. Off in RepMet.
         score_half: reported scores are s / (s + score_half) of the product s, one half where a person would draw the line;
             no order changes. Above 0; None: the product itself.
+        score_prior: rows (marks a class, slope, offset, best F1) of what other sets gave, from which scores become
+            probabilities and classes get thresholds (`scoring.calibration`); slopes above 0, F1 in (0, 1]. None: scores as
+            they are.
         negative_iou, negative_weight: of `np_repmet` (`scoring.negatives`): from which overlap and below which a proposal is
             a negative of its support box (0 <= from < below <= 1), and how much nearness to it counts (at least 0).
         calibration: of `calibrated`: the share of the cosine, in [0, 1].
@@ -61,6 +64,7 @@ class FewShotRule:
     base_columns: bool = False
     objectness: float = 0.0
     score_half: float | None = None
+    score_prior: tuple[tuple[float, ...], ...] | None = None
     negative_iou: tuple[float, float] = (0.2, 0.3)
     negative_weight: float = 0.2
     calibration: float = 0.5
@@ -78,6 +82,11 @@ class FewShotRule:
             self._check(name, _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
         half = self.score_half
         self._check("score_half", half is None or (_number(half) and half > 0), "a number above 0, or null")
+        prior = self.score_prior
+        if prior is not None:
+            rows = isinstance(prior, tuple | list) and bool(prior) and all(map(_prior_row, prior))
+            self._check("score_prior", rows, "rows of marks from 1, slope above 0, offset, F1 in (0, 1]; or null")
+            object.__setattr__(self, "score_prior", tuple(map(tuple, prior)))
         self._check("marks", self.marks in ("partial", "complete"), "partial or complete")
         self._check("base_columns", isinstance(self.base_columns, bool), "true or false")
         power = self.objectness
@@ -107,6 +116,11 @@ class FewShotRule:
 
 def _number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _prior_row(row: object) -> bool:
+    right = isinstance(row, tuple | list) and len(row) == 4 and all(map(_number, row))
+    return right and row[0] >= 1 and row[1] > 0 and 0 < row[3] <= 1
 
 
 def _whole(value: object) -> bool:
