@@ -203,3 +203,10 @@ def exported_photos(shipped_detector, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("exported")
     export_detector(shipped_detector, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def marks(support_records) -> dict:
+    from found import marks_of  # not at the top, as above
+
+    return marks_of(sorted(support_records, key=lambda r: r.id))

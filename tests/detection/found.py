@@ -24,3 +24,18 @@ def same(a: dict, b: dict, tolerance: float = 0.0) -> None:
     for name in a:
         for field in ("labels", "scores", "boxes", "nearest"):
             np.testing.assert_allclose(getattr(a[name], field), getattr(b[name], field), atol=tolerance, rtol=tolerance)
+
+
+def close(a: dict, b: dict) -> None:
+    """The same images reach the network from files and from memory, in batches of other sizes."""
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].names == b[name].names and len(a[name]) > 3
+        np.testing.assert_allclose(a[name].scores, b[name].scores, atol=1e-5)
+        np.testing.assert_allclose(a[name].boxes, b[name].boxes, atol=1e-2)
+
+
+def marks_of(records) -> dict:
+    """The records' boxes as somebody marks them from Python."""
+    names = sorted({n for r in records for n in r.names})
+    return {name: [(r.path, r.boxes[b]) for r in records for b, own in enumerate(r.names) if own == name] for name in names}

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from torchvision.ops import nms
 
 from repmet.detection import checkpoint, learning
 from repmet.detection.few_shot_detector import FewShotDetector
-from repmet.detection.results import Detections
 from repmet.detection.scoring.class_scores import class_scores
 from repmet.detection.scoring.finetune import EpisodeDiverged, FinetuneRule
 from repmet.detection.scoring.last_layer import LastLayer
@@ -127,182 +125,6 @@ def test_base_classes_compete_where_the_experiment_says_so(taught, glyph_run, su
     same(everything(again, photos), everything(detector, photos), 1e-4)
 
 
-def test_a_photograph_held_on_its_side_is_looked_at_upright(taught, photos, tmp_path) -> None:
-    with Image.open(photos / "wide.png") as image:
-        image.save(tmp_path / "upright.png")
-        exif = Image.Exif()
-        exif[0x0112] = 6  # turn by 90 degrees clockwise to view
-        image.rotate(90, expand=True).convert("RGB").save(tmp_path / "turned.jpg", exif=exif, quality=100, subsampling=0)
-    found = list(taught.detect(tmp_path, min_score=0.0))
-    assert [one.size for one in found] == [(160, 120), (160, 120)]
-    boxes = {one.image.path.name: one.boxes for one in found}
-    assert boxes["turned.jpg"][:, 2].max() > 121  # wider than it is stored
-
-
-# --- images of every kind --------------------------------------------------------------------------------------------------
-
-
-def test_results_come_in_the_order_of_the_images_whatever_they_are(taught, photos) -> None:
-    paths = sorted(photos.iterdir())
-    pictures = [Image.open(p).convert("RGB") for p in paths]
-    tensor = torch.from_numpy(np.array(pictures[1])).permute(2, 0, 1)
-    mixed = [paths[3], pictures[0], str(paths[2]), np.asarray(pictures[0]), tensor, tensor / 255, paths[3]]
-    alone = {k: taught.detect(paths[k], min_score=0.0) for k in (0, 1, 2, 3)}
-    results = taught.detect(mixed, min_score=0.0)
-    assert isinstance(results, Iterator)
-    results = list(results)
-    for found, k in zip(results, (3, 0, 2, 0, 1, 1, 3), strict=True):
-        assert found.size == pictures[k].size and found.classes == taught.classes
-        assert found.labels.tolist() == alone[k].labels.tolist() and len(found) > 3
-        np.testing.assert_allclose(found.scores, alone[k].scores, atol=1e-5)
-        np.testing.assert_allclose(found.boxes, alone[k].boxes, atol=1e-2)
-        assert (np.diff(found.scores) <= 0).all()
-    assert [r.image.name for r in results][1::2] == ["image 2", "image 4", "image 6"]
-    np.testing.assert_array_equal(np.asarray(results[4].open()), np.asarray(pictures[1]))
-
-
-def test_one_image_has_one_result(taught, photos) -> None:
-    path = photos / "wide.png"
-    for image in (path, str(path), Image.open(path), np.asarray(Image.open(path).convert("RGB"))):
-        found = taught.detect(image)
-        assert isinstance(found, Detections) and found.size == (160, 120) and (found.scores >= 0.05).all()
-    assert len(list(taught.detect([path]))) == 1
-
-
-def test_images_are_looked_at_as_they_are_asked_for(taught, photos) -> None:
-    """A camera's images: each has its result before the next one is taken."""
-    taken = []
-
-    def camera():
-        for path in sorted(photos.iterdir()):
-            taken.append(path)
-            yield Image.open(path)
-
-    results = taught.detect(camera(), progress=False)
-    assert taken == []
-    next(results)
-    assert len(taken) == 1
-    assert len(list(results)) == 3
-
-
-def test_what_is_no_image_is_said_before_any_is_looked_at(taught, photos, tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"gone\.png: no such image or folder"):
-        taught.detect([photos, tmp_path / "gone.png"])
-    with pytest.raises(ValueError, match=r"min_score is in \[0, 1\], not 5"):
-        taught.detect(photos, min_score=5)
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match=r"text\.png: cannot be read as an image"):
-        taught.detect(tmp_path / "text.png")
-    unreadable: list[str] = []
-    found = list(taught.detect([tmp_path / "text.png", photos / "wide.png"], unreadable=unreadable))
-    assert [f.image.path.name for f in found] == ["wide.png"] and len(unreadable) == 1
-
-
-# --- classes that come and go ----------------------------------------------------------------------------------------------
-
-
-def marks_of(records) -> dict:
-    """The records' boxes as somebody marks them from Python."""
-    names = sorted({n for r in records for n in r.names})
-    return {name: [(r.path, r.boxes[b]) for r in records for b, own in enumerate(r.names) if own == name] for name in names}
-
-
-@pytest.fixture(scope="module")
-def marks(support_records) -> dict:
-    return marks_of(sorted(support_records, key=lambda r: r.id))
-
-
-def test_marks_teach_what_xml_files_teach(taught, glyph_run, marks, photos) -> None:
-    detector = FewShotDetector(glyph_run)
-    assert detector.learn(marks) is detector
-    assert detector.classes == taught.classes
-    close(everything(detector, photos), everything(taught, photos))
-
-
-def close(a: dict, b: dict) -> None:
-    """The same images reach the network from files and from memory, in batches of other sizes."""
-    assert a.keys() == b.keys()
-    for name in a:
-        assert a[name].names == b[name].names and len(a[name]) > 3
-        np.testing.assert_allclose(a[name].scores, b[name].scores, atol=1e-5)
-        np.testing.assert_allclose(a[name].boxes, b[name].boxes, atol=1e-2)
-
-
-@pytest.mark.parametrize("modes", [1, None])
-@pytest.mark.parametrize("method", ["repmet", "np_repmet", "tfa_cosine"])
-def test_adding_and_removing_is_learning_those_classes(glyph_run, marks, photos, method, modes) -> None:
-    first, second, third, *_ = marks
-    detectors = [FewShotDetector(glyph_run, method=method) for _ in range(2)]
-    for detector in detectors:
-        detector.cfg.episodes.modes = modes
-    step_by_step, at_once = detectors
-    step_by_step.learn({first: marks[first], second: marks[second]})
-    step_by_step.add(third, marks[third][:1])
-    step_by_step.add(third, marks[third][1:]) if marks[third][1:] else None
-    step_by_step.remove(first)
-    at_once.learn({second: marks[second], third: marks[third]})
-    assert step_by_step.classes == at_once.classes == tuple(sorted((second, third)))
-    if method == "repmet":  # the other two look at the images' backgrounds, which an image added again brings again
-        close(everything(step_by_step, photos), everything(at_once, photos))
-    assert all(set(found.names) <= {second, third} for found in everything(step_by_step, photos).values())
-
-
-def test_other_classes_keep_their_representatives_bit_for_bit(glyph_run, marks) -> None:
-    first, second, third, *_ = marks
-    detector = FewShotDetector(glyph_run).learn({first: marks[first], third: marks[third]})
-    before = detector.learnt.scorer.representatives
-    detector.add(second, marks[second])
-    after = detector.learnt.scorer.representatives
-    order = detector.classes
-    for k, name in enumerate((first, third)):
-        assert torch.equal(after[order.index(name), : before.shape[1]], before[k])
-    numbers = [detector.classes[k] for k in detector.learnt.labels]
-    assert {n: numbers.count(n) for n in order} == {n: len(marks[n]) for n in (first, second, third)}
-
-
-def test_before_learning_add_begins(glyph_run, marks) -> None:
-    name, other, *_ = marks
-    detector = FewShotDetector(glyph_run)
-    base = detector.classes
-    assert detector.add(name, marks[name]).classes == (name,)
-    assert base != (name,)
-    with pytest.raises(ValueError, match=f"{name!r} is the only class that was learnt"):
-        detector.remove(name)
-    detector.add(other, marks[other]).rename(name, "a new name")
-    assert set(detector.classes) == {"a new name", other}
-    for wrong, message in (("nail", "there is no class 'nail' among the learnt ones; there are: "),):
-        with pytest.raises(ValueError, match=message):
-            detector.remove(wrong)
-        with pytest.raises(ValueError, match=message):
-            detector.rename(wrong, "x")
-    with pytest.raises(ValueError, match="is the name of another class"):
-        detector.rename(other, "a new name")
-    for none in (" ", 3, "a\0"):
-        with pytest.raises(ValueError, match=r"is no name|is of type int|control characters"):
-            detector.rename(other, none)
-    before = detector.learnt
-    assert detector.rename(other, other).classes == before.classes  # itself: nothing changes
-
-
-def test_what_was_loaded_can_be_added_to_where_the_method_needs_no_images(glyph_run, marks, photos, tmp_path) -> None:
-    first, second, third, *_ = marks
-    for method in ("repmet", "baseline_ft"):
-        detector = FewShotDetector(glyph_run, method=method).learn({first: marks[first], second: marks[second]})
-        detector.save(tmp_path / f"{method}.pth")
-        again = FewShotDetector(glyph_run, method=method).load(tmp_path / f"{method}.pth")
-        same(everything(again, photos), everything(detector, photos))
-        if method == "repmet":
-            detector.add(third, marks[third])
-            again.add(third, marks[third]).remove(first)
-            same(everything(again, photos), everything(detector.remove(first), photos))
-        else:
-            with pytest.raises(ValueError, match="learns all classes together from their images"):
-                again.add(third, marks[third])
-
-
-# --- what fails changes nothing --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("state", ["fresh", "taught", "tuned"])
 def test_after_an_error_all_is_as_it_was(glyph_run, support, marks, photos, tmp_path, monkeypatch, state) -> None:
     detector = FewShotDetector(glyph_run)
@@ -344,16 +166,6 @@ def test_without_a_checkpoint_the_shipped_weights_are_opened(tmp_path, monkeypat
         FewShotDetector(tmp_path, method="best")
     with pytest.raises(ValueError, match="batch_size is at least 1, not 0"):
         FewShotDetector(tmp_path, batch_size=0)
-
-
-def test_what_a_head_without_classes_finds_is_called_objects(photos) -> None:
-    """The weights that ship tell no classes apart: none of those that they were trained on is what they found."""
-    if not checkpoint.SHIPPED.is_file():
-        pytest.skip("no weights ship with this copy")
-    detector = FewShotDetector()
-    assert detector.classes == ("object",) and len(detector.cfg.data.base_classes) > 1
-    found = detector.detect(photos / "wide.png")
-    assert set(found.names) <= {"object"} and found.classes == ("object",)
 
 
 def test_a_file_of_classes_is_no_checkpoint(taught, glyph_run, tmp_path) -> None:
