@@ -29,6 +29,25 @@ def repmet_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def shipped_detector():
+    """`FewShotDetector()` as its checkpoint opens; nobody changes it."""
+    from repmet.detection.checkpoint import open_detector
+
+    return open_detector()
+
+
+@pytest.fixture(scope="session")
+def exported_photos(shipped_detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped detector, exported as ONNX."""
+    pytest.importorskip("onnx")
+    from repmet.detection.export.write import export_detector
+
+    folder = tmp_path_factory.mktemp("exported")
+    export_detector(shipped_detector, folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

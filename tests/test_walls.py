@@ -78,3 +78,46 @@ def test_the_metrics_of_detection_know_nobody():
     for path in (ROOT / "detection" / "metrics").rglob("*.py"):
         ours = [n for n in imported(path) if n.startswith("repmet.") and not n.startswith("repmet.detection.metrics")]
         assert not ours, f"{path.relative_to(ROOT)} imports {', '.join(sorted(ours))}"
+
+
+# What runs where torch cannot be imported.
+WITHOUT_TORCH = ("repmet/runtime", "detection/exported")
+HEAVY = {"torch", "torchvision", "mmengine", "mmcv", "mmdet", "timm"}
+
+
+def at_import(path: Path) -> set[str]:
+    """The modules that a file imports when it is imported itself: at its top, and not for types alone."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            below = ".".join(path.relative_to(ROOT).parts[: -node.level])
+            names |= {f"repmet.{below}.{node.module}"}
+    return names
+
+
+def file_of(name: str) -> Path | None:
+    """The file of a module of ours."""
+    first, *parts = name.split(".")
+    places = [folder.joinpath(*parts) for folder in (ROOT, ROOT / "repmet")] if first == "repmet" and parts else []
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return next((file for file in files if file.is_file()), None)
+
+
+@pytest.mark.parametrize("folder", WITHOUT_TORCH)
+def test_what_runs_without_torch_imports_nobody_that_needs_it(folder):
+    waiting = [(path, path.name) for path in (ROOT / folder).rglob("*.py")]
+    assert waiting
+    seen = {path for path, _ in waiting}
+    while waiting:
+        path, way = waiting.pop()
+        for name in at_import(path):
+            assert name.split(".")[0] not in HEAVY, f"{way} imports {name}"
+            file = file_of(name)
+            if file is not None and file not in seen:
+                seen.add(file)
+                waiting.append((file, f"{way} > {file.relative_to(ROOT)}"))
+    assert ROOT / "detection" / "results.py" in seen or folder != "repmet/runtime"

@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
 
 LOWEST = 1e-12  # raw scores below are taken for this
 SHARED_SPREAD, CLASS_SPREAD = (
@@ -59,7 +57,7 @@ class Calibration:
     def __call__(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Raw scores (n,) of classes (n,) -> probabilities (n,)."""
         logs = np.log(np.maximum(np.asarray(scores, np.float64), LOWEST))
-        return expit(self.slope * logs + np.asarray(self.offsets)[labels]).astype(np.float32)
+        return _sigmoid(self.slope * logs + np.asarray(self.offsets)[labels]).astype(np.float32)
 
     def without(self, number: int) -> "Calibration":
         """Without a class."""
@@ -91,6 +89,8 @@ class HeldOutFinds:
 
 def calibrate(prior: Prior, classes: int, finds: HeldOutFinds | None = None) -> Calibration:
     """Fits slope and offsets to the finds, starting from the prior, and sets the thresholds."""
+    from scipy.optimize import minimize  # here: half a second, which what is only looked at with a file need not wait for
+
     if finds is None or not len(finds.scores):
         least = float(np.clip(prior.best_f1 / 2, LEAST, MOST))
         return Calibration(prior.slope, (prior.offset,) * classes, (least,) * classes)
@@ -100,7 +100,7 @@ def calibrate(prior: Prior, classes: int, finds: HeldOutFinds | None = None) -> 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         slope, shared, offsets = np.exp(values[0]), values[1], values[2:]
         z = slope * logs + shared + offsets[labels] + prior.offset
-        error = expit(z) - right
+        error = _sigmoid(z) - right
         value = (np.logaddexp(0, z) - right * z).sum()
         value += ((values[0] - np.log(prior.slope)) / SLOPE_SPREAD) ** 2 / 2
         value += (shared / SHARED_SPREAD) ** 2 / 2 + ((offsets / CLASS_SPREAD) ** 2).sum() / 2
@@ -116,9 +116,13 @@ def calibrate(prior: Prior, classes: int, finds: HeldOutFinds | None = None) -> 
     start = np.concatenate([[np.log(prior.slope)], np.zeros(classes + 1)])
     values = minimize(loss, start, jac=True, method="L-BFGS-B").x
     slope, offsets = float(np.exp(values[0])), prior.offset + values[1] + values[2:]
-    probabilities = expit(slope * logs + offsets[labels])
+    probabilities = _sigmoid(slope * logs + offsets[labels])
     thresholds = [_threshold(probabilities[labels == c], finds.marks[c], prior.best_f1) for c in range(classes)]
     return Calibration(slope, tuple(offsets.tolist()), tuple(thresholds))
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -z))
 
 
 def _threshold(probabilities: np.ndarray, marks: float, best_f1: float, weight: float = 5.0) -> float:

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import solve_triangular
 from torch import Tensor
 
 from repmet.detection.embedding.embedded_image import FEATURES, EmbeddedImage
+from repmet.detection.scoring.corrections import corrected_layer
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer
-from repmet.detection.scoring.span_fit import Span, fit, refit_class
-from repmet.detection.scoring.training_rows import MarkedRegions, Rows, corrected_rows, training_rows
+from repmet.detection.scoring.span_fit import Span, fit
+from repmet.detection.scoring.training_rows import MarkedRegions, Rows, training_rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,22 +57,9 @@ class LogisticRegression(ClassScorer):
             image: with the one box that was accepted or rejected.
             number: of the class.
         """
-        rows, span = self.fitted
-        classes = len(self.weight) - 1
-        more = corrected_rows(image, int(rows.images.max(initial=-1)) + 1, classes)
-        rows, span = Rows.joined([rows, more]), span.extended(more.features)
-        weight, bias = self.weight.double().numpy(), self.bias.double().numpy()
-        logits = span.rows @ weight.T + bias
-        inside = solve_triangular(span.lower, span.rows @ weight[number], lower=True)
-        if not span.is_small:
-            inside = weight[number]
-        change, shift = refit_class(
-            span.coordinates, logits, inside, rows.labels, rows.shares(classes), number, self.rule.logistic_decay
-        )
-        moved, moved_bias = self.weight.clone(), self.bias.clone()
-        moved[number] += _single(span.weights(change[None])[0])
-        moved_bias[number] += shift
-        return replace(self, weight=moved, bias=moved_bias, fitted=(rows, span))
+        layer = self.weight.numpy(), self.bias.numpy()
+        weight, bias, *fitted = corrected_layer(*layer, *self.fitted, image, number, self.rule.logistic_decay)
+        return replace(self, weight=torch.from_numpy(weight), bias=torch.from_numpy(bias), fitted=tuple(fitted))
 
     def state(self) -> dict[str, Any]:
         return {name: value for name, value in super().state().items() if name != "fitted"}

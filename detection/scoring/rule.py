@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from repmet.detection.episodes.turned import VIEWS
 from repmet.errors import UserError
@@ -108,6 +108,12 @@ class FewShotRule:
     def _check(self, name: str, right: bool, wanted: str) -> None:
         if not right:
             raise UserError(f"episodes.{name} is {wanted}, not {getattr(self, name)!r}")
+
+    def reported(self, scores: Any, objectness: Any) -> Any:
+        """Scores (P, N) with the objectness (P,) of the proposals, as they are reported: of tensors or arrays."""
+        if self.objectness:
+            scores = scores * objectness[:, None] ** self.objectness
+        return scores if self.score_half is None else scores / (scores + self.score_half)
 
     def modes_for(self, shot: int) -> int:
         """Representatives of a class at most, at a number of shots."""

@@ -27,10 +27,7 @@ def after_nms(images: Sequence[EmbeddedImage], scores: Tensor, rule: FewShotRule
         By image the detections, class by class with the best first, and each one's proposal (n,).
     """
     counts = torch.tensor([len(i.boxes) for i in images])
-    if rule.objectness:
-        scores = scores * torch.cat([i.objectness for i in images])[:, None] ** rule.objectness
-    if rule.score_half is not None:
-        scores = scores / (scores + rule.score_half)
+    scores = rule.reported(scores, torch.cat([i.objectness for i in images]))
     classes = scores.shape[1]
     image = torch.arange(len(images)).repeat_interleave(counts)  # (sum P,)
     groups = (image[:, None] * classes + torch.arange(classes)).flatten()  # (sum P * N,)

@@ -186,25 +186,6 @@ def taught(glyph_run: Path, support: Path):
     return detector
 
 
-@pytest.fixture(scope="session")
-def shipped_detector():
-    """`FewShotDetector()` as its checkpoint opens; nobody changes it."""
-    from repmet.detection.checkpoint import open_detector
-
-    return open_detector()
-
-
-@pytest.fixture(scope="session")
-def exported_photos(shipped_detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped detector, exported as ONNX."""
-    pytest.importorskip("onnx")
-    from repmet.detection.export.write import export_detector
-
-    folder = tmp_path_factory.mktemp("exported")
-    export_detector(shipped_detector, folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def marks(support_records) -> dict:
     from found import marks_of  # not at the top, as above

@@ -1,0 +1,274 @@
+"""`FewShotDetector` without torch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repmet.data.readers.class_name import check_class_names
+from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
+from repmet.detection.episodes.marked_images import Marks, read_marks
+from repmet.detection.episodes.open_image import OpenImage, picture
+from repmet.detection.episodes.support_set import read_support
+from repmet.detection.exported.look import ExportedDetector
+from repmet.detection.looking import Found, looked_at
+from repmet.detection.results import Detections
+from repmet.detection.scoring import detections
+from repmet.detection.scoring.rule import FewShotRule
+from repmet.errors import UserError
+from repmet.progress import progress as bar
+from repmet.runtime.known_classes import PLAIN_THRESHOLD, Taught, read_known, write_known
+from repmet.runtime.supports import Supports, corrected_region, shown
+
+UNKNOWN, UNKNOWN_THRESHOLD = "unknown", 0.3  # objects of no class that was shown, and the objectness of one
+
+
+class FewShotDetector:
+    """The exported detector: its face is that of `detection.few_shot_detector.FewShotDetector`, its results are the same.
+
+    What fails changes nothing: after an error, detector and classes are as they were before the call.
+
+    Args:
+        folder: that `repmet export` wrote.
+        runtime: `onnxruntime`, `openvino`, or `auto`: OpenVINO for its own files, else what is there, ONNX Runtime first.
+        threads: at most so many; None: as many as the runtime finds cores.
+
+    Raises:
+        FileNotFoundError: no such folder, or a file of it is missing.
+        ValueError: a file is damaged, or no such runtime. MissingPackage: it is not installed.
+    """
+
+    def __init__(self, folder: str | Path, *, runtime: str = "auto", threads: int | None = None) -> None:
+        self.folder = Path(folder)
+        self.exported = ExportedDetector(folder, runtime, threads)
+        self.facts, self.runtime = self.exported.facts, self.exported.runtime
+        self._taught: Taught | None = None
+        self._history: list[Taught | None] = []
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What `detect` looks for; before `learn`, objects of any class."""
+        return self._taught.known.classes if self._taught else self.facts.classes
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """By class, the score from which on a find is shown unless `detect` is told otherwise."""
+        values = self._taught.known.thresholds.tolist() if self._taught else [PLAIN_THRESHOLD] * len(self.classes)
+        return dict(zip(self.classes, values, strict=True))
+
+    # --- classes -----------------------------------------------------------------------------------------------------------
+
+    def learn(self, support: str | Path | Marks) -> FewShotDetector:
+        """Takes the classes of a support set in the place of those before.
+
+        Args:
+            support: annotated images or crops on disk, see `detection.episodes.support_set.read_support`; or
+                {class: [(image, box), ...]}, see `detection.episodes.marked_images.read_marks`.
+
+        Raises:
+            FileNotFoundError, ValueError, TypeError: there is no such set, or what is wrong with it.
+        """
+        if isinstance(support, str | Path):
+            with tempfile.TemporaryDirectory() as scratch:
+                supports = shown(read_support(support, scratch), self.exported)
+        else:
+            supports = shown(read_marks(support), self.exported)
+        self._taught, self._history = _learnt(supports, self.facts.rule), []
+        return self
+
+    def add(self, name: str, marks: Iterable[tuple[Any, Any]]) -> FewShotDetector:
+        """Adds a class, or supports to one that is there; all classes are learnt anew.
+
+        Args:
+            name: of the class.
+            marks: pairs (image, box), as in `learn`.
+
+        Raises:
+            As `learn`; ValueError: after `load`, as a file holds no support images.
+        """
+        more = shown(read_marks({name: marks}), self.exported)
+        return self._joined(more)
+
+    def remove(self, name: str) -> FewShotDetector:
+        """Forgets a class.
+
+        Raises:
+            ValueError: there is no such class among the learnt ones, or no other; after `load`.
+        """
+        taught, _ = self._known(name)
+        if len(self.classes) == 1:
+            raise UserError(f"{name!r} is the only class that was learnt; learn or add others first")
+        return self._become(_learnt(self._supports(taught).without(name), taught.known.rule))
+
+    def rename(self, name: str, new: str) -> FewShotDetector:
+        """Gives a class another name.
+
+        Raises:
+            ValueError: there is no such class among the learnt ones; the new name is another class's, or none.
+        """
+        taught, _ = self._known(name)
+        check_class_names([new])
+        if new in self.classes and new != name:
+            raise UserError(f"{new!r} is the name of another class")
+        supports = taught.supports and taught.supports.renamed(name, new)
+        return self._become(replace(taught, known=taught.known.renamed(name, new), supports=supports))
+
+    def accept(self, image: Any, box: Any, name: str) -> FewShotDetector:
+        """Says that a find is right, or where an object is: the box becomes a support of the class.
+
+        The other classes' scores stay as they are, bit for bit, unless the region was said to be something else before.
+
+        Args:
+            image: as in `detect`, one image.
+            box: x1, y1, x2, y2 in its pixels.
+            name: of the class, which may be new.
+
+        Raises:
+            As `add`.
+        """
+        return self._corrected(image, box, name, rejected=False)
+
+    def reject(self, image: Any, box: Any, name: str) -> FewShotDetector:
+        """Says that a find is wrong: the box is no object of the class, and what looks like it is less so from now on.
+
+        Args:
+            image, box: as in `accept`.
+            name: of the class that was found there.
+
+        Raises:
+            ValueError: there is no such class among the learnt ones; from the marks; after `load`.
+        """
+        self._known(name)
+        return self._corrected(image, box, name, rejected=True)
+
+    def undo(self) -> FewShotDetector:
+        """Takes back the last `accept`, `reject`, `add`, `remove` or `rename` since `learn` or `load`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self._history:
+            raise UserError("there is nothing to undo since the classes were learnt or loaded")
+        self._taught = self._history.pop()
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Writes what was learnt, as the detector in torch writes and reads it.
+
+        Raises:
+            ValueError: nothing was learnt.
+        """
+        if self._taught is None:
+            raise UserError("there is nothing to save: learn from a support set first")
+        write_known(self._taught.known, self.facts.detector, path)
+
+    def load(self, path: str | Path) -> FewShotDetector:
+        """Takes what `save` wrote, here or in torch, in the place of a support set.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it is no such file, was made with another checkpoint, or learnt by another method.
+        """
+        self._taught, self._history = Taught(read_known(path, self.facts.detector, self.folder)), []
+        return self
+
+    # --- detection ---------------------------------------------------------------------------------------------------------
+
+    def detect(
+        self,
+        images: Any,
+        *,
+        min_score: float | None = None,
+        unknown: bool = False,
+        progress: bool = True,
+        unreadable: list[str] | None = None,
+    ) -> Detections | Iterator[Detections]:
+        """Looks at images. Arguments, results and errors as of `detection.few_shot_detector.FewShotDetector.detect`."""
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise UserError(f"min_score is in [0, 1], not {min_score}")
+        if unknown and self._taught is None:
+            raise UserError("unknown objects are those of no class that was shown: learn classes first")
+        inputs = image_inputs(images)
+        if is_one_image(images):
+            return next(self._found(inputs, min_score, unknown, None))
+        total = len(inputs) if isinstance(inputs, list) else None
+        return bar(self._found(inputs, min_score, unknown, unreadable), "looking", total, show=progress)
+
+    def _found(
+        self, inputs: Iterable[ImageInput], min_score: float | None, unknown: bool, unreadable: list[str] | None
+    ) -> Iterator[Detections]:
+        names = (*self.classes, UNKNOWN) if unknown else self.classes
+        least = np.array([*self.thresholds.values(), *[UNKNOWN_THRESHOLD] * unknown])
+        if min_score is not None:
+            least[:] = min_score
+
+        def look(records: list[OpenImage]) -> list[Found]:
+            return [self._look(record, least, unknown) for record in records]
+
+        for image, record, (found, nearest) in looked_at(inputs, 1, look, unreadable):
+            yield Detections(
+                **vars(found),
+                nearest=nearest,
+                classes=names,
+                image=image,
+                size=(record.width, record.height),
+                supports=self._taught.known.crops if self._taught else None,
+                picture=None if image.path else picture(record),
+            ).best_first()
+
+    def _look(self, record: OpenImage, least: NDArray[np.float64], unknown: bool) -> Found:
+        seen = self.exported.look(record.pixels)
+        if self._taught is not None:
+            return self._taught.known.detect(seen, least, unknown=unknown)
+        kept = seen.object_scores >= least[0]
+        found = detections.Detections(seen.objects[kept], seen.object_scores[kept], np.zeros(kept.sum()))
+        return found, np.full(len(found), -1)
+
+    # --- how ---------------------------------------------------------------------------------------------------------------
+
+    def _known(self, name: str) -> tuple[Taught, int]:
+        if self._taught is None or name not in self._taught.known.classes:
+            there = ", ".join(self._taught.known.classes) if self._taught else "none"
+            raise UserError(f"there is no class {name!r} among the learnt ones; there are: {there}")
+        return self._taught, self._taught.known.classes.index(name)
+
+    def _supports(self, taught: Taught) -> Supports:
+        if taught.supports is None:
+            raise UserError(
+                f"{self.facts.method} learns all classes together from their images, and what was loaded holds none; learn "
+                "from the support images again"
+            )
+        return taught.supports
+
+    def _become(self, taught: Taught) -> FewShotDetector:
+        self._history.append(self._taught)
+        self._taught = taught
+        return self
+
+    def _joined(self, more: Supports) -> FewShotDetector:
+        """Learns all classes anew, with some more supports."""
+        if self._taught is None:
+            return self._become(_learnt(more, self.facts.rule))
+        return self._become(_learnt(self._supports(self._taught).joined(more), self._taught.known.rule))
+
+    def _corrected(self, image: Any, box: Any, name: str, *, rejected: bool) -> FewShotDetector:
+        (record,) = read_marks({name: [(image, box)]})
+        more = Supports((record.names[0],), (corrected_region(record, self.exported, rejected=rejected),))
+        taught = self._taught
+        if taught is None or name not in self.classes or self._supports(taught).contradicts(more):
+            return self._joined(more)
+        from repmet.runtime.learning import corrected
+
+        return self._become(corrected(taught, more, self.classes.index(name)))
+
+
+def _learnt(supports: Supports, rule: FewShotRule) -> Taught:
+    from repmet.runtime.learning import learnt  # here: scipy takes half a second, and what is learnt may be in a file
+
+    return learnt(supports, rule)

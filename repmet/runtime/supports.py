@@ -1,0 +1,170 @@
+"""What an exported detector was shown: images with marked and rejected boxes, and what the graph made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repmet.data.readers.annotated_folder import class_names
+from repmet.data.readers.voc_annotation import ImageRecord
+from repmet.detection.episodes.episode import plain_boxes
+from repmet.detection.episodes.open_image import OpenImage, image_key, with_boxes
+from repmet.detection.episodes.turned import view
+from repmet.detection.exported.look import ExportedDetector, Seen
+from repmet.detection.metrics.iou import pairwise_iou
+from repmet.detection.scoring.training_rows import MarkedRegions
+
+Floats = NDArray[np.float32]
+SAME_IOU = 0.7  # boxes that overlap by so much are one region
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedImage:
+    """One image with its boxes.
+
+    Attributes:
+        record: the image; `names` are the classes that its boxes are of, or are not of where they are rejected.
+        seen: what the graph made of it.
+        marks: (V, G, f), the boxes' embeddings, in the image as it is and in its other views.
+        rejected: (G,) bool.
+    """
+
+    record: OpenImage
+    seen: Seen
+    marks: Floats
+    rejected: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """G."""
+        return len(self.rejected)
+
+    def chosen(self, kept: NDArray[np.bool_]) -> MarkedImage:
+        """With some of its boxes, by a mask (G,)."""
+        record = replace(
+            self.record,
+            names=tuple(np.array(self.record.names, object)[kept]),
+            boxes=self.record.boxes[kept],
+            difficult=self.record.difficult[kept],
+        )
+        return replace(self, record=record, marks=self.marks[:, kept], rejected=self.rejected[kept])
+
+    def joined(self, more: MarkedImage) -> MarkedImage:
+        """With the boxes of another one of the same picture behind its own."""
+        marks = np.concatenate([self.marks, more.marks], 1)
+        rejected = np.concatenate([self.rejected, more.rejected])
+        return replace(self, record=cast(OpenImage, with_boxes(self.record, more.record)), marks=marks, rejected=rejected)
+
+
+@dataclass(frozen=True, eq=False)
+class Supports:
+    """Marked images, and the classes that they show; a class's number is its place."""
+
+    classes: tuple[str, ...]
+    images: tuple[MarkedImage, ...]
+
+    def marks(self) -> Iterator[tuple[int, int, int]]:
+        """The number of its class, its image and its place there of every mark, class by class."""
+        for number, name in enumerate(self.classes):
+            for place, image in enumerate(self.images):
+                for box, label in enumerate(image.record.names):
+                    if label == name and not image.rejected[box]:
+                        yield number, place, box
+
+    def joined(self, more: Supports) -> Supports:
+        """With another one's boxes: equal pictures are one. Of a region that has a box in both the later word counts."""
+        images = {image_key(image.record): image for image in self.images}
+        for image in more.images:
+            key = image_key(image.record)
+            images[key] = self._without_region(images[key], image).joined(image) if key in images else image
+        return Supports(tuple(dict.fromkeys([*self.classes, *more.classes])), tuple(images.values()))
+
+    def _without_region(self, image: MarkedImage, more: MarkedImage) -> MarkedImage:
+        """An image without the boxes that another one has a word on, where every class keeps a mark."""
+        kept = pairwise_iou(image.record.boxes, more.record.boxes).max(1, initial=0.0) < SAME_IOU
+        left = Supports(self.classes, tuple(i.chosen(kept) if i is image else i for i in self.images))
+        return image if {c for c, *_ in left.marks()} != {c for c, *_ in self.marks()} else image.chosen(kept)
+
+    def contradicts(self, more: Supports) -> bool:
+        """Whether a region of another one has a box here."""
+        keys = {image_key(image.record): image for image in self.images}
+        pairs = [(keys.get(image_key(image.record)), image) for image in more.images]
+        return any(pairwise_iou(a.record.boxes, b.record.boxes).max(initial=0.0) >= SAME_IOU for a, b in pairs if a)
+
+    def without(self, name: str) -> Supports:
+        """Without a class; its objects in the other classes' images are unlabelled ones then."""
+        images = [image.chosen(np.array([label != name for label in image.record.names], bool)) for image in self.images]
+        return Supports(tuple(c for c in self.classes if c != name), tuple(i for i in images if len(i)))
+
+    def renamed(self, name: str, new: str) -> Supports:
+        """With another name for a class."""
+        images = []
+        for image in self.images:
+            names = tuple(new if label == name else label for label in image.record.names)
+            images.append(replace(image, record=replace(image.record, names=names)))
+        return Supports(tuple(new if c == name else c for c in self.classes), tuple(images))
+
+    def regions(self) -> list[MarkedRegions]:
+        """The images as what a classifier of regions learns from, in the order in which the classes' marks come."""
+        order = dict.fromkeys([*(place for _, place, _ in self.marks()), *range(len(self.images))])
+        labels: dict[int, dict[int, int]] = {place: {} for place in order}
+        for number, place, box in self.marks():
+            labels[place][box] = number
+        return [_regions(self.images[place], boxes) for place, boxes in labels.items()]
+
+
+def _regions(image: MarkedImage, labels: dict[int, int]) -> MarkedRegions:
+    marked = list(labels)
+    return MarkedRegions(
+        proposals=image.seen.proposals,
+        features=image.seen.embeddings,
+        objectness=image.seen.objectness,
+        boxes=image.record.boxes[marked],
+        labels=np.array(list(labels.values()), np.int64),
+        marks=image.marks[:, marked],
+        rejected=image.record.boxes[image.rejected],
+        rejected_features=image.marks[0][image.rejected],
+    )
+
+
+def shown(records: Iterable[ImageRecord], detector: ExportedDetector) -> Supports:
+    """The plain boxes of some images through the graph; classes in alphabetical order."""
+    images = []
+    for record in records:
+        image = record if isinstance(record, OpenImage) else OpenImage.read(record)
+        plain = sorted(b for name in set(image.names) for b in plain_boxes(image, name))
+        image = replace(
+            image,
+            names=tuple(image.names[b] for b in plain),
+            boxes=image.boxes[plain],
+            difficult=image.difficult[plain],
+        )
+        if plain:
+            images.append(marked(image, detector))
+    return Supports(tuple(class_names([image.record for image in images])), tuple(images))
+
+
+def corrected_region(record: OpenImage, detector: ExportedDetector, *, rejected: bool) -> MarkedImage:
+    """An image with the one box that somebody accepts or rejects; a proposal that is this box stands for its views too."""
+    seen = detector.look(record.pixels)
+    iou = pairwise_iou(record.boxes, seen.boxes)[0]
+    if iou.max(initial=0.0) < SAME_IOU:
+        region = marked(record, detector)
+    else:
+        row = seen.embeddings[iou.argmax()]
+        marks = np.tile(row, (detector.facts.rule.support_views, 1, 1))  # (V, 1, f)
+        region = MarkedImage(record, seen, marks, np.zeros(1, bool))
+    return replace(region, rejected=np.array([rejected]))
+
+
+def marked(record: OpenImage, detector: ExportedDetector) -> MarkedImage:
+    """An image with its boxes through the graph, and again in each view that the rule asks for."""
+    seen = detector.look(record.pixels, record.boxes)
+    views = [seen.marked]
+    for number in range(1, detector.facts.rule.support_views):
+        pixels, boxes = view(record.pixels, record.boxes, number)
+        views.append(detector.look(pixels, boxes).marked)
+    return MarkedImage(record, seen, np.stack(views), np.zeros(len(record.names), bool))
