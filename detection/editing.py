@@ -215,12 +215,12 @@ class EditsClasses:
             shown = embedded_supports([record], self.embedder, rule)
             seen, box_of = shown.embedded[record.id], [[(record.id, 0)]]
         else:
-            seen, box_of = _as_annotated(seen, int(iou.argmax()), rule.support_views), [[(record.id, 0)]]
+            seen, box_of = as_annotated(seen, int(iou.argmax()), rule.support_views), [[(record.id, 0)]]
         boxes, refused = ([[]], box_of) if rejected else (box_of, ())
         return SupportSet((name.strip(),), boxes, {record.id: record}, {record.id: seen}, refused)
 
 
-def _as_annotated(image: EmbeddedImage, proposal: int, views: int) -> EmbeddedImage:
+def as_annotated(image: EmbeddedImage, proposal: int, views: int) -> EmbeddedImage:
     """An image whose annotated box is one of its proposals, which stands for its views too."""
     rows = {space: values[proposal][None] for space, values in image.embeddings.items()}
     lengths = None if image.lengths is None else image.lengths[proposal][None]

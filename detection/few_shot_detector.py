@@ -25,6 +25,7 @@ from repmet.detection.embedding.recent import RecentEmbeddings
 from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
+from repmet.detection.examining import ExaminesClasses
 from repmet.detection.learning import learn
 from repmet.detection.looking import Found, looked_at
 from repmet.detection.results import Detections
@@ -41,7 +42,7 @@ from repmet.progress import progress as bar
 UNKNOWN, UNKNOWN_THRESHOLD = "unknown", 0.3  # objects of no class that was shown, and the objectness of one
 
 
-class FewShotDetector(EditsClasses):
+class FewShotDetector(EditsClasses, ExaminesClasses):
     """Detects the classes that it is shown, or before `learn` those that it was trained on.
 
     What fails changes nothing: after an error, detector and classes are as they were before the call.

@@ -15,6 +15,8 @@ COMMANDS = {
         "find objects in images: of classes that you show it, or of those that it was trained on",
         "detection.detect",
     ),
+    "check": ("look at the supports themselves: what is odd, doubled, or out of reach", "detection.check"),
+    "estimate": ("say what to expect on new images, and which of them to mark next", "detection.estimate"),
     "classify": ("say which of the classes that you show it images belong to", "classification.predict"),
     "train": ("train a detector or a classifier from a YAML experiment", "{tree}.train"),
     "evaluate": ("measure a checkpoint: episodes of unseen classes, whole test sets", "{tree}.evaluate"),

@@ -17,7 +17,7 @@ from repmet.data.readers.annotated_folder import read_images
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.checkpoint import Detector
 from repmet.detection.embedding.embedded_image import EmbeddedImage
-from repmet.detection.embedding.embedder import caching_embedder
+from repmet.detection.embedding.embedder import Embedder, caching_embedder
 from repmet.detection.embedding.views import with_views
 from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.marks import draw_marks
@@ -99,6 +99,14 @@ def read_own_data(root: str | Path, train: str = "train", test: str = "test") ->
     return OwnData(Path(root).name, classes, marked, searched, {})
 
 
+def embedded_own_data(data: OwnData, embedder: Embedder, marks: int, seeds: Iterable[int], rule: FewShotRule) -> OwnData:
+    """With every image embedded that some draw of at most so many marks a class needs."""
+    giving = {i for seed in seeds for boxes in data.marks(marks, seed) for i, _ in boxes}
+    shown = [data.records[i] for i in sorted(giving)]
+    say(f"{data.name}: embedding {len(shown)} images with marks and {len(data.tested)} to search ...")
+    return replace(data, embedded=with_views(embedder([*shown, *data.tested]), shown, embedder, rule.support_views))
+
+
 def _images_of(records: Sequence[ImageRecord]) -> Counter[str]:
     """By class, how many images hold a plain box of it."""
     return Counter(name for r in records for name in dict.fromkeys(r.names) if plain_boxes(r, name))
@@ -169,12 +177,8 @@ def own_data(
     embedder = caching_embedder(detector, spaces_of(methods))
     results = []
     for data in [read_own_data(root) for root in roots]:  # what may have to refuse comes before the network runs
-        giving = {i for seed in seeds for boxes in data.marks(max(marks), seed) for i, _ in boxes}
-        shown = [data.records[i] for i in sorted(giving)]
-        say(f"{data.name}: embedding {len(shown)} images with marks and {len(data.tested)} to search ...")
-        embedded = with_views(embedder([*shown, *data.tested]), shown, embedder, rule.support_views)
-        data = replace(data, embedded=embedded)
-        images = [embedded[r.id] for r in data.tested]
+        data = embedded_own_data(data, embedder, max(marks), seeds, rule)
+        images = [data.embedded[r.id] for r in data.tested]
         plain = [r.boxes[~np.asarray(r.difficult, bool)] for r in data.tested]
         recall = proposal_recall([i.boxes.numpy() for i in images], [i.objectness.numpy() for i in images], plain)
         rows = over_draws(data, methods, rule, marks, seeds)

@@ -78,13 +78,23 @@ class HeldOutFinds:
     Attributes:
         scores, labels: raw scores (n,) and class numbers (n,).
         right: (n,) bool, whether it is a mark of its class that no better find is.
-        marks: (N,), how many marks there were to be found.
+        images: (n,), the number of the image of each.
+        objects: (I, N), how many marks each image held of the classes that were looked for there.
     """
 
     scores: np.ndarray
     labels: np.ndarray
     right: np.ndarray
-    marks: np.ndarray
+    images: np.ndarray
+    objects: np.ndarray
+
+    @property
+    def marks(self) -> np.ndarray:
+        """(N,), how many marks there were to be found."""
+        return self.objects.sum(0)
+
+    def __getitem__(self, rows: np.ndarray) -> "HeldOutFinds":
+        return HeldOutFinds(self.scores[rows], self.labels[rows], self.right[rows], self.images[rows], self.objects)
 
 
 def calibrate(prior: Prior, classes: int, finds: HeldOutFinds | None = None) -> Calibration:

@@ -30,6 +30,7 @@ def held_out_finds(
     objectness: float,
     suppress: Suppress,
     marks: str = "partial",
+    most: int | None = None,
 ) -> HeldOutFinds | None:
     """Finds in every marked image by a fit to the rows of the others, at most `FOLDS` fits.
 
@@ -38,6 +39,7 @@ def held_out_finds(
         decay, objectness: of `logistic`, the power of the objectness in a score.
         marks: `partial`: objects may be unmarked. A find beside the marks that scores as high as the better half of those
             on marks is more likely one of these than a mistake, and is left out.
+        most: images that teach, at most, evenly spread over the others; None: all of them.
 
     Returns:
         None where there is one image, or no class with marks in two.
@@ -45,30 +47,36 @@ def held_out_finds(
     parts = [np.arange(k, len(images), FOLDS) for k in range(min(FOLDS, len(images)))]
     if len(parts) < 2:
         return None
-    coordinates, found, there = span.coordinates, [], np.zeros(classes)
+    coordinates, found, objects = span.coordinates, [], np.zeros((len(images), classes))
     for part in parts:
-        kept = ~np.isin(rows.images, part)
+        others = np.setdiff1d(np.arange(len(images)), part)
+        if most is not None and most < len(others):
+            others = others[np.linspace(0, len(others) - 1, most).round().astype(int)]
+        kept = np.isin(rows.images, others)
         known = np.bincount(rows.labels[kept], minlength=classes + 1)[:classes] > 0
         if not known.any():
             continue
         weight, bias = fit(coordinates[kept], rows.labels[kept], rows[kept].shares(classes), classes, decay)
         weight = span.weights(weight)
-        for image in (images[k] for k in part):
+        for k in part:
+            image = images[k]
             scores = softmax(image.features @ weight.T + bias, axis=1)[:, :-1] * image.objectness[:, None] ** objectness
             for c in np.flatnonzero(known):
-                objects = image.boxes[image.labels == c]
-                there[c] += len(objects)
+                there = image.boxes[image.labels == c]
+                objects[k, c] = len(there)
                 best = suppress(image.proposals, scores[:, c])[:FINDS]
-                found.append((scores[best, c], np.full(len(best), c), hits(image.proposals[best], objects)))
+                right = hits(image.proposals[best], there)
+                found.append((scores[best, c], np.full(len(best), c), right, np.full(len(best), k)))
     if not found:
         return None
-    scores, labels, right = map(np.concatenate, zip(*found, strict=True))
-    kept = there[labels] > 0  # of a class without marks elsewhere only mistakes are seen
+    finds = HeldOutFinds(*map(np.concatenate, zip(*found, strict=True)), objects)
+    kept = finds.marks[finds.labels] > 0  # of a class without marks elsewhere only mistakes are seen
     if marks == "partial":
-        for c in np.unique(labels[right]):
-            high = scores >= np.median(scores[right & (labels == c)])
-            kept &= ~(high & (labels == c) & ~right)
-    return HeldOutFinds(scores[kept], labels[kept], right[kept], there)
+        for c in np.unique(finds.labels[finds.right]):
+            of_class = finds.labels == c
+            high = finds.scores >= np.median(finds.scores[finds.right & of_class])
+            kept &= ~(high & of_class & ~finds.right)
+    return finds[kept]
 
 
 def hits(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:

@@ -17,11 +17,14 @@ def finds(count: int, offset: float, slope: float = 1.0, classes: int = 2, seed:
     scores = np.exp(rng.uniform(-8, 0, count))
     right = rng.random(count) < expit(slope * np.log(scores) + offset)
     labels = rng.integers(0, classes, count)
-    return HeldOutFinds(scores, labels, right, np.bincount(labels[right], minlength=classes) + 1.0)
+    return HeldOutFinds(scores, labels, right, labels, np.bincount(labels[right], minlength=classes)[None] + 1.0)
 
 
 def test_without_finds_the_prior_is_all_there_is() -> None:
-    for nothing in (None, HeldOutFinds(np.zeros(0), np.zeros(0, int), np.zeros(0, bool), np.zeros(2))):
+    for nothing in (
+        None,
+        HeldOutFinds(np.zeros(0), np.zeros(0, int), np.zeros(0, bool), np.zeros(0, int), np.zeros((1, 2))),
+    ):
         got = calibrate(PRIOR, 2, nothing)
         assert got.thresholds == (0.35, 0.35)
         np.testing.assert_allclose(got(np.array([0.1, 0.5]), np.array([0, 1])), expit(np.log([0.1, 0.5]) + 2.0), rtol=1e-6)

@@ -1,0 +1,59 @@
+"""Look at the supports themselves: boxes that nothing reaches, odd ones out, the same thing under two names.
+
+    python -m detection.check --support my_support
+    python -m detection.check work_dirs/demo --support my_support --out checked
+
+Prints a line for each problem and writes `check.png`, a page of the boxes that have one. Without a problem it says so.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from repmet.data.files.atomic import check_folder, make_folder, write_atomically
+from repmet.detection.episodes.open_image import picture
+from repmet.detection.few_shot_detector import FewShotDetector
+from repmet.detection.pictures.problems import problem_page
+from repmet.errors import exit_code
+from repmet.wording import counted
+
+PROG = "python -m detection.check"
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command; 1 where something is amiss."""
+    check_folder(args.out)
+    detector = FewShotDetector(args.checkpoint).learn(args.support)
+    problems = detector.check()
+    supports = counted(len(detector.learnt.boxes.unique()), "support")
+    if not problems:
+        print(f"{supports} of {counted(len(detector.classes), 'class')}: nothing is amiss")
+        return 0
+    for problem in problems:
+        place = f"{problem.image}, box {', '.join(f'{side:.0f}' for side in problem.box)}: " if problem.box else ""
+        print(f"{problem.name}: {place}{problem.said}")
+    records = detector.supports.records
+    crops = [(p, picture(records[p.image])) for p in problems if p.image is not None]
+    if crops:
+        path = make_folder(Path(args.out)) / "check.png"
+        write_atomically(path, lambda file: problem_page(crops).save(file, format="PNG"))
+        print(f"written: {path}")
+    print(f"{counted(len(problems), 'problem')} in {supports}")
+    return 1
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    description = __doc__.replace(PROG, prog)
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the weights that ship")
+    parser.add_argument("--support", required=True, metavar="DIR", help="annotated images, or crops in class folders")
+    parser.add_argument("--out", default="work_dirs/check", metavar="DIR", help="where to write (work_dirs/check)")
+    args = parser.parse_args(argv)
+    return exit_code(lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Will it work on my photos? Precision and recall to expect, from the marked images alone; and what to mark next.
+
+    python -m detection.estimate --support my_support
+    python -m detection.estimate --support my_support --images my_photos
+
+Every marked image is left out in turn and searched by what the others teach. Prints precision and recall of each class with
+intervals of 90 %, F1 by the number of marked images, and with --images the unmarked ones that are worth most to be marked.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from repmet.detection.examining import enough
+from repmet.detection.few_shot_detector import FewShotDetector
+from repmet.errors import UserError, exit_code
+
+PROG = "python -m detection.estimate"
+
+
+def run(args: argparse.Namespace) -> None:
+    if args.count < 1:
+        raise UserError("--count is at least 1")
+    detector = FewShotDetector(args.checkpoint).learn(args.support)
+    rows = detector.estimate()
+    width = max(10, *(len(name) for name in rows))
+    print(f"{'':<{width}}  {'precision':<22}{'recall':<22}F1")
+    for name, row in rows.items():
+        print(f"{name:<{width}}  {row.precision!s:<22}{row.recall!s:<22}{100 * row.f1:.0f} %")
+    curve = detector.learning_curve()
+    print("F1 by images that teach: " + ", ".join(f"{size}: {100 * value:.0f} %" for size, value in curve))
+    size = enough(curve)
+    print("more marked images help still" if size is None else f"from {size} images on, more bring little")
+    print("This holds for images of the kind that was marked; in images without any object there are only mistakes to make.")
+    if args.images:
+        print("mark next:")
+        for image in detector.mark_next(args.images, args.count):
+            print(f"  {image.name}")
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    description = __doc__.replace(PROG, prog)
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the weights that ship")
+    parser.add_argument("--support", required=True, metavar="DIR", help="annotated images, or crops in class folders")
+    parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="unmarked images: which to mark next")
+    parser.add_argument("--count", type=int, default=5, metavar="N", help="how many to name (default: 5)")
+    args = parser.parse_args(argv)
+    return exit_code(lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
