@@ -13,7 +13,7 @@ numbers mean) and `pictures/`: boxes with class and score, and below them the su
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,25 @@ from typing import Any
 from repmet.data.files.atomic import check_folder, make_folder, write_json
 from repmet.data.files.pictures import is_image_file
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
-from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.formats import coco
-from repmet.detection.scoring.finetune import finetune_rule
 from repmet.errors import UserError, exit_code
 from repmet.wording import counted
 
 PROG = "python -m detection.detect"
 
 
-def run(args: argparse.Namespace) -> int:
+def in_torch(args: argparse.Namespace) -> Any:
+    """The detector of a checkpoint."""
+    from repmet.detection.few_shot_detector import FewShotDetector  # here: what runs without torch comes this way too
+
+    return FewShotDetector(args.checkpoint, batch_size=args.batch_size)
+
+
+def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = in_torch) -> int:
     """The command: what may refuse at once comes before any image is looked at.
+
+    Args:
+        opened: gives the detector, a `FewShotDetector` of here or of `repmet.runtime`.
 
     Returns:
         0, or 1 where images could not be looked at; the results of the others are written.
@@ -50,15 +58,19 @@ def run(args: argparse.Namespace) -> int:
         check_folder(Path(args.save).parent)
     if inputs:
         check_folder(args.out)
-    detector = FewShotDetector(args.checkpoint, batch_size=args.batch_size)
+    detector = opened(args)
     if args.support:
         support = Path(args.support)
         if support.is_file() and support.suffix.lower() not in (".json", ".yaml", ".yml") and not is_image_file(support):
             if args.finetune:
                 raise UserError(f"--finetune needs the support images; {support} keeps what was learnt from them")
             detector.load(support)
+        elif args.finetune:
+            from repmet.detection.scoring.finetune import finetune_rule
+
+            detector.learn(support, finetune=finetune_rule(detector.cfg.get("finetune")))
         else:
-            detector.learn(support, finetune=finetune_rule(detector.cfg.get("finetune")) if args.finetune else None)
+            detector.learn(support)
         print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
     if args.save:
         detector.save(args.save)
@@ -83,7 +95,7 @@ def _each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
     return list(kept.values())
 
 
-def _look(detector: FewShotDetector, inputs: Sequence[ImageInput], args: argparse.Namespace) -> int:
+def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) -> int:
     unreadable: list[str] = []
     out, results = Path(args.out), []
     for number, found in enumerate(detector.detect(inputs, min_score=args.min_score, unreadable=unreadable)):
@@ -108,7 +120,8 @@ def _look(detector: FewShotDetector, inputs: Sequence[ImageInput], args: argpars
     return 1 if unreadable else 0
 
 
-def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+def command_line(prog: str) -> argparse.ArgumentParser:
+    """The command's options."""
     description = __doc__.replace(PROG, prog)
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -123,7 +136,11 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--min-score", type=float, default=0.05, metavar="S", help="lowest score written (default: 0.05)")
     parser.add_argument("--show", type=float, default=0.3, metavar="S", help="lowest score drawn (default: 0.3)")
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images of one size at once (default: 4)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    args = command_line(prog).parse_args(argv)
     return exit_code(lambda: run(args))
 
 

@@ -6,21 +6,21 @@ writes the trained part of a checkpoint, with its experiment and a digest of the
 the file's SHA-256.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from repmet.data.files.atomic import write_atomically
 from repmet.data.files.digest import sha256_of
 from repmet.errors import UserError
-from repmet.experiments.config.loading import experiment_text, parse_experiment
-from repmet.experiments.running.checkpoints import latest_checkpoint, load_checkpoint
-from repmet.model_definitions.weights_digest import state_digest
+
+if TYPE_CHECKING:  # which file ships is asked where there is no torch, too
+    from torch import Tensor, nn
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "photos.safetensors"
 SHA256 = "c0f7ab137551109b79c86f548bddf593f0b6805230843bcacc50e39fbfa8fd61"  # of this file
@@ -81,6 +81,9 @@ def write_trained_part(checkpoint: str | Path, path: str | Path) -> str:
     """
     from safetensors.torch import save
 
+    from repmet.experiments.running.checkpoints import latest_checkpoint, load_checkpoint
+    from repmet.model_definitions.weights_digest import state_digest
+
     source = latest_checkpoint(checkpoint) or Path(checkpoint)
     loaded = load_checkpoint(source)
     experiment = loaded.get("meta", {}).get("experiment")
@@ -106,6 +109,8 @@ def with_backbone(loaded: Mapping[str, Any], model: nn.Module, path: str | Path)
     Raises:
         ValueError: the backbone is another one than the rest was trained on.
     """
+    from repmet.model_definitions.weights_digest import state_digest
+
     frozen = {name: value for name, value in model.state_dict().items() if name.startswith(BACKBONE)}
     if state_digest(frozen) != loaded["backbone"]:
         raise UserError(
@@ -122,6 +127,8 @@ def _parts(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Te
 
 def _without_folders(text: str) -> str:
     """An experiment's text in which the sets of the training are named, not where they lay on the machine that trained."""
+    from repmet.experiments.config.loading import experiment_text, parse_experiment
+
     cfg = parse_experiment(text, "the checkpoint's experiment")
     if isinstance(cfg.get("data"), list):
         cfg.data = [{**entry, "root": Path(entry["root"]).name} for entry in cfg.data]

@@ -13,7 +13,7 @@ from repmet.installation import checkout, version
 COMMANDS = {
     "detect": (
         "find objects in images: of classes that you show it, or of those that it was trained on",
-        "detection.detect",
+        "detect",
     ),
     "check": ("look at the supports themselves: what is odd, doubled, or out of reach", "detection.check"),
     "estimate": ("say what to expect on new images, and which of them to mark next", "detection.estimate"),
@@ -56,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 0 if {"-h", "--help"} & set(rest) else 2
             module = module.format(tree=tree)
         return _main_of(module)(rest, f"repmet {name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mmcv", "mmdet"):
+            raise
+        line = "error: detection needs mmdet and mmcv, which are not installed: pip install 'repmet[detection]'"
+        print(line, file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
@@ -85,14 +91,7 @@ def _tree(command: str, words: Sequence[str]) -> str | None:
 
 
 def _main_of(module: str) -> Callable[[Sequence[str], str], int]:
-    try:
-        return importlib.import_module(f"repmet.{module}").main
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("mmcv", "mmdet"):
-            raise
-        line = "error: detection needs mmdet and mmcv, which are not installed: pip install 'repmet[detection]'"
-        print(line, file=sys.stderr)
-        raise SystemExit(2) from None
+    return importlib.import_module(f"repmet.{module}").main
 
 
 def _help() -> str:

@@ -75,7 +75,7 @@ def test_each_command_runs_its_module_with_the_rest_of_the_line(monkeypatch) -> 
     main(["train", "--seed", "3", CLASSIFIER])
     main(["train", OF_A_SUITE])
     assert seen == [
-        ("detection.detect", ["run", "--images", "a b.jpg"], "repmet detect"),
+        ("detect", ["run", "--images", "a b.jpg"], "repmet detect"),
         ("detection.train", [DEMO, "--seed", "3"], "repmet train"),
         ("classification.evaluate", [CLASSIFIER, "run"], "repmet evaluate"),
         ("classification.train", ["--seed", "3", CLASSIFIER], "repmet train"),

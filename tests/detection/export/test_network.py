@@ -11,12 +11,10 @@ from repmet.detection.base_detections import base_detections
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.episodes.open_image import OpenImage
 from repmet.detection.export.network import ExportedNetwork, rounded_to_half
+from repmet.detection.export.parity import PIXELS, TIES, VALUES, check_parity, difference, pairs
 from repmet.detection.exported.look import ExportedDetector
 from repmet.detection.exported.resize import fitted_size, resized
 from repmet.errors import UserError
-
-PIXELS, SCORES = 0.01, 1e-4  # what may lie between the two
-TIES = 0.03  # share of boxes that suppression may choose otherwise, where two overlap by just the threshold
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +32,10 @@ def embedder(shipped_detector) -> Embedder:
     return Embedder(shipped_detector.model, shipped_detector.cfg.test_pipeline, spaces=("repmet",))
 
 
-def pairs(expected: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the boxes that are in both, whatever their order."""
-    distance = np.abs(expected[:, None] - boxes[None]).max(-1)
-    nearest = distance.argmin(1)
-    same = distance[np.arange(len(expected)), nearest] < PIXELS
-    assert np.mean(~same) <= TIES, f"{np.sum(~same)} of {len(expected)} boxes are not there"
-    return np.flatnonzero(same), nearest[same]
+def same(expected: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = pairs(expected, boxes)
+    assert len(expected) - len(a) <= TIES * len(expected), f"{len(expected) - len(a)} of {len(expected)} are not there"
+    return a, b
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
@@ -49,15 +44,15 @@ def test_boxes_objectness_and_embeddings_are_torchs(runtime, exported_photos, em
     detector = ExportedDetector(exported_photos, runtime, threads=1)
     for record in records:
         expected, seen = embedder([record])[record.id], detector.look(record.pixels, record.boxes)
-        a, b = pairs(expected.proposals.numpy(), seen.proposals)
+        a, b = same(expected.proposals.numpy(), seen.proposals)
         np.testing.assert_allclose(seen.boxes[b], expected.boxes.numpy()[a], atol=PIXELS)
-        np.testing.assert_allclose(seen.objectness[b], expected.objectness.numpy()[a], atol=SCORES)
-        np.testing.assert_allclose(seen.embeddings[b], expected.embeddings["repmet"].numpy()[a], atol=SCORES)
-        np.testing.assert_allclose(seen.marked, expected.annotated["repmet"].numpy(), atol=SCORES)
+        np.testing.assert_allclose(seen.objectness[b], expected.objectness.numpy()[a], atol=VALUES)
+        np.testing.assert_allclose(seen.embeddings[b], expected.embeddings["repmet"].numpy()[a], atol=VALUES)
+        np.testing.assert_allclose(seen.marked, expected.annotated["repmet"].numpy(), atol=VALUES)
         assert seen.boxes.dtype == seen.objectness.dtype == np.float32 and len(seen.boxes) == len(seen.objectness)
         ((found, _),) = base_detections(shipped_detector.model, shipped_detector.cfg.test_pipeline, [record])
-        a, b = pairs(found.boxes, seen.objects)
-        np.testing.assert_allclose(seen.object_scores[b], found.scores[a], atol=SCORES)
+        a, b = same(found.boxes, seen.objects)
+        np.testing.assert_allclose(seen.object_scores[b], found.scores[a], atol=VALUES)
 
 
 def test_the_modules_that_are_traced_give_the_same_in_torch(shipped_detector, embedder, records) -> None:
@@ -84,3 +79,19 @@ def test_the_rounding_is_that_of_half_precision() -> None:
 def test_another_kind_of_detector_is_refused(build_detector) -> None:
     with pytest.raises(UserError, match=r"only detectors on a frozen backbone are exported .* a FasterRCNN"):
         ExportedNetwork(build_detector())
+
+
+def test_a_runtime_that_differs_is_told(exported_photos, embedder, records) -> None:
+    detector = ExportedDetector(exported_photos, "onnxruntime", threads=1)
+    check_parity(embedder, detector, records[:1])
+    look = detector.look
+
+    def askew(pixels: np.ndarray, marks: np.ndarray | None = None):
+        seen = look(pixels, marks)
+        return replace(seen, embeddings=seen.embeddings + 2 * VALUES)
+
+    detector.look = askew
+    with pytest.raises(UserError, match="onnxruntime gives other results than torch here"):
+        check_parity(embedder, detector, records[:1])
+    apart = difference(embedder(records[:1])[records[0].id], replace(look(records[0].pixels), proposals=np.zeros((0, 4))))
+    assert apart.chosen_otherwise == apart.boxes and not apart.is_small
