@@ -48,6 +48,8 @@ def naming(record: ImageRecord) -> Iterator[None]:
     except (cv2.error, AssertionError, OSError, ValueError, ArithmeticError) as error:
         shape = f"{record.width}x{record.height}"
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, cv2.error):  # which tells of its own source
+            reason = "it cannot be scaled"
         raise UserError(f"{record.path}: damaged, or too odd an image to be looked at ({shape}; {reason[:200]})") from error
 
 

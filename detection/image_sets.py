@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from repmet.data.files.text import read_text
 from repmet.data.readers.annotated_folder import class_names, read_images
 from repmet.data.sources.voc import ImageRecord, read_class_list
 from repmet.errors import UserError
@@ -85,9 +86,13 @@ def _read_unmarked(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of unmarked boxes")
     boxes: dict[str, list] = {}
-    for row in json.loads(path.read_text(encoding="utf-8")):
-        x, y, width, height = row["bbox"]
-        boxes.setdefault(str(row["image_id"]), []).append((x, y, x + width, y + height))
+    try:
+        for row in json.loads(read_text(path)):
+            x, y, width, height = row["bbox"]
+            boxes.setdefault(str(row["image_id"]), []).append((x, y, x + width, y + height))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"{path}: no list of boxes as COCO's results are ({reason})") from None
     return {image: np.array(rows, dtype=np.float32) for image, rows in boxes.items()}
 
 

@@ -106,12 +106,12 @@ def read_class_list(source: str | Path | Sequence[str], root: str | Path | None 
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             raise FileNotFoundError(f"no class list {source}; looked for {', '.join(map(str, places))}")
-        names = tuple(lines_of(path))
+        names = tuple(map(composed, lines_of(path)))
         if not names:
             raise UserError(f"{path}: the class list is empty; write one class name a line")
         source = path
     else:
-        names = tuple(source)
+        names = tuple(composed(name) if isinstance(name, str) else name for name in source)
     if wrong := [name for name in names if not isinstance(name, str) or not name]:
         raise UserError(f"class list: {wrong[0]!r} is no class name (quote names that YAML takes for something else)")
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -53,7 +53,7 @@ def read_tree(source: str | Path) -> Tree:
             tree = _of_edges(text)
         else:
             raise UserError("a tree is a .yaml, .json, .nwk, .newick, .txt or .tsv file")
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
     if not tree.parents:
         raise UserError(f"{path}: holds no tree: no node has a parent")

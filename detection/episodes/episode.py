@@ -150,7 +150,7 @@ def load_episodes(path: str | Path) -> Episodes:
                 for e in content["episodes"]
             ),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"{path}: not a file of episodes ({FORMAT}): {reason}") from error
     if digest(content) != stated:

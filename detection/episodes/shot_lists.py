@@ -113,7 +113,7 @@ def _coco_file(path: Path, by_name: Mapping[str, ImageRecord], name: str) -> tup
         content = json.loads(read_text(path))
         files = {image["id"]: _RELEASE.sub("", Path(image["file_name"]).name) for image in content["images"]}
         wanted = [(files[a["image_id"]], [float(side) for side in a["bbox"]]) for a in content["annotations"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a COCO file: {error}") from None
     found = []
     for file, (x, y, width, height) in wanted:

@@ -17,17 +17,13 @@ from scipy import stats
 from repmet.classification.checkpoint import load_trained
 from repmet.classification.evaluate import main, run
 from repmet.classification.experiment import read_split
-from repmet.classification.methods import RepMet
 from repmet.classification.pictures.page import confusion, decisions
 from repmet.classification.pictures.pictures import most_confused
 from repmet.classification.protocols.evaluation import evaluate
-from repmet.classification.retrieve import main as retrieve_main
 from repmet.experiments.config.loading import load_experiment
-from repmet.experiments.running.checkpoints import experiment_of, load_checkpoint, save_checkpoint, sha256_of
+from repmet.experiments.running.checkpoints import experiment_of, load_checkpoint, sha256_of
 from tests.classification.conftest import (
     CLOSED,
-    COLOUR_ENCODER,
-    COLOUR_EXPERIMENT,
     MAGNET,
     SOFTMAX,
     TRIPLET,
@@ -111,26 +107,6 @@ def test_the_command_line_changes_the_episodes(protonet, tmp_path, monkeypatch):
     assert a["results"] == b["results"] and a["episodes"] == b["episodes"] != c["episodes"]
     (row,) = a["results"]
     assert (row["metric"], row["split"], row["n"]) == ("4-way 2-shot accuracy", "val", 20)
-
-
-def test_a_checkpoint_is_measured_at_the_size_and_by_the_transforms_of_its_training(folders, tmp_path, capsys):
-    """Whatever the experiment says; an option that asks for something else is refused by both commands."""
-    method = RepMet(COLOUR_ENCODER, {"type": "EmbeddingHead", "out_channels": 6}, num_classes=3)
-    meta = {"experiment": {"tree": "classification", "name": "c", "yaml": COLOUR_EXPERIMENT, "method": "RepMet"}}
-    save_checkpoint({"state_dict": method.state_dict(), "meta": meta}, tmp_path / "best.pth")
-    other = COLOUR_EXPERIMENT.replace("all, size: 16", "all, size: 40, test: all").replace(
-        "{type: ToFloat}", "{type: ToFloat}, {type: Normalize, mean: [0.5, 0.5, 0.5], std: [1.0, 1.0, 1.0]}"
-    )
-    (tmp_path / "other.yaml").write_text(other)
-    trained = load_trained(load_experiment(tmp_path / "other.yaml", {"data.root": str(folders)}), tmp_path / "best.pth")
-    assert trained.cfg.data.size == 16 and [t.type for t in trained.cfg.test_pipeline] == ["ToFloat"]
-    assert trained.cfg.data.root == str(folders) and trained.cfg.data.test == "all"
-    assert "best.pth: measured as it was trained, with data.size 16 (here 40), test_pipeline " in capsys.readouterr().err
-    words = [str(tmp_path / "other.yaml"), str(tmp_path / "best.pth"), "--data", str(folders), "--cfg-options"]
-    for command_of_tree in (main, retrieve_main):
-        assert command_of_tree([*words, "data.size=24", "--out", str(tmp_path / "out")]) == 2
-        said = capsys.readouterr().err.strip().split("\n")[-1]
-        assert said.startswith("error: --cfg-options data.size=24: ") and "best.pth was trained with 16" in said
 
 
 def test_comparison_on_the_same_episodes(protonet, tmp_path, capsys):

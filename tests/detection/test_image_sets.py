@@ -59,6 +59,17 @@ def test_what_is_wrong_with_a_set(folder, config, message):
         read_sets([root | config])
 
 
+STRANGE = ['{"a": 1', "[" * 100_000, '[{"image_id": 1}]', "[1]", '[{"image_id": 1, "bbox": [1, 2]}]']
+
+
+@pytest.mark.parametrize("content", STRANGE, ids=["cut", "deep", "no box", "a number", "half a box"])
+def test_a_strange_file_of_unmarked_boxes(folder, tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("unmarked") / "boxes.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"boxes\.json: no list of boxes as COCO's results are"):
+        read_sets([{"root": folder, "unmarked": str(path)}])
+
+
 def test_two_sets_of_one_name(folder):
     with pytest.raises(ValueError, match=f"data: two sets are called '{folder.name}'; give one of them another `name`"):
         read_sets([{"root": folder}, {"root": folder}])

@@ -69,6 +69,8 @@ def test_the_trees_are_of_the_real_folders(repmet_data):
         ("a.yaml", "a: {b: ", "a.yaml: "),
         ("a.json", '{"a": ', "a.json: Expecting value"),
         ("a.txt", "owl bird night\n", "line 1: child and parent are two columns, not 3"),
+        ("a.json", "[" * 100_000, "a.json: maximum recursion depth"),
+        ("a.nwk", "(" * 100_000, "a.nwk: maximum recursion depth"),
         ("a.txt", "# nothing\n", "holds no tree"),
         ("a.nwk", "((owl,gull)bird", r"Newick: \) was expected at token 8, not the end"),
         ("a.nwk", "(owl,)bird;", "a leaf without a name"),

@@ -157,6 +157,7 @@ def test_broken_files_get_one_clear_message(pools, tmp_path):
     for broken, message in (
         (text[:-50], "not a file of episodes"),
         ("[]", "not a file of episodes"),
+        ("[" * 100_000, "not a file of episodes"),
         ('{"a": 1}', "there is no 'format'"),
         (text.replace("episodes-1", "episodes-9", 1), "its format is 'repmet-episodes-9'"),
         (text.replace('"way"', '"ways"', 1), "there is no 'way'"),
