@@ -74,6 +74,7 @@ bench: setup build/peers/.installed
 	$(RUN) -m benchmarks.training --out build/bench/training.json
 	$(RUN) -m benchmarks.prototypes --out build/bench/prototypes.json
 	$(RUN) -m benchmarks.episodic_detection --out build/bench/episodic_detection.json
+	$(RUN) -m benchmarks.latency --out build/bench/latency.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.episodes --out build/bench/episodes.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.retrieval --out build/bench/retrieval.json
 	$(RUN) -m benchmarks.tables --keep benchmarks build/bench/*.json

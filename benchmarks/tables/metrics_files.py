@@ -45,6 +45,10 @@ def _about(content: Content) -> dict[str, Any]:
     rows = content.get("results")
     if "cost_differences" in content:
         return {"rows": {"cost_differences": [{"metric": "average cost", **row} for row in content["cost_differences"]]}}
+    if "parity" in content:
+        env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
+        figures = [row for one in content["parity"] for row in _parity_rows(one)]
+        return {"rows": {"parity": figures}, "environment": env, "versions": content["env"].get("versions") or {}}
     if "env" in content and isinstance(rows, list):
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
         timings = [row for one in rows for row in _timing_rows(one)]
@@ -102,6 +106,11 @@ def _timing_rows(row: Content) -> Iterator[Row]:
     for metric, mean in row.items():
         if metric not in ("case", "peer", "ratio", "iqr"):
             yield of | {"metric": metric, "mean": mean}
+
+
+def _parity_rows(row: Content) -> Iterator[Row]:
+    of = {key: row[key] for key in ("runtime", "set", "marks", "images")}
+    yield from (of | {"metric": metric, "mean": mean} for metric, mean in row.items() if metric not in of)
 
 
 def _interval(ci95: Any) -> Row:

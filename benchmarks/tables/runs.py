@@ -34,6 +34,7 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "shot_lists": (("method", "shot", "seeds"), ("values",)),
     "base_classes": ((), ()),
     "timings": (("case", "against"), ("spread",)),
+    "parity": (("runtime", "set", "marks", "images"), ()),
 }
 
 

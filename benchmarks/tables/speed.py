@@ -59,6 +59,22 @@ def benchmarks(runs: Sequence[Run]) -> str:
     return "\n\n".join(parts) or NOTHING
 
 
+@table("export-parity")
+def export_parity(runs: Sequence[Run]) -> str:
+    """What each runtime gives of each set against torch: boxes, scores before suppression, and AP50 of the detections."""
+    body = []
+    for run in with_rows(runs, "parity"):
+        groups: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in run.rows["parity"]:
+            groups.setdefault((row["set"], row["runtime"]), dict(row))[row["metric"]] = row["mean"]
+        for (name, runtime), of in groups.items():
+            figures = [f"{100 * of['chosen_otherwise']:.2f} %", f"{of['pixels']:.4f}", f"{of['scores']:.6f}"]
+            figures += [f"{100 * of[key]:.1f}" for key in ("ap50_torch", "ap50")]
+            body.append([name, runtime, str(of["images"]), *figures])
+    head = ["set", "runtime", "images", "other boxes", "box, pixels", "score", "AP50 torch", "AP50"]
+    return markdown(head, body, 2) if body else NOTHING
+
+
 def _cases(run: Run) -> Iterator[Case]:
     cases: dict[tuple[str, str], Case] = {}
     for row in run.rows["timings"]:

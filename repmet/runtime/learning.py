@@ -74,7 +74,14 @@ def _calibration(
 
     classes = len(supports.classes)
     finds = held_out_finds(
-        regions, rows, span, classes, decay=rule.logistic_decay, objectness=rule.objectness, suppress=suppress
+        regions,
+        rows,
+        span,
+        classes,
+        decay=rule.logistic_decay,
+        objectness=rule.objectness,
+        suppress=suppress,
+        marks=rule.marks,
     )
     marks = sum(1 for _ in supports.marks()) / classes
     return calibrate(Prior.at(marks, rule.score_prior), classes, finds)

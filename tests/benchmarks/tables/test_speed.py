@@ -42,3 +42,15 @@ def test_a_benchmark_that_counts_images_shows_their_rate_and_memory_where_it_was
 def test_long_times_have_no_exponent():
     row = {"case": "c", "ours_ms": 1234.5, "peer": "p", "peer_ms": 1_234_567.0, "ratio": 1000.0, "iqr": 1.0}
     assert "| c | 1,234 | p | 1,234,567 | 1000.00x | 1.00 |" in table("benchmarks", row)
+
+
+def test_the_parity_of_an_export_has_a_line_a_set_and_runtime():
+    rows = [
+        {"runtime": r, "set": "mugs", "marks": 5, "images": 29, "chosen_otherwise": 0.0012, "pixels": 0.00312}
+        | {"scores": 2.1e-5, "ap50_torch": 0.5, "ap50": 0.4996}
+        for r in ("onnxruntime", "openvino")
+    ]
+    run = kept("export_parity", {"command": "python -m benchmarks.export_parity", "env": BENCHMARK["env"], "parity": rows})
+    text = render("export-parity", [run])
+    assert "| mugs | onnxruntime | 29 | 0.12 % | 0.0031 | 0.000021 | 50.0 | 50.0 |" in text
+    assert "| mugs | openvino |" in text and render("export-parity", []) == render("benchmarks", [])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,14 +97,8 @@ def test_what_is_learnt_corrected_and_kept_is_torchs(exported_photos, torchs, sh
     everywhere(torchs, ours, pictures)
     for detector, other in ((ours, torchs), (torchs, ours)):  # a file of either is the other's
         detector.save(tmp_path / "classes.pth")
-        everywhere(
-            *(
-                (other.load(tmp_path / "classes.pth"), detector)
-                if other is torchs
-                else (detector, other.load(tmp_path / "classes.pth"))
-            ),
-            pictures,
-        )
+        other.load(tmp_path / "classes.pth")
+        everywhere(torchs, ours, pictures)
         other.learn(shown)
     box = marks(3, *SIZES[3])
     for detector in (torchs, ours):
@@ -116,6 +111,18 @@ def test_what_is_learnt_corrected_and_kept_is_torchs(exported_photos, torchs, sh
         detector.undo().undo()
     everywhere(torchs, ours, pictures)
     same(*(d.detect(pictures / "1.png", unknown=True, min_score=0) for d in (torchs, ours)))
+
+
+def test_probabilities_and_thresholds_are_torchs(exported_photos, torchs, shown, pictures) -> None:
+    """Where the rule has a prior that scores are calibrated from."""
+    prior = {"score_prior": ((1, 0.8, 1.8, 0.4), (5, 0.9, 2.0, 0.5)), "score_half": None}
+    torchs.cfg.episodes.update(prior)
+    torchs.learn(shown)
+    ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
+    ours.facts = replace(ours.facts, rule=replace(ours.facts.rule, **prior))
+    ours.learn(shown)
+    assert len(set(ours.thresholds.values())) == 2  # they come from what each class gave, not from the prior alone
+    everywhere(torchs, ours, pictures)
 
 
 def test_all_of_it_where_torch_cannot_be_imported(exported_photos, torchs, pictures, tmp_path) -> None:
