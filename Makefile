@@ -1,4 +1,4 @@
-# make demo     train a few-shot detector on generated scenes, evaluate it on unseen classes, draw what was found
+# make demo     find coins in a photograph; train a few-shot detector on generated scenes, evaluate it on unseen classes, draw
 # make test     lint, types, all tests, the generated tables up to date, the documentation built strictly
 # make docs     the documentation alone, into build/site
 # make types    mypy alone
@@ -43,10 +43,12 @@ $(VENV)/.built: $(VENV)/.packages setup.py pyproject.toml $(wildcard csrc/*.cpp 
 	@touch $@
 
 demo: setup
-	@echo "== demo: scenes, training, evaluation (about 6 minutes on two cores with bfloat16 units)"
+	@echo "== first look: one coin marked in a photograph, the others found"
+	@$(RUN) -m detection.first_look
+	@echo "== training: scenes, detector, evaluation (6 minutes on two cores with bfloat16 units, about 12 without)"
 	@$(RUN) -m detection.train experiments/detection/demo.yaml --resume auto
 	@$(RUN) -m detection.evaluate experiments/detection/demo.yaml $(DEMO)
-	@echo "== look at $(DEMO)/pictures"
+	@echo "== look at work_dirs/first_look and $(DEMO)/pictures"
 
 test: setup $(VENV)/.packages-dev
 	$(RUN) -m ruff check .

@@ -54,7 +54,6 @@ SECTIONS = {
         "cosine_scale": None,  # of tfa_cosine
         "classifier_decay": None,  # weight decay of baseline_ft and tfa_cosine
         "logistic_decay": None,  # weight decay of logistic
-        "score_half": None,  # the product at which the reported score is one half; null: the product itself
         "score_prior": None,  # rows (marks, slope, offset, F1): how scores become probabilities; null: they stay
         "marks": None,  # of logistic: complete, where all objects of the classes are marked; else partial
         "method": None,  # how `FewShotDetector` scores; null: repmet

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # which file ships is asked where there is no torch, too
     from torch import Tensor, nn
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "weights" / "photos.safetensors"
-SHA256 = "c0f7ab137551109b79c86f548bddf593f0b6805230843bcacc50e39fbfa8fd61"  # of this file
+SHA256 = "64e1b65dd9f9956e90a09884b7ffd288dec545244ca8f1e742c1593ef1202965"  # of this file
 FORMAT = "repmet-trained-part-1"
 BACKBONE = "backbone."
 

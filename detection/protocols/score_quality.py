@@ -74,11 +74,11 @@ def quality_of_draw(data: OwnData, method: Method, k: int, seed: int) -> dict[st
         `false_finds_empty`: in images that hold no object of the classes; `auroc`: of objects of known classes against those
         of others; `slope`, `offset`: of Platt's scaling with the test labels. None where nothing is to be measured.
     """
-    rule = replace(method.rule, score_half=None)
+    rule = method.rule
     shown = data.classes[::2] if len(data.classes) > 1 else data.classes
     marks = [boxes for name, boxes in zip(data.classes, data.marks(k, seed), strict=True) if name in shown]
     supports = SupportSet(shown, marks, data.records, data.embedded)
-    scorer = replace(method, rule=rule).learn(supports)
+    scorer = method.learn(supports)
     calibration = calibration_of(scorer, supports)
     queries = data.queries(marks)
     scores, labels, right, empty, objects = searched(scorer, data, queries, shown)

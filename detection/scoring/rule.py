@@ -36,8 +36,6 @@ class FewShotRule:
             background is only what no support claims, so a support that resembles the ground claims all of it, at scores
             that outrank every object of other episodes; what the proposal network learnt about objects of any class
             forbids that. Off in RepMet.
-        score_half: reported scores are s / (s + score_half) of the product s, one half where a person would draw the line;
-            no order changes. Above 0; None: the product itself.
         score_prior: rows (marks a class, slope, offset, best F1) of what other sets gave, from which scores become
             probabilities and classes get thresholds (`scoring.calibration`); slopes above 0, F1 in (0, 1]. None: scores as
             they are.
@@ -63,7 +61,6 @@ class FewShotRule:
     dummy_columns: int = 0
     base_columns: bool = False
     objectness: float = 0.0
-    score_half: float | None = None
     score_prior: tuple[tuple[float, ...], ...] | None = None
     negative_iou: tuple[float, float] = (0.2, 0.3)
     negative_weight: float = 0.2
@@ -80,8 +77,6 @@ class FewShotRule:
             self._check(name, _number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
         for name in ("nms", "calibration"):
             self._check(name, _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
-        half = self.score_half
-        self._check("score_half", half is None or (_number(half) and half > 0), "a number above 0, or null")
         prior = self.score_prior
         if prior is not None:
             rows = isinstance(prior, tuple | list) and bool(prior) and all(map(_prior_row, prior))
@@ -111,9 +106,7 @@ class FewShotRule:
 
     def reported(self, scores: Any, objectness: Any) -> Any:
         """Scores (P, N) with the objectness (P,) of the proposals, as they are reported: of tensors or arrays."""
-        if self.objectness:
-            scores = scores * objectness[:, None] ** self.objectness
-        return scores if self.score_half is None else scores / (scores + self.score_half)
+        return scores * objectness[:, None] ** self.objectness if self.objectness else scores
 
     def modes_for(self, shot: int) -> int:
         """Representatives of a class at most, at a number of shots."""

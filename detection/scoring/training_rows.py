@@ -16,9 +16,9 @@ OBJECT_IOU = 0.6  # a proposal that overlaps a mark by so much is one more view 
 BACKGROUND_IOU = 0.3  # one that overlaps no mark by so much is background
 BACKGROUND = 500  # rows of background, those most like objects: more teach no more
 REJECTED = 2.0  # times a row of background counts a region that somebody has rejected
-RESEMBLANCE = 0.25  # quantile of a class's own cosines from which on an unmarked region may be of the class
+RESEMBLANCE = 0.25  # quantile of the cosines between a class's marks from which on an unmarked region may be of the class
 KEPT = 0.25  # of the background stays at least so much, whatever it looks like
-LONE_RESEMBLANCE = 0.9  # the cosine itself, where a class has one region only and nothing to compare it with
+LONE_RESEMBLANCE = 0.5  # in its place where a class has one mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +84,13 @@ def training_rows(images: Sequence[MarkedRegions], classes: int, marks: str = "p
             resembles the marks is left out of the background, by the first step of learning from positive and unlabelled
             examples (reliable negatives; Liu et al., "Partially supervised classification of text documents", ICML 2002):
             a region stays if its cosine to the marks of each class is below the `RESEMBLANCE` quantile of the cosines
-            that the class's own regions have to them. The share `KEPT` that resembles a class least stays in
+            that these have to one another. The share `KEPT` that resembles a class least stays in
             any case.
     """
     shown = [corrected_rows(image, number, classes) for number, image in enumerate(images)]
     ground = Rows.joined([_background(image, number, classes) for number, image in enumerate(images)])
     if marks == "partial" and len(ground):
-        ground = ground[_reliable(ground.features, Rows.joined(shown), images, classes)]
+        ground = ground[_reliable(ground.features, images, classes)]
     likeliest = np.argsort(-ground.weights, kind="stable")[:BACKGROUND]
     return Rows.joined([*shown, ground[np.sort(likeliest)]])
 
@@ -126,7 +126,7 @@ def _overlap(boxes: np.ndarray, proposals: np.ndarray) -> tuple[np.ndarray, np.n
     return iou.max(0), iou.argmax(0)
 
 
-def _reliable(ground: np.ndarray, shown: Rows, images: Sequence[MarkedRegions], classes: int) -> np.ndarray:
+def _reliable(ground: np.ndarray, images: Sequence[MarkedRegions], classes: int) -> np.ndarray:
     """Which of the regions (B, f) resemble no class."""
     reliable = np.ones(len(ground), bool)
     for c in range(classes):
@@ -135,14 +135,14 @@ def _reliable(ground: np.ndarray, shown: Rows, images: Sequence[MarkedRegions], 
         if not len(centres):
             continue
         cosine = (ground @ centres.T).max(1)  # (B,)
-        members = shown.features[shown.labels == c]
-        reliable &= cosine <= max(_resemblance(members, centres), np.quantile(cosine, KEPT))
+        reliable &= cosine <= max(_resemblance(centres), np.quantile(cosine, KEPT))
     return reliable
 
 
-def _resemblance(members: np.ndarray, centres: np.ndarray) -> float:
-    """From which cosine on a region resembles a class: a low quantile of those of its members (R_c, f) to its marks."""
-    cosines = members @ centres.T  # (R_c, M)
-    others = np.where(cosines > 1 - 1e-5, -1, cosines).max(1)  # a mark is not compared with itself
-    others = others[others > -1]
-    return float(np.quantile(others, RESEMBLANCE)) if len(others) else LONE_RESEMBLANCE
+def _resemblance(centres: np.ndarray) -> float:
+    """From which cosine on a region resembles a class: a low quantile of those of its marks (M, f) to the nearest other."""
+    if len(centres) == 1:
+        return LONE_RESEMBLANCE
+    cosines = centres @ centres.T
+    np.fill_diagonal(cosines, -1)
+    return float(np.quantile(cosines.max(1), RESEMBLANCE))

@@ -4,43 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
+from parts import CLASSES, parts, record
 from PIL import Image
 
-from repmet.data.sources.voc import ImageRecord
-from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.episodes.marks import draw_marks
 from repmet.detection.episodes.shot_lists import draw_lists
 from repmet.detection.protocols.own_data import OwnData, figures_of, over_draws, read_own_data, table
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.rule import FewShotRule
 
-CLASSES = ("bolt", "nut")
-AXES = F.normalize(torch.eye(8) + 0.05, dim=-1)
-
-
-def record(name: str, objects: list[tuple[str, list[float]]]) -> ImageRecord:
-    boxes = np.array([b for _, b in objects], np.float32).reshape(-1, 4)
-    names = tuple(n for n, _ in objects)
-    return ImageRecord(name, Path(f"{name}.jpg"), 100, 100, names, boxes, np.zeros(len(objects), bool))
-
-
-def embedded(r: ImageRecord) -> EmbeddedImage:
-    """Every object is proposed, beside two regions of the ground; a class has a direction of its own."""
-    ground = torch.tensor([[70.0, 70, 95, 95], [0, 70, 20, 95]])
-    boxes = torch.cat([torch.from_numpy(r.boxes), ground])
-    axis = torch.stack([AXES[CLASSES.index(n)] for n in r.names] + [AXES[5], AXES[6]])
-    space, count = "baseline_roi", len(r.names)
-    sure = torch.full((len(boxes),), 0.9)
-    return EmbeddedImage(boxes, boxes, sure, {space: axis}, {space: axis[:count]}, torch.ones(len(boxes)), torch.ones(count))
-
 
 @pytest.fixture
 def data() -> OwnData:
-    train = [record(f"t{k}", [("nut", [5, 5, 30, 30]), ("bolt", [40, 5, 60, 40])]) for k in range(4)]
-    test = [record("q0", [("nut", [10, 10, 40, 40])]), record("q1", [("bolt", [10, 10, 30, 50]), ("nut", [50, 5, 80, 40])])]
-    return OwnData("parts", CLASSES, train, test, {r.id: embedded(r) for r in [*train, *test]})
+    return parts()
 
 
 def test_marks_are_those_of_shot_lists_and_may_be_fewer(data) -> None:

@@ -79,13 +79,3 @@ def test_objectness_weighs_the_scores_of_a_box_in_all_classes_alike():
 def test_no_boxes_at_all():
     (found,) = NearestRepresentative(rule=FewShotRule(), representatives=unit(2, 1, 6)).detect([crowded(0, 0)])
     assert len(found) == 0 and found.boxes.shape == (0, 4)
-
-
-def test_reported_scores_keep_their_order_and_are_one_half_where_the_rule_says() -> None:
-    points, image = unit(3, 2, 6), crowded(30, 5)
-    plain, mapped = (
-        NearestRepresentative(rule=FewShotRule(objectness=2, score_half=half), representatives=points).detect([image])[0]
-        for half in (None, 0.04)
-    )
-    np.testing.assert_array_equal(plain.boxes, mapped.boxes)
-    np.testing.assert_allclose(mapped.scores, plain.scores / (plain.scores + 0.04), rtol=1e-5)
