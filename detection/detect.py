@@ -18,10 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from repmet.data.files.atomic import check_folder, make_folder, write_json
 from repmet.data.files.pictures import is_image_file
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.detection.formats import coco
+from repmet.detection.results import Detections
+from repmet.detection.scoring.calibration import PLAIN_SHOWN, PLAIN_THRESHOLD
 from repmet.errors import UserError, exit_code
 from repmet.wording import counted
 
@@ -44,7 +48,7 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
     Returns:
         0, or 1 where images could not be looked at; the results of the others are written.
     """
-    if not 0 <= args.min_score <= 1 or not 0 <= args.show <= 1 or args.batch_size < 1:
+    if not 0 <= args.min_score <= 1 or not 0 <= (args.show or 0) <= 1 or args.batch_size < 1:
         raise UserError("--min-score and --show are in [0, 1], --batch-size is at least 1")
     given = image_inputs(args.images) if args.images else []
     inputs = _each_once(given)
@@ -98,8 +102,9 @@ def _each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
 def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) -> int:
     unreadable: list[str] = []
     out, results = Path(args.out), []
-    for number, found in enumerate(detector.detect(inputs, min_score=args.min_score, unreadable=unreadable)):
-        found.plot(max(args.min_score, args.show)).save(
+    looked = detector.detect(inputs, min_score=args.min_score, unknown=args.unknown, unreadable=unreadable)
+    for number, found in enumerate(looked):
+        _shown(found, detector, args.show).plot().save(
             make_folder(out / "pictures") / f"{number:05d}_{found.image.stem}.png"
         )
         results.append(replace(found, supports=None, picture=None))
@@ -110,7 +115,7 @@ def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace)
     write_json(out / "results.json", rows, indent=None)
     write_json(out / "images.json", listing)
     for found in results:
-        best = [f"{name} {score:.2f}" for _, name, score, *_ in found.filter(args.show).rows()]
+        best = [f"{name} {score:.2f}" for _, name, score, *_ in _shown(found, detector, args.show).rows()]
         more = f" and {len(best) - 8} more" if len(best) > 8 else ""
         print(f"{found.image.name}: {', '.join(best[:8]) or 'nothing'}{more}")
     number = f"{counted(sum(map(len, results)), 'box')} in {counted(len(results), 'image')}"
@@ -118,6 +123,14 @@ def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace)
     for problem in unreadable:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if unreadable else 0
+
+
+def _shown(found: Detections, detector: Any, least: float | None) -> Detections:
+    """What is drawn and printed: from one score on, or by each class's threshold where its scores are probabilities."""
+    if least is not None:
+        return found.filter(least)
+    drawn = {name: PLAIN_SHOWN if value == PLAIN_THRESHOLD else value for name, value in detector.thresholds.items()}
+    return found[found.scores >= np.array([drawn.get(name, PLAIN_SHOWN) for name in found.names])]
 
 
 def command_line(prog: str) -> argparse.ArgumentParser:
@@ -134,7 +147,8 @@ def command_line(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--save", metavar="FILE", help="keep the representatives for later calls of this checkpoint")
     parser.add_argument("--out", default="work_dirs/detect", metavar="DIR", help="where to write (work_dirs/detect)")
     parser.add_argument("--min-score", type=float, default=0.05, metavar="S", help="lowest score written (default: 0.05)")
-    parser.add_argument("--show", type=float, default=0.3, metavar="S", help="lowest score drawn (default: 0.3)")
+    parser.add_argument("--unknown", action="store_true", help="with objects of no class that was shown")
+    parser.add_argument("--show", type=float, metavar="S", help="lowest score drawn (default: each class's own)")
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images of one size at once (default: 4)")
     return parser
 

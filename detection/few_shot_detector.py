@@ -29,7 +29,8 @@ from repmet.detection.examining import ExaminesClasses
 from repmet.detection.learning import learn
 from repmet.detection.looking import Found, looked_at
 from repmet.detection.results import Detections
-from repmet.detection.saved_classes import PLAIN_THRESHOLD, SavedClasses, read_classes, write_classes
+from repmet.detection.saved_classes import SavedClasses, read_classes, write_classes
+from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN, UNKNOWN_THRESHOLD
 from repmet.detection.scoring.finetune import FinetuneRule
 from repmet.detection.scoring.methods import Method, NearestRepresentative, check_methods, spaces_of
 from repmet.detection.scoring.representatives import SupportSet, base_representatives
@@ -38,8 +39,6 @@ from repmet.detection.tuned_weights import TunedWeights
 from repmet.errors import UserError
 from repmet.model_definitions.weights_digest import weights_digest
 from repmet.progress import progress as bar
-
-UNKNOWN, UNKNOWN_THRESHOLD = "unknown", 0.3  # objects of no class that was shown, and the objectness of one
 
 
 class FewShotDetector(EditsClasses, ExaminesClasses):

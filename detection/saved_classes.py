@@ -14,7 +14,7 @@ from torch import Tensor
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.looking import Found
 from repmet.detection.metrics.iou import pairwise_iou
-from repmet.detection.scoring.calibration import Calibration
+from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN_IOU, Calibration
 from repmet.detection.scoring.class_scores import padded
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.nearest import NearestRepresentative
@@ -28,8 +28,7 @@ from repmet.model_definitions.representatives import squared_distances
 from repmet.model_definitions.roi_layers import nms
 
 SPACE = "repmet"  # of the support embeddings, in which the support nearest to a detection is looked for
-PLAIN_THRESHOLD = 0.05  # where scores are no probabilities: what is surely nothing is left out
-UNKNOWN_IOU = 0.5  # what a find of a class overlaps by so much is no unknown object
+
 FORMAT = "repmet-classes-2"
 FIRST_FORMAT = "repmet-representatives-1"  # RepMet's representatives alone, with their rule beside them
 

@@ -23,6 +23,10 @@ SHARED_SPREAD, CLASS_SPREAD = (
 )  # standard deviations of the prior of b, of all classes together and of each about them
 SLOPE_SPREAD = 0.2  # of a
 LEAST, MOST = 0.15, 0.6  # thresholds stay between
+PLAIN_THRESHOLD = 0.05  # where scores are no probabilities: what is surely nothing is left out
+PLAIN_SHOWN = 0.3  # and what is drawn of them
+UNKNOWN, UNKNOWN_THRESHOLD = "unknown", 0.3  # objects of no class that was shown, and the objectness of one
+UNKNOWN_IOU = 0.5  # what a find of a class overlaps by so much is no unknown object
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from repmet.data.files.torch_file import read_torch_file, write_torch_file
 from repmet.detection.exported.look import Seen
 from repmet.detection.exported.suppression import class_nms
 from repmet.detection.metrics.iou import pairwise_iou
-from repmet.detection.scoring.calibration import Calibration
+from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN_IOU, Calibration
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.errors import UserError
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 FORMAT, SCORER = "repmet-classes-2", "LogisticRegression"
-PLAIN_THRESHOLD = 0.05  # where scores are no probabilities: what is surely nothing is left out
-UNKNOWN_IOU = 0.5  # what a find of a class overlaps by so much is no unknown object
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -115,7 +115,7 @@ def test_what_is_learnt_corrected_and_kept_is_torchs(exported_photos, torchs, sh
 
 def test_probabilities_and_thresholds_are_torchs(exported_photos, torchs, shown, pictures) -> None:
     """Where the rule has a prior that scores are calibrated from."""
-    prior = {"score_prior": ((1, 0.8, 1.8, 0.4), (5, 0.9, 2.0, 0.5)), "score_half": None}
+    prior = {"score_prior": ((1, 0.8, 1.8, 0.4), (5, 0.9, 2.0, 0.5))}
     torchs.cfg.episodes.update(prior)
     torchs.learn(shown)
     ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
