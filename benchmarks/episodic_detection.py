@@ -26,7 +26,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import repmet.detection.modules  # noqa: F401  (registers the models, before anything of mmdet that looks kernels up)
-from repmet.benchmarks.measure import Comparison, environment, format_table, peak_memory, write_json
+from repmet.benchmarks.measure import Comparison, environment, format_table, write_json
+from repmet.benchmarks.memory import peak_memory
 from repmet.data.generated.glyph_scenes import lay_out
 from repmet.data.sources.voc import read_image_set
 from repmet.detection.embedding.embedder import Embedder

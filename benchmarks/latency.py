@@ -15,24 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from repmet.benchmarks.measure import Comparison, environment, format_table, peak_memory, write_json
+from repmet.benchmarks.latency_cases import CLASSES, PEERS, RUNTIMES, TORCH, opened, scene
+from repmet.benchmarks.measure import Comparison, environment, format_table, write_json
 from repmet.errors import exit_code
-
-SIZE = (288, 384)  # height and width in pixels
-CLASSES = 10
-Detect = Callable[[np.ndarray], object]
-TORCH = "the same by torch"
-RUNTIMES = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
-PEERS = {
-    "torchvision's Faster R-CNN R50-FPN, 384": ("fasterrcnn_resnet50_fpn", 384),
-    "torchvision's Faster R-CNN MobileNetV3, 320": ("fasterrcnn_mobilenet_v3_large_320_fpn", 320),
-}
 
 
 @dataclass(frozen=True)
@@ -43,62 +32,6 @@ class Latency(Comparison):
     peer_mib: float
     ours_mb: float
     peer_mb: float
-
-
-def scene(number: int) -> np.ndarray:
-    """An image (H, W, 3) uint8 of soft shapes, different for every number."""
-    generator = np.random.default_rng(number)
-    height, width = SIZE
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    image = np.full((height, width, 3), generator.uniform(60, 200, 3), np.float32)
-    for _ in range(12):
-        y, x, side = generator.uniform(0, height), generator.uniform(0, width), generator.uniform(10, 60)
-        inside = (np.abs(rows - y) < side) & (np.abs(columns - x) < side * generator.uniform(0.5, 2))
-        image[inside] = generator.uniform(0, 255, 3)
-    return (image + generator.normal(0, 4, image.shape)).clip(0, 255).astype(np.uint8)
-
-
-def marks() -> dict[str, list[tuple[np.ndarray, tuple[int, int, int, int]]]]:
-    """A mark of each of the ten classes."""
-    return {f"thing {c}": [(scene(1000 + c), (40 + 10 * c, 60, 140 + 10 * c, 180))] for c in range(CLASSES)}
-
-
-@contextlib.contextmanager
-def opened(name: str, folder: Path, threads: int) -> Iterator[tuple[Detect, float]]:
-    """One of the detectors, ready to look at an image, and the size of its files in MB."""
-    if name in RUNTIMES:
-        from repmet.detection.exported.folder import weights_file
-        from repmet.runtime import FewShotDetector as Exported
-
-        exported = Exported(folder, runtime=RUNTIMES[name], threads=threads).learn(marks())
-        yield exported.detect, weights_file(folder / exported.facts.graph).stat().st_size / 1e6
-        return
-    import torch
-
-    torch.set_num_threads(threads)
-    if name == TORCH:
-        from repmet.detection.few_shot_detector import FewShotDetector
-
-        detector = FewShotDetector(batch_size=1).learn(marks())
-        yield detector.detect, _megabytes(detector.model)
-        return
-    from torchvision.models import detection
-
-    kind, side = PEERS[name]
-    model = getattr(detection, kind)(
-        weights=None, weights_backbone=None, num_classes=CLASSES + 1, min_size=side, max_size=side
-    )
-    model.eval()
-
-    def look(image: np.ndarray) -> object:
-        with torch.inference_mode():
-            return model([torch.from_numpy(image).permute(2, 0, 1).float() / 255])
-
-    yield look, _megabytes(model)
-
-
-def _megabytes(model: object) -> float:
-    return sum(p.numel() for p in model.state_dict().values()) * 4 / 1e6
 
 
 def measure(folder: Path, threads: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
@@ -119,7 +52,7 @@ def measure(folder: Path, threads: int, rounds: int) -> tuple[dict[str, list[flo
 
 def memory(name: str, folder: Path, threads: int) -> float:
     """MiB that a process of its own holds at most, from its start over ten images."""
-    command = [sys.executable, "-m", "benchmarks.latency", "--memory-of", name, str(folder), "--threads", str(threads)]
+    command = [sys.executable, "-m", "benchmarks.latency_cases", name, str(folder), str(threads)]
     root = Path(__file__).resolve().parents[1]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     return float(result.stdout.split()[-1])
@@ -143,13 +76,6 @@ def compared(times: dict[str, list[float]], sizes: dict[str, float], peaks: dict
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.memory_of:
-        name, folder = args.memory_of
-        with opened(name, Path(folder), args.threads) as (detect, _):
-            for number in range(10):
-                detect(scene(number))
-        print(peak_memory())
-        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         exporting = [sys.executable, "-m", "repmet", "export", "--out", scratch]
@@ -173,7 +99,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of every detector (default: 2)")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="images that each one looks at (default: 15)")
-    parser.add_argument("--memory-of", nargs=2, metavar=("NAME", "DIR"), help=argparse.SUPPRESS)
     parser.add_argument("--out", metavar="FILE", help="write the results as JSON")
     args = parser.parse_args(argv)
     return exit_code(lambda: run(args))

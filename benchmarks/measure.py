@@ -1,7 +1,6 @@
 """Side-by-side timing: two functions, in turn, in one process, so that both meet the same machine in the same state."""
 
 import os
-import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -92,12 +91,6 @@ def environment(device: str = "cpu") -> dict:
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),
     }
-
-
-def peak_memory() -> float:
-    """The most memory that this program has held, in MiB; `getrusage` would count what its parent held before it began."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024
 
 
 def format_table(results: Sequence[Comparison]) -> str:

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repmet.benchmarks.measure import Comparison, compare, environment, format_table, peak_memory, write_json
+from repmet.benchmarks.measure import Comparison, compare, environment, format_table, write_json
+from repmet.benchmarks.memory import peak_memory
 from repmet.model_definitions.prototypes import LearntPrototypes
 
 BATCH, CLASSES, DIM = 256, 1000, 512

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repmet.benchmarks.measure import Comparison, compare, environment, format_table, peak_memory, write_json
+from repmet.benchmarks.measure import Comparison, compare, environment, format_table, write_json
+from repmet.benchmarks.memory import peak_memory
 from repmet.classification.metrics.retrieval import retrieve, similarities
 from repmet.experiments.running.allocator import keep_freed_memory
 

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from repmet.benchmarks.detectors import EXPERIMENTS, PAIRS, Pair, check_pair
-from repmet.benchmarks.measure import Comparison, compare, environment, peak_memory, write_json
+from repmet.benchmarks.measure import Comparison, compare, environment, write_json
+from repmet.benchmarks.memory import peak_memory
 from repmet.model_definitions import roi_layers
 
 

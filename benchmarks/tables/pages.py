@@ -20,6 +20,7 @@ from repmet.errors import UserError
 
 PAGES = (
     "README.md",
+    "docs/runtime.md",
     "docs/results/index.md",
     "docs/results/detection.md",
     "docs/results/classification.md",

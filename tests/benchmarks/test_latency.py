@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from repmet.benchmarks.export_parity import score_difference
-from repmet.benchmarks.latency import CLASSES, PEERS, RUNTIMES, SIZE, TORCH, compared, marks, scene
+from repmet.benchmarks.latency import compared
+from repmet.benchmarks.latency_cases import CLASSES, PEERS, RUNTIMES, SIZE, TORCH, marks, scene
 
 
 def test_each_runtime_against_each_of_the_others() -> None:
