@@ -20,11 +20,11 @@ from repmet.detection.exported.look import ExportedDetector
 from repmet.detection.looking import Found, looked_at
 from repmet.detection.results import Detections
 from repmet.detection.scoring import detections
-from repmet.detection.scoring.calibration import UNKNOWN, UNKNOWN_THRESHOLD
+from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN, UNKNOWN_THRESHOLD
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.errors import UserError
 from repmet.progress import progress as bar
-from repmet.runtime.known_classes import PLAIN_THRESHOLD, Taught, read_known, write_known
+from repmet.runtime.known_classes import Taught, read_known, write_known
 from repmet.runtime.supports import Supports, corrected_region, shown
 
 
