@@ -45,6 +45,10 @@ def _about(content: Content) -> dict[str, Any]:
     rows = content.get("results")
     if "cost_differences" in content:
         return {"rows": {"cost_differences": [{"metric": "average cost", **row} for row in content["cost_differences"]]}}
+    if content.get("protocol") == "own data":
+        marked = [row for of in content["sets"] for line in of["rows"] for row in _own_data_rows(line)]
+        reached = [row for of in content["sets"] for row in _proposal_rows(of)]
+        return {"rows": {"own_data": marked, "proposals": reached}}
     if "parity" in content:
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
         figures = [row for one in content["parity"] for row in _parity_rows(one)]
@@ -98,6 +102,18 @@ def _shot_list_rows(row: Content) -> Iterator[Row]:
     for metric, figure in row.items():
         if metric not in of:
             yield of | {"metric": metric, **figure}
+
+
+def _own_data_rows(row: Content) -> Iterator[Row]:
+    of = {key: row[key] for key in ("set", "method", "marks", "draws")}
+    yield from (of | {"metric": metric, **row[metric]} for metric in ("AP50", "AP", "false_finds"))
+    if "AP50_above_first" in row:
+        yield of | {"metric": "AP50_above_first", **row["AP50_above_first"], "against": "the first method"}
+
+
+def _proposal_rows(row: Content) -> Iterator[Row]:
+    of = {"set": row["set"], "images": row["images"]}
+    yield from (of | {"metric": metric, "mean": mean} for metric, mean in row["proposals"].items() if mean is not None)
 
 
 def _timing_rows(row: Content) -> Iterator[Row]:

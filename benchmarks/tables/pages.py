@@ -11,6 +11,7 @@ import repmet.benchmarks.tables.classification
 import repmet.benchmarks.tables.comparison
 import repmet.benchmarks.tables.costs
 import repmet.benchmarks.tables.detection
+import repmet.benchmarks.tables.own_data
 import repmet.benchmarks.tables.speed
 import repmet.benchmarks.tables.summary  # noqa: F401  (these register their tables)
 from repmet.benchmarks.tables.registry import render

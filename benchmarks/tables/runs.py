@@ -34,6 +34,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "shot_lists": (("method", "shot", "seeds"), ("values",)),
     "base_classes": ((), ()),
     "timings": (("case", "against"), ("spread",)),
+    "own_data": (("set", "method", "marks", "draws"), ("against", "values")),
+    "proposals": (("set", "images"), ()),
     "parity": (("runtime", "set", "marks", "images"), ()),
 }
 

@@ -1,0 +1,41 @@
+"""The table of the protocol "own data": a few marks a class on sets that were never trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repmet.benchmarks.tables.formatting import MISSING, NOTHING, markdown, percent_interval
+from repmet.benchmarks.tables.registry import table, with_rows
+from repmet.benchmarks.tables.runs import Run
+
+Key = tuple[str, str, int, str]  # set, method, marks, metric
+
+
+@table("own-data")
+def own_data(runs: Sequence[Run]) -> str:
+    """Class-mean AP50 of every set, method and number of marks, its paired difference from the first method, and the
+    recall of the proposals."""
+    parts = []
+    for run in with_rows(runs, "own_data"):
+        rows: dict[Key, Mapping[str, Any]] = {
+            (row["set"], row["method"], row["marks"], row["metric"]): row for row in run.rows["own_data"]
+        }
+        marks = sorted({key[2] for key in rows})
+        reached = {row["set"]: row for row in run.rows.get("proposals", ()) if row["metric"] == "AR50@100"}
+        body = []
+        for name, method in dict.fromkeys((key[0], key[1]) for key in rows):
+            first = (name, method, marks[0], "AP50_above_first") not in rows
+            cells = [_cell(rows.get((name, method, k, "AP50"))) for k in marks]
+            recall = _cell(reached.get(name)) if first else MISSING
+            body.append([name, method, *cells, recall])
+            if not first:
+                above = [_cell(rows.get((name, method, k, "AP50_above_first"))) for k in marks]
+                body.append([name, f"{method} - the first", *above, MISSING])
+        head = ["set", "method", *(f"{k} mark{'s' if k > 1 else ''}" for k in marks), "AR50@100"]
+        parts.append(markdown(head, body, 2))
+    return "\n\n".join(parts) or NOTHING
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    return MISSING if row is None else percent_interval(row)
