@@ -29,6 +29,17 @@ def test_the_figures_are_those_of_the_files() -> None:
         if (r["method"], r["shot"], r["metric"], r["finetune"]) == ("repmet", 5, "episode_map", False)
     ]
     assert cells(text, "detect new classes, 5-shot", "generated scenes")[3].startswith(f"{100 * row['mean']:.1f} [")
+    (marked,) = [run for run in lines("detection") if "own_data" in run["rows"]]
+    photographs = ("raccoon", "kangaroo", "microcontroller", "kitchen_containers", "road_signs")
+    for column, method in ((3, "logistic"), (4, "baseline_roi")):
+        five = [
+            r["mean"]
+            for r in marked["rows"]["own_data"]
+            if r["set"] in photographs and (r["marks"], r["metric"], r["method"]) == (5, "AP50", method)
+        ]
+        assert len(five) == 5
+        cell = cells(text, "detect new classes, 5 marks", "photographs")[column]
+        assert cell.split(",")[0] == f"{100 * statistics.mean(five):.1f}"
     errors = [
         1 - r["mean"]
         for run in lines("comparison")
