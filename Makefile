@@ -1,5 +1,6 @@
 # make demo     find coins in a photograph; train a few-shot detector on generated scenes, evaluate it on unseen classes, draw
 # make test     lint, types, all tests, the generated tables up to date, the documentation built strictly
+# make browser  Chromium for the tests of the page, where it is missing
 # make docs     the documentation alone, into build/site
 # make types    mypy alone
 # make bench    side-by-side measurements, kept in models/results where the checkout is committed
@@ -15,7 +16,7 @@ RUN := $(VENV)/bin/python
 DEMO := work_dirs/demo
 SHELL := /bin/bash
 
-.PHONY: demo test types docs bench results setup sanitize portable lock clean
+.PHONY: demo test browser types docs bench results setup sanitize portable lock clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.packages $(VENV)/.built
@@ -57,6 +58,13 @@ test: setup $(VENV)/.packages-dev
 	$(RUN) -m benchmarks.tables --check
 	$(MAKE) --no-print-directory docs
 	$(RUN) -m pytest
+
+# Without it the tests of the page in a browser are skipped, with the reason.
+browser: setup $(VENV)/.packages-dev
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null \
+	    || { test "$$(id -u)" = 0 && apt-get install --quiet --yes chromium > /dev/null 2>&1; } \
+	    || $(RUN) -m playwright install chromium \
+	    || echo "no Chromium could be installed: the page's browser tests are skipped"
 
 # mypy and mkdocstrings read files and run nothing: for them the trees lie inside of `repmet`, as in a wheel.
 TREES := classification detection model_definitions experiments data benchmarks

@@ -8,7 +8,8 @@
 
 A support set is a folder of images with VOC XML files, a COCO JSON file or YOLO's data.yaml, or crops of objects sorted into
 a folder for each class. Writes `results.json` (COCO's format of results), `images.json` (the images and categories that its
-numbers mean) and `pictures/`: boxes with class and score, and below them the support that each resembles most.
+numbers mean) and `pictures/`: boxes with class and score, and below them the support that each resembles most. `--format`
+gives a data set of another tool in the place of the two files: see `detection.exports`.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import numpy as np
 from repmet.data.files.atomic import check_folder, make_folder, write_json
 from repmet.data.files.pictures import is_image_file
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
+from repmet.detection.exports import KINDS, export
 from repmet.detection.formats import coco
 from repmet.detection.results import Detections
 from repmet.detection.scoring.calibration import PLAIN_SHOWN, PLAIN_THRESHOLD
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
         raise UserError("nothing to do: name images by --images, or a file by --save")
     if args.finetune and not args.support:
         raise UserError("--finetune trains on a support set: name one by --support")
+    if args.copy_images and not args.format:
+        raise UserError("--copy-images goes with a data set: name its format by --format")
     if args.save and not args.support:
         raise UserError("--save keeps what was learnt from a support set: name one by --support")
     if args.save:
@@ -110,19 +114,28 @@ def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace)
         results.append(replace(found, supports=None, picture=None))
     if not results:
         raise UserError("; ".join(unreadable))
-    listing = coco(results)
-    rows = [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in listing.pop("annotations")]
-    write_json(out / "results.json", rows, indent=None)
-    write_json(out / "images.json", listing)
+    if args.format:
+        written = export(results, out, args.format, images=args.copy_images).file
+    else:
+        written = _write_results(results, out)
     for found in results:
         best = [f"{name} {score:.2f}" for _, name, score, *_ in _shown(found, detector, args.show).rows()]
         more = f" and {len(best) - 8} more" if len(best) > 8 else ""
         print(f"{found.image.name}: {', '.join(best[:8]) or 'nothing'}{more}")
     number = f"{counted(sum(map(len, results)), 'box')} in {counted(len(results), 'image')}"
-    print(f"written: {out / 'results.json'}, {number}; look at {out / 'pictures'}")
+    print(f"written: {written}, {number}; look at {out / 'pictures'}")
     for problem in unreadable:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if unreadable else 0
+
+
+def _write_results(results: Sequence[Detections], out: Path) -> Path:
+    """COCO's format of results, and what its numbers mean."""
+    listing = coco(results)
+    rows = [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in listing.pop("annotations")]
+    write_json(out / "results.json", rows, indent=None)
+    write_json(out / "images.json", listing)
+    return out / "results.json"
 
 
 def _shown(found: Detections, detector: Any, least: float | None) -> Detections:
@@ -146,6 +159,8 @@ def command_line(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="files, and folders of images")
     parser.add_argument("--save", metavar="FILE", help="keep the representatives for later calls of this checkpoint")
     parser.add_argument("--out", default="work_dirs/detect", metavar="DIR", help="where to write (work_dirs/detect)")
+    parser.add_argument("--format", choices=KINDS, help="write a data set for another tool instead of results.json")
+    parser.add_argument("--copy-images", action="store_true", help="with --format: put a copy of the images beside it")
     parser.add_argument("--min-score", type=float, default=0.05, metavar="S", help="lowest score written (default: 0.05)")
     parser.add_argument("--unknown", action="store_true", help="with objects of no class that was shown")
     parser.add_argument("--show", type=float, metavar="S", help="lowest score drawn (default: each class's own)")

@@ -212,6 +212,29 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
         total = len(inputs) if isinstance(inputs, list) else None
         return bar(self._found(inputs, min_score, unknown, unreadable), "looking", total, show=progress)
 
+    def embed(self, images: Any, *, progress: bool = True, unreadable: list[str] | None = None) -> int:
+        """Looks at images ahead of time, before any class is learnt or while there is nothing else to do: what the network
+        makes of them is kept, in `cache` where there is one, and to detect in them is arithmetic from then on.
+
+        Args:
+            images, progress, unreadable: as in `detect`.
+
+        Returns:
+            How many were looked at.
+
+        Raises:
+            As `detect`; ValueError: the head has no embedding.
+        """
+        inputs = image_inputs(images)
+        together = self.batch_size if isinstance(inputs, list) else 1
+        total = len(inputs) if isinstance(inputs, list) else None
+
+        def look(records: list[OpenImage]) -> list[Any]:
+            embedded = self.embedder(records)
+            return [embedded[record.id] for record in records]
+
+        return sum(1 for _ in bar(looked_at(inputs, together, look, unreadable), "looking", total, show=progress))
+
     def _found(
         self, inputs: Iterable[ImageInput], min_score: float | None, unknown: bool, unreadable: list[str] | None
     ) -> Iterator[Detections]:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from repmet.classification.few_shot_classifier import FewShotClassifier
     from repmet.classification.prediction import Prediction
+    from repmet.detection.exports import Exported, export
     from repmet.detection.few_shot_detector import FewShotDetector
     from repmet.detection.results import Detections
 
     __version__: str
 
-__all__ = ["Detections", "FewShotClassifier", "FewShotDetector", "Prediction", "__version__"]
+__all__ = ["Detections", "Exported", "FewShotClassifier", "FewShotDetector", "Prediction", "__version__", "export"]
 
 _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "setup.py").is_file() and (_checkout / "csrc").is_dir():
@@ -27,9 +28,11 @@ if (_checkout / "setup.py").is_file() and (_checkout / "csrc").is_dir():
 
 _PUBLIC = {
     "Detections": "repmet.detection.results",
+    "Exported": "repmet.detection.exports",
     "FewShotClassifier": "repmet.classification.few_shot_classifier",
     "FewShotDetector": "repmet.detection.few_shot_detector",
     "Prediction": "repmet.classification.prediction",
+    "export": "repmet.detection.exports",
 }
 
 

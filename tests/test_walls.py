@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import repmet
+
 ROOT = Path(__file__).parents[1]
 MAY_KNOW = {
     "csrc": set(),
@@ -121,3 +123,15 @@ def test_what_runs_without_torch_imports_nobody_that_needs_it(folder):
                 seen.add(file)
                 waiting.append((file, f"{way} > {file.relative_to(ROOT)}"))
     assert ROOT / "detection" / "results.py" in seen or folder != "repmet/runtime"
+
+
+def test_the_page_knows_the_public_face_alone():
+    """And of what the face itself is made of, only what says how files, errors and the installation are handled."""
+    helpers = ("repmet.errors", "repmet.files", "repmet.installation", "repmet.page", "repmet.progress")
+    public = {f"repmet.{name}" for name in repmet.__all__}
+    files = list((ROOT / "repmet" / "page").rglob("*.py"))
+    assert files
+    for path in files:
+        ours = {name for name in imported(path) if name.partition(".")[0] in {"repmet", *MAY_KNOW}}
+        strangers = [name for name in ours - public if not name.startswith(helpers)]
+        assert not strangers, f"{path.relative_to(ROOT)} imports {', '.join(sorted(strangers))}"

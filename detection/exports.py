@@ -1,0 +1,204 @@
+"""Detections of many images as a data set of another tool: COCO, YOLO, VOC, CSV, pre-annotations of Label Studio and CVAT.
+
+    coco         annotations.json
+    yolo         data.yaml, labels/NAME.txt (images in images/)
+    voc          Annotations/NAME.xml, ImageSets/Main/default.txt (images in JPEGImages/)
+    labelstudio  tasks.json with predictions, labels.xml with the labelling interface that they fit
+    cvat         annotations.xml, "CVAT for images 1.1"
+    csv          detections.csv, a row a box
+
+An image in which nothing was found is in each of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from xml.etree import ElementTree as xml
+
+import yaml
+
+from repmet.data.files.atomic import check_folder, make_folder, write_atomically, write_text
+from repmet.detection import formats
+from repmet.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from repmet.detection.results import Detections
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the file to hand to the other tool, and how much is in it."""
+
+    folder: Path
+    file: Path
+    images: int
+    boxes: int
+
+
+def export(found: Iterable[Detections], folder: str | Path, kind: str, *, images: bool = False) -> Exported:
+    """Writes detections of several images, looked at for the same classes.
+
+    Args:
+        found: as `FewShotDetector.detect` gives them.
+        folder: is made where it is not there.
+        kind: one of `KINDS`.
+        images: put a copy of the images beside the annotations, where the format looks for them.
+
+    Raises:
+        ValueError: no such format; no image.
+        OSError: the folder cannot be written to; an image is gone.
+    """
+    if kind not in KINDS:
+        raise UserError(f"no format {kind!r}; {did_you_mean(kind, KINDS)}")
+    results = list(found)
+    if not results:
+        raise UserError("there is nothing to export: no image was looked at")
+    folder = check_folder(Path(folder))
+    names = file_names(results)
+    if images:
+        _copy(results, names, make_folder(folder / _IMAGES.get(kind, "images")))
+    return Exported(folder, KINDS[kind](results, names, folder), len(results), sum(map(len, results)))
+
+
+def file_names(results: Sequence[Detections]) -> list[str]:
+    """What each image is called in a data set: its path below the folder of all, no two alike but for the suffix."""
+    paths = [Path(os.path.abspath(one.image.path)) for one in results if one.image.path]
+    try:
+        above = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
+    except ValueError:  # on different drives
+        above = None
+    names: list[str] = []
+    taken: set[str] = set()
+    for one in results:
+        path = one.image.path
+        if path is None:
+            name = PurePosixPath(f"{one.image.stem}.png")
+        else:
+            whole = Path(os.path.abspath(path))
+            name = PurePosixPath((whole.relative_to(above) if above is not None else Path(whole.name)).as_posix())
+        stem, count = name.with_suffix(""), 2
+        while str(stem).casefold() in taken:
+            stem, count = name.with_suffix("").with_name(f"{name.stem}-{count}"), count + 1
+        taken.add(str(stem).casefold())
+        names.append(f"{stem}{name.suffix}")
+    return names
+
+
+def _copy(results: Sequence[Detections], names: Sequence[str], folder: Path) -> None:
+    for one, name in zip(results, names, strict=True):
+        to = folder / name
+        make_folder(to.parent)
+        if one.image.path is None:
+            picture = one.open()
+            write_atomically(to, lambda file, picture=picture: picture.save(file, format="PNG"))
+        else:
+            shutil.copyfile(one.image.path, to)
+
+
+def _coco(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
+    content = formats.coco(results)
+    for image, name in zip(content["images"], names, strict=True):
+        image["file_name"] = name
+    return _written(folder / "annotations.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def _yolo(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
+    for one, name in zip(results, names, strict=True):
+        _written(folder / "labels" / PurePosixPath(name).with_suffix(".txt"), one.to_yolo())
+    classes = dict(enumerate(results[0].classes))
+    content = {"path": ".", "train": "images", "val": "images", "names": classes}
+    return _written(folder / "data.yaml", yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+
+
+def _voc(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
+    stems = [PurePosixPath(name).with_suffix("") for name in names]
+    for one, name, stem in zip(results, names, stems, strict=True):
+        tree = xml.fromstring(one.to_voc())
+        for tag, value in (("folder", "JPEGImages"), ("filename", name)):
+            (tree.find(tag) if tree.find(tag) is not None else xml.SubElement(tree, tag)).text = value
+        _written(folder / "Annotations" / f"{stem}.xml", xml.tostring(tree, encoding="unicode") + "\n")
+    return _written(folder / "ImageSets" / "Main" / "default.txt", "".join(f"{stem}\n" for stem in stems))
+
+
+def _labelstudio(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
+    """Boxes are percentages of the image; local files are served by Label Studio below the root that it is told."""
+    tasks = []
+    for one, name in zip(results, names, strict=True):
+        width, height = one.size
+        shown = []
+        for number, (_, label, score, x1, y1, x2, y2) in enumerate(one.rows()):
+            value = {
+                "x": 100 * x1 / width,
+                "y": 100 * y1 / height,
+                "width": 100 * (x2 - x1) / width,
+                "height": 100 * (y2 - y1) / height,
+                "rotation": 0,
+                "rectanglelabels": [label],
+            }
+            region = {
+                "id": f"r{number}",
+                "from_name": "label",
+                "to_name": "image",
+                "type": "rectanglelabels",
+                "score": score,
+            }
+            shown.append(region | {"original_width": width, "original_height": height, "image_rotation": 0, "value": value})
+        source = one.image.source
+        address = source if isinstance(source, str) else f"/data/local-files/?d={quote(name)}"
+        score = float(one.scores.mean()) if len(one) else 0.0
+        prediction = {"model_version": "repmet", "score": score, "result": shown}
+        tasks.append({"data": {"image": address}, "predictions": [prediction]})
+    view = xml.Element("View")
+    xml.SubElement(view, "Image", name="image", value="$image", zoom="true")
+    labels = xml.SubElement(view, "RectangleLabels", name="label", toName="image")
+    for label in results[0].classes:
+        xml.SubElement(labels, "Label", value=label)
+    xml.indent(view)
+    _written(folder / "labels.xml", xml.tostring(view, encoding="unicode") + "\n")
+    return _written(folder / "tasks.json", json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
+
+
+def _cvat(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
+    root = xml.Element("annotations")
+    xml.SubElement(root, "version").text = "1.1"
+    labels = xml.SubElement(xml.SubElement(xml.SubElement(root, "meta"), "task"), "labels")
+    for name in results[0].classes:
+        xml.SubElement(xml.SubElement(labels, "label"), "name").text = name
+    for number, (one, name) in enumerate(zip(results, names, strict=True)):
+        width, height = one.size
+        image = xml.SubElement(root, "image", id=str(number), name=name, width=str(width), height=str(height))
+        for _, label, _, *sides in one.rows():
+            corners = dict(zip(("xtl", "ytl", "xbr", "ybr"), (f"{side:.2f}" for side in sides), strict=True))
+            xml.SubElement(image, "box", {"label": label, "source": "auto", "occluded": "0", **corners, "z_order": "0"})
+    xml.indent(root)
+    text = '<?xml version="1.0" encoding="utf-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"
+    return _written(folder / "annotations.xml", text)
+
+
+def _csv(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", "width", "height", "class", "score", "x1", "y1", "x2", "y2"))
+    for one, name in zip(results, names, strict=True):
+        rows: list[Any] = [row[1:] for row in one.rows()] or [("",) * 6]
+        writer.writerows((name, *one.size, *row) for row in rows)
+    return _written(folder / "detections.csv", text.getvalue())
+
+
+def _written(path: Path, text: str) -> Path:
+    make_folder(path.parent)
+    write_text(path, text)
+    return path
+
+
+KINDS = {"coco": _coco, "yolo": _yolo, "voc": _voc, "labelstudio": _labelstudio, "cvat": _cvat, "csv": _csv}
+_IMAGES = {"voc": "JPEGImages"}

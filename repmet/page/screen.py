@@ -1,0 +1,376 @@
+"""What one browser shows of a session, and what keys and mouse do. Thin: the session decides, the parts draw."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+from nicegui.events import GenericEventArguments
+
+from repmet.errors import UserError, one_line
+from repmet.page.class_panel import ClassPanel
+from repmet.page.colours import colour, ink
+from repmet.page.dialogs import ExportDialog, HelpDialog, NameDialog
+from repmet.page.parts import Stage, Strip
+from repmet.page.session import Session, Shown
+from repmet.page.support_view import SupportView
+
+HERE = Path(__file__).parent
+PERIOD = 0.4  # seconds between looks at what the finder has done meanwhile
+
+
+class Screen:
+    """The page of one browser.
+
+    Args:
+        session: shared by all of them.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.number = session.current
+        self.selected: str | None = None
+        self.active: str | None = next(iter(session.state.classes), None)
+        self._stale: set[int] = set()  # images whose thumbnails' counts may have changed
+        self._all_stale = False
+
+    # --- layout ----------------------------------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Lays out the page for the browser that asks for it."""
+        self.client, self._loop = ui.context.client, asyncio.get_running_loop()
+        ui.add_css(HERE / "page.css")
+        ui.colors(primary="#0072B2")
+        self.dark = ui.dark_mode(None)
+        self.name_dialog, self.export_dialog, self.help = NameDialog(), ExportDialog(self.session), HelpDialog()
+        with ui.element("div").classes("page"):
+            with ui.element("header").classes("bar"):
+                self.title = ui.label().classes("bar-title").props('data-test="title"')
+                ui.space()
+                _button("undo", "Undo", "Take the last step back (ctrl-Z)", self._undo)
+                _button("skip_next", "Next", "Go to the image that is worth most to look at (N)", self._next)
+                self.view_button = _button(
+                    "collections", "Examples", "Look through what was accepted and rejected (E)", self._toggle
+                )
+                _button("download", "Export", "Hand the boxes to other tools", self.export_dialog.open)
+                _button("contrast", "", "Light or dark", self._shade)
+                _button("help_outline", "", "Keys and mouse (?)", self.help.open)
+            with ui.element("aside").classes("left"):
+                names, order = self.session.names, self.session.order()
+                self.strip = Strip([self._item(n) for n in range(len(names))], order, self.number)
+                self.strip.on("chosen", lambda e: self.go(int(e.args)))
+                with ui.element("div").classes("progress").props('data-test="progress"'):
+                    self.bar = ui.linear_progress(0, show_value=False, size="4px")
+                    self.bar_text = ui.label()
+            with ui.element("main").classes("middle"):
+                self.stage = Stage()
+                self.stage.on("drawn", self._drawn).on("tapped", self._tapped)
+                self.stage.on("began", self.session.finder.hold, [])
+                self.stage.on("corrected", self._corrected).on("pressed", self._pressed)
+                self.chips = ui.element("div").classes("chips").props('data-test="chips"')
+                self.supports = SupportView(self.session, self._attempt)
+            with ui.element("aside").classes("right"):
+                self.panel = ClassPanel(self.session, self._choose, self._new_class, self._attempt)
+        self.session.listeners.append(self._heard)
+        self.client.on_delete(lambda: self.session.listeners.remove(self._heard))
+        ui.timer(PERIOD, self._catch_up)
+        self.go(self.number, first=True)
+
+    def _item(self, number: int) -> tuple[str, int, int, bool, str]:
+        session, name = self.session, self.session.names[number]
+        accepted = sum(mark.verdict == "accepted" for mark in session.state.of_image(name))
+        found = sum(find.score >= session.threshold(find.name) for find in session.finds(number))
+        return name, accepted, found, name in session.project.seen, session.finder.unreadable.get(number, "")
+
+    # --- what is shown ---------------------------------------------------------------------------------------------------
+
+    def go(self, number: int, *, first: bool = False) -> None:
+        """Brings an image on the screen."""
+        if number != self.number:
+            self.session.leave(self.number)
+        self.number, self.selected = number, None
+        self.session.visit(number)
+        if not first:
+            self.strip.go(number)
+        try:
+            (width, height), note = self.session.size(number), ""
+        except UserError as error:
+            width, height, note = 1, 1, one_line(error)
+        src = "" if note else f"/image/{number}"
+        ahead = [f"/image/{number + 1}"] if number + 1 < len(self.session.names) else []
+        self.stage.show(src=src, width=width, height=height, note=note, ahead=ahead)
+        self.title.text = f"{self.session.names[number]} · {number + 1} of {len(self.session.names)}"
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Shows the boxes of the image anew."""
+        classes = self.session.state.classes
+        shown = self.session.shown(self.number)
+        if self.selected is not None and self.selected not in {box.key for box in shown}:
+            self.selected = None
+        if self.active not in classes:
+            self.active = classes[0] if classes else None
+        boxes = [self._box(box, classes) for box in shown if box.name in classes]
+        own = colour(classes.index(self.active)) if self.active in classes else colour(0)
+        self.stage.show(boxes=boxes, selected=self.selected, colour=own, hint=self._hint(shown))
+        self.panel.show(self.active)
+        self._show_chips(shown)
+
+    def _box(self, box: Shown, classes: tuple[str, ...]) -> dict[str, Any]:
+        number = classes.index(box.name)
+        look = {"digit": str(number + 1) if number < 9 else "", "colour": colour(number), "ink": ink(number)}
+        return {"key": box.key, "box": box.box, "name": box.name, "verdict": box.verdict, "score": box.score or 0.0, **look}
+
+    def _hint(self, shown: list[Shown]) -> str:
+        session = self.session
+        if session.finder.problem:
+            return session.finder.problem
+        if not session.state.classes:
+            return "Draw a box around one thing that you look for, then name it: the others are found."
+        if not session.finder.ready:
+            return "The detector is starting. What you draw is kept, and learnt as soon as it is there."
+        if session.finder.has_learnt() and not session.finder.fresh(self.number):
+            return "Looking…"
+        if any(box.verdict is None for box in shown):
+            return ""
+        if not any(mark.verdict == "accepted" for mark in session.state.marks) and not session.finder.known:
+            return "Draw a box around one thing that you look for."
+        return "Nothing else is found here. Draw what was missed, or press N for the image that is worth most to look at."
+
+    def _show_chips(self, shown: list[Shown]) -> None:
+        """Of the selected box: which class it is, and which it could be."""
+        chosen = next((box for box in shown if box.key == self.selected), None)
+        self.chips.clear()
+        self.chips.set_visibility(chosen is not None)
+        if chosen is None:
+            return
+        classes = self.session.state.classes
+        with self.chips:
+            ui.label("this box:" if chosen.verdict else "found:").classes("chips-word")
+            for number, name in enumerate(classes[:9]):
+                chip = ui.button(f"{number + 1} {name}", on_click=partial(self._name_selected, name)).props(
+                    "no-caps dense unelevated"
+                )
+                if name == chosen.name:
+                    chip.style(f"background: {colour(number)} !important; color: {ink(number)} !important")
+                else:
+                    chip.props("flat")
+            ui.button("N new…", on_click=self._new_class).props("no-caps dense flat")
+            if chosen.verdict != "accepted":
+                ui.button("✓ accept", on_click=self._enter).props("no-caps dense flat")
+            ui.button("✕ " + ("take away" if chosen.source == "drawn" else "reject"), on_click=self._delete).props(
+                "no-caps dense flat"
+            )
+
+    # --- keys and mouse --------------------------------------------------------------------------------------------------
+
+    async def _drawn(self, event: GenericEventArguments) -> None:
+        box = tuple(float(side) for side in event.args)
+        name = self.active or await self.name_dialog.ask("What is in the box?", list(self.session.state.classes))
+        if name is None or not self._attempt(lambda: self._select(self.session.draw(self.number, box, name).number)):
+            self.stage.clear_rubber()
+
+    def _select(self, mark: int) -> None:
+        self.selected, self.active = f"m{mark}", self.session.state.mark(mark).name
+
+    def _tapped(self, event: GenericEventArguments) -> None:
+        key = event.args["key"]
+        if key is None:
+            self.selected = None
+            return self.refresh()
+        before = {mark.number for mark in self.session.state.marks}
+        self._attempt(lambda: self.session.click(self.number, key))
+        new = [mark.number for mark in self.session.state.marks if mark.number not in before]
+        self.selected = f"m{new[0]}" if new else key
+        self.refresh()
+
+    def _corrected(self, event: GenericEventArguments) -> None:
+        key, box = event.args["key"], tuple(float(side) for side in event.args["box"])
+        self._attempt(lambda: self.session.correct(self.number, key, box))
+        if key.startswith("f"):
+            self.selected = f"m{self.session.state.marks[-1].number}"
+        self.refresh()
+
+    async def _pressed(self, event: GenericEventArguments) -> None:
+        key, ctrl, shift = event.args["key"], event.args["ctrl"], event.args["shift"]
+        if self.supports.visible and key not in ("e", "E", "Escape", "?") and not ctrl:
+            return
+        steps: dict[str, Callable[[], Any]] = {
+            "ArrowRight": lambda: self._step(1), "ArrowDown": lambda: self._step(1),
+            "ArrowLeft": lambda: self._step(-1), "ArrowUp": lambda: self._step(-1),
+            "Enter": self._enter, "Delete": self._delete, "Backspace": self._delete,
+            "Tab": lambda: self._cycle(-1 if shift else 1), "Escape": self._escape,
+            "n": self._next, "e": self._toggle, "?": self.help.open, "c": self._new_class,
+        }  # fmt: skip
+        if ctrl and key.lower() == "z":
+            self._undo()
+        elif key.isdecimal() and len(key) == 1 and 1 <= int(key) <= len(self.session.state.classes):
+            self._name_selected(self.session.state.classes[int(key) - 1])
+        elif step := steps.get(key.lower() if len(key) == 1 else key):
+            answer = step()
+            if asyncio.iscoroutine(answer):
+                await answer
+
+    def _step(self, by: int) -> None:
+        if 0 <= self.number + by < len(self.session.names):
+            self.go(self.number + by)
+
+    def _next(self) -> None:
+        number = self.session.next_worth(self.number)
+        if number is None:
+            ui.notify("You have gone through all images, and nothing that is found is undecided.")
+        else:
+            self.go(number)
+
+    def _finds(self) -> list[str]:
+        return [box.key for box in self.session.shown(self.number) if box.verdict is None]
+
+    def _enter(self) -> None:
+        """Accepts the selected find, or the best one, and goes on to the next; a selected mark is kept as it is."""
+        chosen = self._chosen()
+        if chosen is not None and chosen.verdict == "accepted":
+            self.selected = None
+        elif key := (self.selected or next(iter(self._finds()), None)):
+            self._attempt(lambda: self.session.accept(self.number, key))
+            self.selected = next(iter(self._finds()), None)
+        self.refresh()
+
+    def _delete(self) -> None:
+        if self.selected is not None:
+            key, chosen = self.selected, self._chosen()
+            if chosen is not None and chosen.verdict == "rejected":
+                self._attempt(lambda: self.session.forget(self.number, key))
+            else:
+                self._attempt(lambda: self.session.reject(self.number, key))
+            self.selected = next(iter(self._finds()), None) if key.startswith("f") else None
+            self.refresh()
+
+    def _chosen(self) -> Shown | None:
+        return next((box for box in self.session.shown(self.number) if box.key == self.selected), None)
+
+    def _cycle(self, by: int) -> None:
+        keys = self._finds()
+        if keys:
+            place = keys.index(self.selected) + by if self.selected in keys else (0 if by > 0 else -1)
+            self.selected = keys[place % len(keys)]
+            self.refresh()
+
+    def _escape(self) -> None:
+        if self.supports.visible:
+            return self._toggle()
+        self.selected = None
+        self.refresh()
+
+    def _undo(self) -> None:
+        def step() -> None:
+            if not self.session.undo():
+                ui.notify("There is nothing to take back.")
+
+        self._attempt(step)
+
+    def _choose(self, name: str) -> None:
+        """The class that is drawn from now on."""
+        self.active = name
+        self.refresh()
+
+    def _name_selected(self, name: str) -> None:
+        if self.selected is not None and self.selected.startswith("m"):
+            key = self.selected
+            self._attempt(lambda: self.session.name(self.number, key, name))
+        self._choose(name)
+
+    async def _new_class(self) -> None:
+        name = await self.name_dialog.ask("The new class is called", [])
+        if name is not None:
+            if self.selected is not None and self.selected.startswith("m"):
+                self._name_selected(name)
+            else:
+                self._attempt(lambda: self.session.add_class(name))
+            self._choose(name)
+
+    def _toggle(self) -> None:
+        """The images, or the examples of the classes on top of them; the stage below goes on listening to the keys."""
+        self.supports.toggle()
+        self.view_button.text = "Images" if self.supports.visible else "Examples"
+
+    def _shade(self) -> None:
+        self.dark.value = not self.dark.value if self.dark.value is not None else True
+
+    def _attempt(self, step: Callable[[], Any]) -> bool:
+        """Does what was asked, or says why not."""
+        try:
+            step()
+        except (UserError, OSError) as error:
+            with self.client:
+                ui.notify(one_line(error), type="negative", position="bottom")
+            return False
+        finally:
+            self.refresh()
+        return True
+
+    # --- what happens meanwhile ------------------------------------------------------------------------------------------
+
+    def _heard(self, what: str, number: int | None) -> None:
+        """From any thread."""
+        self._loop.call_soon_threadsafe(self._happened, what, number)
+
+    def _happened(self, what: str, number: int | None) -> None:
+        if number is None:
+            self._all_stale = True
+        else:
+            self._stale.add(number)
+        if number in (None, self.number):
+            self.refresh()
+        if what in ("marks", "ready"):
+            self.supports.refresh()
+
+    def _catch_up(self) -> None:
+        """The thumbnails' counts, the progress and the estimates, a few times a second."""
+        if self._stale or self._all_stale:
+            numbers = range(len(self.session.names)) if self._all_stale else sorted(self._stale)
+            self._stale, self._all_stale = set(), False
+            items = [(number, self._item(number)) for number in numbers]
+            changed = [(number, item) for number, item in items if self._known.get(number) != item]
+            self._known.update(changed)
+            if changed:
+                self.strip.patch(changed)
+            self.panel.show_counts()
+        progress, total = self.session.finder.progress(), max(self.session.finder.progress().total, 1)
+        left = progress.total - progress.embedded
+        if not self.session.finder.ready:
+            text = self.session.finder.problem or "the detector is starting"
+        elif left:
+            text = f"{progress.embedded} of {total} images looked at" + _eta(progress.seconds)
+        else:
+            text = (
+                f"all {total} images looked at"
+                if progress.looked in (0, total)
+                else f"{progress.looked} of {total} up to date"
+            )
+        self.bar.value = progress.embedded / total
+        self.bar_text.text = text
+
+    @property
+    def _known(self) -> dict[int, tuple[Any, ...]]:
+        """What the strip shows."""
+        if not hasattr(self, "_items"):
+            self._items: dict[int, tuple[Any, ...]] = {}
+        return self._items
+
+
+def _button(icon: str, text: str, tip: str, does: Callable[[], Any]) -> ui.button:
+    button = ui.button(text, icon=icon, on_click=does).props(f'flat dense no-caps aria-label="{text or tip}"')
+    with button:
+        ui.tooltip(tip).props("delay=600")
+    return button
+
+
+def _eta(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f", {math.ceil(seconds / 60)} min left" if seconds >= 90 else f", {math.ceil(seconds)} s left"
