@@ -50,8 +50,11 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
     Returns:
         0, or 1 where images could not be looked at; the results of the others are written.
     """
-    if not 0 <= args.min_score <= 1 or not 0 <= (args.show or 0) <= 1 or args.batch_size < 1:
-        raise UserError("--min-score and --show are in [0, 1], --batch-size is at least 1")
+    for option, score in (("--min-score", args.min_score), ("--show", args.show or 0.0)):
+        if not 0 <= score <= 1:
+            raise UserError(f"{option} is in [0, 1], not {score:g}")
+    if args.batch_size < 1:
+        raise UserError(f"--batch-size is at least 1, not {args.batch_size}")
     given = image_inputs(args.images) if args.images else []
     inputs = _each_once(given)
     if not inputs and not args.save:

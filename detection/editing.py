@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 
 from repmet.data.readers.class_name import check_class_names
-from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.embedding.embedded_image import as_annotated
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.episodes.marked_images import read_marks
-from repmet.detection.episodes.open_image import image_key
 from repmet.detection.learning import embedded_supports, saved_classes, taught
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.saved_classes import SavedClasses
+from repmet.detection.scoring.last_word import without_contradicted
 from repmet.detection.scoring.logistic import LogisticRegression, regions_of
 from repmet.detection.scoring.methods import Method
 from repmet.detection.scoring.nearest import NearestRepresentative
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
+from repmet.detection.scoring.training_rows import REGION_IOU, STEPS_BACK
 from repmet.errors import UserError
-
-SAME_IOU = 0.7  # a proposal that overlaps a box by so much stands for it: a find is corrected without the network
 
 
 class EditsClasses:
@@ -52,7 +51,7 @@ class EditsClasses:
         """
         if self.learnt is None:
             self.learn({name: marks})
-            self._history.append((None, None))
+            self._history = [(None, None)]
             return self
         more = embedded_supports(read_marks({name: marks}), self.embedder, self.learnt.scorer.rule)
         self._joined(more)
@@ -107,7 +106,7 @@ class EditsClasses:
         if self.learnt is None:
             return self.add(name, [(image, box)])
         more = self._region(image, box, name, rejected=False)
-        if name not in self.classes or self._by_class or self._contradicted(more, name):
+        if name not in self.classes or self._by_class or self._contradicted(more):
             self._joined(more)
         else:
             self._correct(more, name)
@@ -131,17 +130,17 @@ class EditsClasses:
             ((image_id, place),) = more.rejected[0]
             scorer = scorer.rejecting(more.embedded[image_id].annotated[scorer.space][place][None], number)
             self._become(replace(self.learnt, scorer=scorer), self._supports)
-        elif self._contradicted(more, name):
+        elif self._contradicted(more):
             self._joined(more)
         else:
             self._correct(more, name)
         return self
 
     def undo(self) -> "EditsClasses":
-        """Takes back the last `accept`, `reject`, `add`, `remove` or `rename` since `learn` or `load`.
+        """Takes back the last `accept`, `reject`, `add`, `remove` or `rename` since `learn` or `load`; at most `STEPS_BACK`.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or none that is kept.
         """
         if not self._history:
             raise UserError("there is nothing to undo since the classes were learnt or loaded")
@@ -156,7 +155,7 @@ class EditsClasses:
         return isinstance(self.learnt.scorer, NearestRepresentative)
 
     def _become(self, learnt: SavedClasses, supports: SupportSet | None) -> None:
-        self._history.append((self.learnt, self._supports))
+        self._history = [*self._history, (self.learnt, self._supports)][-STEPS_BACK:]
         self.learnt, self._supports = learnt, supports
 
     def _joined(self, more: SupportSet) -> None:
@@ -164,7 +163,7 @@ class EditsClasses:
         if self._by_class:
             self._become(self.learnt.joined(saved_classes(more, self.learnt.scorer)), self._supports)
         else:
-            self._learn_again(lambda supports: without_overlapped(supports, more).joined(more))
+            self._learn_again(lambda supports: without_contradicted(supports, more).joined(more))
 
     def _learn_again(self, change: Callable[[SupportSet], SupportSet]) -> None:
         """Changes the supports of a method that learns all classes together."""
@@ -194,9 +193,9 @@ class EditsClasses:
             learnt = learnt.with_supports(replace(shown, classes=(name,)))
         return self._become(learnt, supports.joined(more))
 
-    def _contradicted(self, more: SupportSet, name: str) -> bool:
+    def _contradicted(self, more: SupportSet) -> bool:
         """Whether a region was said to be the opposite, or something else, before."""
-        return self._supports is not None and without_overlapped(self._supports, more) is not self._supports
+        return self._supports is not None and without_contradicted(self._supports, more) is not self._supports
 
     def _number(self, name: str) -> int:
         if self.learnt is None or name not in self.learnt.classes:
@@ -210,41 +209,11 @@ class EditsClasses:
         rule = self.learnt.scorer.rule
         bare = replace(record, names=(), boxes=np.zeros((0, 4), np.float32), difficult=np.zeros(0, bool))
         seen = self.embedder([bare])[bare.id]
-        iou = pairwise_iou(record.boxes, seen.boxes.numpy())[0] if len(seen.boxes) else np.zeros(0)
-        if not len(iou) or iou.max() < SAME_IOU:
-            shown = embedded_supports([record], self.embedder, rule)
-            seen, box_of = shown.embedded[record.id], [[(record.id, 0)]]
+        iou = pairwise_iou(record.boxes, seen.boxes.numpy())[0]  # (P,)
+        if iou.max(initial=0.0) >= REGION_IOU:
+            seen = as_annotated(seen, int(iou.argmax()), rule.support_views)
         else:
-            seen, box_of = as_annotated(seen, int(iou.argmax()), rule.support_views), [[(record.id, 0)]]
-        boxes, refused = ([[]], box_of) if rejected else (box_of, ())
+            seen = embedded_supports([record], self.embedder, rule).embedded[record.id]
+        place = [[(record.id, 0)]]
+        boxes, refused = ([[]], place) if rejected else (place, ())
         return SupportSet((name.strip(),), boxes, {record.id: record}, {record.id: seen}, refused)
-
-
-def as_annotated(image: EmbeddedImage, proposal: int, views: int) -> EmbeddedImage:
-    """An image whose annotated box is one of its proposals, which stands for its views too."""
-    rows = {space: values[proposal][None] for space, values in image.embeddings.items()}
-    lengths = None if image.lengths is None else image.lengths[proposal][None]
-    others = {space: row[None].expand(views - 1, -1, -1) for space, row in rows.items()} if views > 1 else None
-    return replace(image, annotated=rows, annotated_lengths=lengths, views=others)
-
-
-def without_overlapped(supports: SupportSet, more: SupportSet) -> SupportSet:
-    """The supports without the marks and rejections of the regions of which others are given: the last word counts.
-
-    Nothing is left out of a class of which nothing would be left.
-    """
-    keys = {image_key(r): i for i, r in more.records.items()}
-    gone: set[tuple[str, int]] = set()
-    for i, record in supports.records.items():
-        other = keys.get(image_key(record))
-        if other is None or not len(record.boxes):
-            continue
-        near = pairwise_iou(record.boxes, more.records[other].boxes).max(1) >= SAME_IOU
-        gone |= {(i, b) for b in np.flatnonzero(near).tolist()}
-    boxes = [[pair for pair in pairs if pair not in gone] for pairs in supports.boxes]
-    if any(not left and pairs for left, pairs in zip(boxes, supports.boxes, strict=True)):
-        boxes = list(supports.boxes)
-    rejected = [[pair for pair in pairs if pair not in gone] for pairs in supports.rejected]
-    if boxes == list(map(list, supports.boxes)) and rejected == list(map(list, supports.rejected)):
-        return supports
-    return replace(supports, boxes=boxes, rejected=rejected)

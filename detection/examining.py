@@ -3,7 +3,6 @@
 Shapes: N classes, M marks, P proposals of an image, f features.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +51,7 @@ class ExaminesClasses:
     learnt: SavedClasses | None
     _supports: SupportSet | None
     embedder: Embedder
-    classes: tuple[str, ...]
     method: str
-    detect: Callable[..., Any]
 
     @property
     def supports(self) -> SupportSet:

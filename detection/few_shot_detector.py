@@ -27,7 +27,7 @@ from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
 from repmet.detection.examining import ExaminesClasses
 from repmet.detection.learning import learn
-from repmet.detection.looking import Found, looked_at
+from repmet.detection.looking import Found, check_min_score, looked_at
 from repmet.detection.results import Detections
 from repmet.detection.saved_classes import SavedClasses, read_classes, write_classes
 from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN, UNKNOWN_THRESHOLD
@@ -202,8 +202,7 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
             ValueError: a min_score outside [0, 1]; an image that cannot be looked at, which is named.
             ConnectionError: an address that does not answer.
         """
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise UserError(f"min_score is in [0, 1], not {min_score}")
+        check_min_score(min_score)
         if unknown and self.learnt is None:
             raise UserError("unknown objects are those of no class that was shown: learn classes first")
         inputs = image_inputs(images)

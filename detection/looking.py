@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 
@@ -15,6 +16,12 @@ from repmet.errors import UserError
 Opened = tuple[ImageInput, OpenImage]
 Found = tuple[Detections, np.ndarray]  # and the number of the nearest support of each, -1 for none
 Look = Callable[[list[OpenImage]], list[Found]]
+
+
+def check_min_score(min_score: object) -> None:
+    """Raises ValueError for what is no score; None is one, of each class its own."""
+    if min_score is not None and not (isinstance(min_score, Real) and 0 <= min_score <= 1):
+        raise UserError(f"min_score is in [0, 1], not {min_score!r}")
 
 
 def looked_at(

@@ -28,7 +28,6 @@ from repmet.model_definitions.representatives import squared_distances
 from repmet.model_definitions.roi_layers import nms
 
 SPACE = "repmet"  # of the support embeddings, in which the support nearest to a detection is looked for
-
 FORMAT = "repmet-classes-2"
 FIRST_FORMAT = "repmet-representatives-1"  # RepMet's representatives alone, with their rule beside them
 

@@ -60,6 +60,14 @@ def with_annotated(image: EmbeddedImage, more: EmbeddedImage) -> EmbeddedImage:
     return replace(image, **parts)
 
 
+def as_annotated(image: EmbeddedImage, proposal: int, views: int) -> EmbeddedImage:
+    """An image whose annotated box is one of its proposals, which stands for its views too."""
+    rows = {space: values[proposal][None] for space, values in image.embeddings.items()}
+    lengths = None if image.lengths is None else image.lengths[proposal][None]
+    others = {space: row[None].expand(views - 1, -1, -1) for space, row in rows.items()} if views > 1 else None
+    return replace(image, annotated=rows, annotated_lengths=lengths, views=others)
+
+
 def joined(images: Sequence[EmbeddedImage]) -> EmbeddedImage:
     """The boxes of several images as those of one: what is computed row by row is computed once for all."""
 

@@ -52,12 +52,13 @@ class ExportedDetector:
         self.runtime = chosen_runtime(graph, runtime)
         self._session = open_session(graph, self.runtime, threads)
 
-    def look(self, pixels: np.ndarray, marks: np.ndarray | None = None) -> Seen:
+    def look(self, pixels: np.ndarray, marks: np.ndarray | None = None, *, name: str = "the image") -> Seen:
         """Runs the graph.
 
         Args:
             pixels: (H, W, 3) uint8, RGB.
             marks: (G, 4), boxes in them whose embeddings are asked for.
+            name: of the image, for the message.
 
         Raises:
             ValueError: the image is so narrow that nothing of it is left when it is scaled.
@@ -65,7 +66,7 @@ class ExportedDetector:
         height, width = pixels.shape[:2]
         size = fitted_size(width, height, self.facts.size)
         if min(size) < 1:
-            raise UserError(f"too odd an image to be looked at ({width}x{height})")
+            raise UserError(f"{name}: too odd an image to be looked at ({width}x{height})")
         scale = np.tile(np.divide(size, (width, height)), 2).astype(np.float32)
         corners = np.zeros((0, 4), np.float32) if marks is None else np.asarray(marks, np.float32) * scale
         found = self._session.run({"image": resized(pixels, size), "marks": corners})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from repmet.detection.editing import as_annotated
+from repmet.detection.embedding.embedded_image import as_annotated
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.protocols.own_data import OwnData, figures_of
 from repmet.detection.scoring.calibration import Calibration

@@ -6,7 +6,7 @@ Shapes: N classes, R training rows, f features.
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from repmet.detection.scoring.span_fit import Span, refit_class
+from repmet.detection.scoring.span_fit import Span, one_thread, refit_class
 from repmet.detection.scoring.training_rows import MarkedRegions, Rows, corrected_rows
 
 
@@ -26,13 +26,15 @@ def corrected_layer(
     """
     classes = len(weight) - 1
     more = corrected_rows(image, int(rows.images.max(initial=-1)) + 1, classes)
-    rows, span = Rows.joined([rows, more]), span.extended(more.features)
-    exact = weight.astype(np.float64)
-    logits = span.rows @ exact.T + bias
-    inside = solve_triangular(span.lower, span.rows @ exact[number], lower=True) if span.is_small else exact[number]
-    shares = rows.shares(classes)
-    change, shift = refit_class(span.coordinates, logits, inside, rows.labels, shares, number, decay)
-    moved, moved_bias = weight.copy(), bias.copy()
-    moved[number] += span.weights(change[None])[0].astype(np.float32)
-    moved_bias[number] += shift
+    with one_thread():
+        rows, span = Rows.joined([rows, more]), span.extended(more.features)
+        products = (span.rows @ weight.T).astype(np.float64)  # (R, N + 1)
+        inside = weight[number].astype(np.float64)
+        if span.is_small:
+            inside = solve_triangular(span.lower, products[:, number], lower=True, check_finite=False)
+        shares = rows.shares(classes)
+        change, shift = refit_class(span.coordinates, products + bias, inside, rows.labels, shares, number, decay)
+        moved, moved_bias = weight.copy(), bias.copy()
+        moved[number] += span.weights(change[None])[0].astype(np.float32)
+        moved_bias[number] += shift
     return moved, moved_bias, rows, span

@@ -1,7 +1,7 @@
 """`logistic`: a class-balanced logistic regression on frozen RoI features, with the marked images' own background.
 
 RepMet's background is what no support claims; here it is learnt from the images that the marks came with, whose other
-regions are the best evidence there is of what the classes are not. It is fitted in milliseconds and needs no training.
+regions are the best evidence there is of what the classes are not. It is fitted in a second or less and needs no training.
 
 Shapes: N classes, P proposals of an image, R training rows, f features.
 """

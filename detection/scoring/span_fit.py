@@ -8,13 +8,15 @@ Shapes: N classes, R training rows, f features.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from threadpoolctl import ThreadpoolController
 
 STEPS, CORRECTING_STEPS = 100, 25  # of L-BFGS; a correction starts near its end
 JITTER = 1e-6  # rows that come twice; relative to rows of unit length
@@ -29,13 +31,15 @@ class Span:
     @cached_property
     def lower(self) -> np.ndarray:
         """L (R, R)."""
-        gram = (self.rows @ self.rows.T).astype(np.float64)
-        return np.linalg.cholesky(gram + JITTER * np.eye(len(gram)))
+        with one_thread():
+            gram = (self.rows @ self.rows.T).astype(np.float64)
+            return np.linalg.cholesky(gram + JITTER * np.eye(len(gram)))
 
     def extended(self, more: np.ndarray) -> "Span":
         """With some rows (m, f) behind the others; what is known of those is not computed again."""
         wider = Span(np.concatenate([self.rows, more]))
-        cross = solve_triangular(self.lower, (self.rows @ more.T).astype(np.float64), lower=True).T  # (m, R)
+        products = (self.rows @ more.T).astype(np.float64)  # (R, m)
+        cross = solve_triangular(self.lower, products, lower=True, check_finite=False).T  # (m, R)
         rest = (more @ more.T).astype(np.float64) - cross @ cross.T
         corner = np.linalg.cholesky(rest + JITTER * np.eye(len(more)))
         size = len(self.rows)
@@ -57,7 +61,8 @@ class Span:
         """(n, R) in the span -> (n, f)."""
         if not self.is_small:
             return inside
-        return solve_triangular(self.lower, inside.T, lower=True, trans="T").T @ self.rows
+        inner = solve_triangular(self.lower, inside.T, lower=True, trans="T", check_finite=False).T  # (n, R)
+        return inner.astype(self.rows.dtype) @ self.rows
 
 
 def fit(coordinates: np.ndarray, labels: np.ndarray, shares: np.ndarray, classes: int, decay: float) -> tuple:
@@ -121,4 +126,15 @@ def refit_class(
 
 def _minimum(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, steps: int = STEPS) -> np.ndarray:
     options = {"maxiter": steps, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-6}
-    return minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
+    with one_thread():
+        return minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
+
+
+def one_thread() -> AbstractContextManager:
+    """BLAS on one thread: on a busy machine the threads of a small product wait for one another, twenty times its time."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -13,8 +13,12 @@ import numpy as np
 from repmet.detection.metrics.iou import pairwise_iou
 
 OBJECT_IOU = 0.6  # a proposal that overlaps a mark by so much is one more view of its object
+REGION_IOU = (
+    0.7  # boxes that overlap by so much are one region: a proposal stands for a box, a later word for an earlier one
+)
 BACKGROUND_IOU = 0.3  # one that overlaps no mark by so much is background
 BACKGROUND = 500  # rows of background, those most like objects: more teach no more
+STEPS_BACK = 20  # that `undo` can take: each keeps the training rows of its time, some 20 MB where much is marked
 REJECTED = 2.0  # times a row of background counts a region that somebody has rejected
 RESEMBLANCE = 0.25  # quantile of the cosines between a class's marks from which on an unmarked region may be of the class
 KEPT = 0.25  # of the background stays at least so much, whatever it looks like
@@ -102,6 +106,8 @@ def corrected_rows(image: MarkedRegions, number: int, classes: int) -> Rows:
     refused, _ = _overlap(image.rejected, image.proposals)
     objects, taken = (best >= OBJECT_IOU) & (best >= refused), (refused >= OBJECT_IOU) & (refused > best)
     rejected = image.features[:0] if image.rejected_features is None else image.rejected_features
+    if len(rejected) and len(image.boxes):  # what is marked as another class is no background
+        rejected = rejected[pairwise_iou(image.rejected, image.boxes).max(1) < OBJECT_IOU]
     features = [*views, image.features[objects], rejected, image.features[taken]]
     counts = [len(image.labels)] * len(views)
     labels = [*[image.labels] * len(views), image.labels[nearest[objects]], np.full(len(rejected) + taken.sum(), classes)]

@@ -38,6 +38,7 @@ class Screen:
         self.active: str | None = next(iter(session.state.classes), None)
         self._stale: set[int] = set()  # images whose thumbnails' counts may have changed
         self._all_stale = False
+        self._known: dict[int, tuple[Any, ...]] = {}  # what the strip shows
 
     # --- layout ----------------------------------------------------------------------------------------------------------
 
@@ -354,13 +355,6 @@ class Screen:
             )
         self.bar.value = progress.embedded / total
         self.bar_text.text = text
-
-    @property
-    def _known(self) -> dict[int, tuple[Any, ...]]:
-        """What the strip shows."""
-        if not hasattr(self, "_items"):
-            self._items: dict[int, tuple[Any, ...]] = {}
-        return self._items
 
 
 def _button(icon: str, text: str, tip: str, does: Callable[[], Any]) -> ui.button:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from repmet.errors import UserError
 from repmet.page.marks import Box, State
 
 FEW = 4  # steps that are taken one by one; more are learnt anew
@@ -95,9 +96,13 @@ class Teacher:
                     break
                 common += 1
             if len(self._steps) - common + len(later) - common <= FEW:
-                for _ in self._steps[common:]:
-                    self.detector.undo()
-                    self._steps = self._steps[:-1]
+                try:
+                    for _ in self._steps[common:]:
+                        self.detector.undo()
+                        self._steps = self._steps[:-1]
+                except UserError:  # the detector keeps no step that is so far back
+                    self._anew(wanted)
+                    return True
                 for lesson in later[common:]:
                     self._show(lesson)
                 return True

@@ -17,11 +17,12 @@ from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
 from repmet.detection.exported.look import ExportedDetector
-from repmet.detection.looking import Found, looked_at
+from repmet.detection.looking import Found, check_min_score, looked_at
 from repmet.detection.results import Detections
 from repmet.detection.scoring import detections
 from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN, UNKNOWN_THRESHOLD
 from repmet.detection.scoring.rule import FewShotRule
+from repmet.detection.scoring.training_rows import STEPS_BACK
 from repmet.errors import UserError
 from repmet.progress import progress as bar
 from repmet.runtime.known_classes import Taught, read_known, write_known
@@ -147,10 +148,11 @@ class FewShotDetector:
         return self._corrected(image, box, name, rejected=True)
 
     def undo(self) -> FewShotDetector:
-        """Takes back the last `accept`, `reject`, `add`, `remove` or `rename` since `learn` or `load`.
+        """Takes back the last `accept`, `reject`, `add`, `remove` or `rename` since `learn` or `load`; at most
+        `STEPS_BACK`.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or none that is kept.
         """
         if not self._history:
             raise UserError("there is nothing to undo since the classes were learnt or loaded")
@@ -189,8 +191,7 @@ class FewShotDetector:
         unreadable: list[str] | None = None,
     ) -> Detections | Iterator[Detections]:
         """Looks at images. Arguments, results and errors as of `detection.few_shot_detector.FewShotDetector.detect`."""
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise UserError(f"min_score is in [0, 1], not {min_score}")
+        check_min_score(min_score)
         if unknown and self._taught is None:
             raise UserError("unknown objects are those of no class that was shown: learn classes first")
         inputs = image_inputs(images)
@@ -222,7 +223,7 @@ class FewShotDetector:
             ).best_first()
 
     def _look(self, record: OpenImage, least: NDArray[np.float64], unknown: bool) -> Found:
-        seen = self.exported.look(record.pixels)
+        seen = self.exported.look(record.pixels, name=record.id.partition(": ")[2] or record.id)
         if self._taught is not None:
             return self._taught.known.detect(seen, least, unknown=unknown)
         kept = seen.object_scores >= least[0]
@@ -246,7 +247,7 @@ class FewShotDetector:
         return taught.supports
 
     def _become(self, taught: Taught) -> FewShotDetector:
-        self._history.append(self._taught)
+        self._history = [*self._history, self._taught][-STEPS_BACK:]
         self._taught = taught
         return self
 
@@ -256,11 +257,15 @@ class FewShotDetector:
             return self._become(_learnt(more, self.facts.rule))
         return self._become(_learnt(self._supports(self._taught).joined(more), self._taught.known.rule))
 
+    def _contradicted(self, taught: Taught, more: Supports) -> bool:
+        supports = self._supports(taught)
+        return supports.without_contradicted(more) is not supports
+
     def _corrected(self, image: Any, box: Any, name: str, *, rejected: bool) -> FewShotDetector:
         (record,) = read_marks({name: [(image, box)]})
         more = Supports((record.names[0],), (corrected_region(record, self.exported, rejected=rejected),))
         taught = self._taught
-        if taught is None or name not in self.classes or self._supports(taught).contradicts(more):
+        if taught is None or name not in self.classes or self._contradicted(taught, more):
             return self._joined(more)
         from repmet.runtime.learning import corrected
 

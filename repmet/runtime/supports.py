@@ -16,10 +16,9 @@ from repmet.detection.episodes.open_image import OpenImage, image_key, with_boxe
 from repmet.detection.episodes.turned import view
 from repmet.detection.exported.look import ExportedDetector, Seen
 from repmet.detection.metrics.iou import pairwise_iou
-from repmet.detection.scoring.training_rows import MarkedRegions
+from repmet.detection.scoring.training_rows import REGION_IOU, MarkedRegions
 
 Floats = NDArray[np.float32]
-SAME_IOU = 0.7  # boxes that overlap by so much are one region
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +51,13 @@ class MarkedImage:
         )
         return replace(self, record=record, marks=self.marks[:, kept], rejected=self.rejected[kept])
 
+    def contradicted(self, more: MarkedImage) -> NDArray[np.bool_]:
+        """Which boxes (G,) those of the same picture contradict: a mark whatever was said of its region, a rejection the
+        marks of its own class there."""
+        same = pairwise_iou(self.record.boxes, more.record.boxes) >= REGION_IOU  # (G, G')
+        names = np.array(self.record.names, object)[:, None] == np.array(more.record.names, object)[None]
+        return (same & (~more.rejected[None] | (names & ~self.rejected[:, None]))).any(1)
+
     def joined(self, more: MarkedImage) -> MarkedImage:
         """With the boxes of another one of the same picture behind its own."""
         marks = np.concatenate([self.marks, more.marks], 1)
@@ -76,23 +82,26 @@ class Supports:
 
     def joined(self, more: Supports) -> Supports:
         """With another one's boxes: equal pictures are one. Of a region that has a box in both the later word counts."""
-        images = {image_key(image.record): image for image in self.images}
+        images = {image_key(image.record): image for image in self.without_contradicted(more).images}
         for image in more.images:
             key = image_key(image.record)
-            images[key] = self._without_region(images[key], image).joined(image) if key in images else image
+            images[key] = images[key].joined(image) if key in images else image
         return Supports(tuple(dict.fromkeys([*self.classes, *more.classes])), tuple(images.values()))
 
-    def _without_region(self, image: MarkedImage, more: MarkedImage) -> MarkedImage:
-        """An image without the boxes that another one has a word on, where every class keeps a mark."""
-        kept = pairwise_iou(image.record.boxes, more.record.boxes).max(1, initial=0.0) < SAME_IOU
-        left = Supports(self.classes, tuple(i.chosen(kept) if i is image else i for i in self.images))
-        return image if {c for c, *_ in left.marks()} != {c for c, *_ in self.marks()} else image.chosen(kept)
+    def without_contradicted(self, more: Supports) -> Supports:
+        """Without what another one's boxes contradict (`detection.scoring.last_word`); itself where that is nothing.
 
-    def contradicts(self, more: Supports) -> bool:
-        """Whether a region of another one has a box here."""
-        keys = {image_key(image.record): image for image in self.images}
-        pairs = [(keys.get(image_key(image.record)), image) for image in more.images]
-        return any(pairwise_iou(a.record.boxes, b.record.boxes).max(initial=0.0) >= SAME_IOU for a, b in pairs if a)
+        Nothing is taken of a class of which nothing would be left.
+        """
+        others = {image_key(image.record): image for image in more.images}
+        pairs = [(image, others.get(image_key(image.record))) for image in self.images]
+        gone = [np.zeros(len(image), bool) if other is None else image.contradicted(other) for image, other in pairs]
+        left = {number for number, place, box in self.marks() if not gone[place][box]}
+        for number, place, box in self.marks():
+            gone[place][box] &= number in left
+        if not any(mask.any() for mask in gone):
+            return self
+        return replace(self, images=tuple(image.chosen(~mask) for image, mask in zip(self.images, gone, strict=True)))
 
     def without(self, name: str) -> Supports:
         """Without a class; its objects in the other classes' images are unlabelled ones then."""
@@ -149,9 +158,9 @@ def shown(records: Iterable[ImageRecord], detector: ExportedDetector) -> Support
 
 def corrected_region(record: OpenImage, detector: ExportedDetector, *, rejected: bool) -> MarkedImage:
     """An image with the one box that somebody accepts or rejects; a proposal that is this box stands for its views too."""
-    seen = detector.look(record.pixels)
+    seen = detector.look(record.pixels, name=record.id)
     iou = pairwise_iou(record.boxes, seen.boxes)[0]
-    if iou.max(initial=0.0) < SAME_IOU:
+    if iou.max(initial=0.0) < REGION_IOU:
         region = marked(record, detector)
     else:
         row = seen.embeddings[iou.argmax()]
@@ -162,9 +171,9 @@ def corrected_region(record: OpenImage, detector: ExportedDetector, *, rejected:
 
 def marked(record: OpenImage, detector: ExportedDetector) -> MarkedImage:
     """An image with its boxes through the graph, and again in each view that the rule asks for."""
-    seen = detector.look(record.pixels, record.boxes)
+    seen = detector.look(record.pixels, record.boxes, name=record.id)
     views = [seen.marked]
     for number in range(1, detector.facts.rule.support_views):
         pixels, boxes = view(record.pixels, record.boxes, number)
-        views.append(detector.look(pixels, boxes).marked)
+        views.append(detector.look(pixels, boxes, name=record.id).marked)
     return MarkedImage(record, seen, np.stack(views), np.zeros(len(record.names), bool))

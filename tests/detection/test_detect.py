@@ -132,7 +132,7 @@ REFUSALS = {
     r"no image in the class folder cup": ["--images", "{photos}", "--support", "{tmp}/classes"],
     "name one by --support": ["--images", "{photos}", "--save", "{tmp}/x.pth"],
     "nothing to do": ["--support", "{photos}"],
-    "are in .0, 1.": ["--images", "{photos}", "--min-score", "2"],
+    "--min-score is in .0, 1., not 2": ["--images", "{photos}", "--min-score", "2"],
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from found import everything, same
 
-from repmet.detection import saved_classes
+from repmet.detection import editing, saved_classes
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.few_shot_detector import FewShotDetector
 
@@ -65,18 +65,59 @@ def test_a_find_is_corrected_without_the_network(detector, photos, offline) -> N
         detector.undo()
 
 
-def test_the_last_word_on_a_region_counts(glyph_run, detector, photos) -> None:
-    """Accepted and then rejected is rejected, as if it had never been accepted."""
-    if detector.method != "logistic":
-        pytest.skip("representatives keep what was accepted: rejecting lengthens the distances to it")
+@pytest.mark.parametrize("detector", ["logistic"], indirect=True)
+def test_the_last_word_on_a_region_counts(detector, photos) -> None:
+    """Accepted and then rejected is rejected, as if it had never been accepted; rejected and then accepted is a mark."""
     image = photos / "wide.png"
     find = detector.detect(image, min_score=0.0)[0]
     box, name = find.boxes[0], find.names[0]
-    supports = detector._supports
+    marks = count(detector._supports.boxes)
     detector.accept(image, box, name).reject(image, box, name)
-    assert sum(map(len, detector._supports.boxes)) == sum(map(len, supports.boxes))
-    assert sum(map(len, detector._supports.rejected)) == 1
-    assert len(detector.learnt.crops) == sum(map(len, supports.boxes))
+    assert (count(detector._supports.boxes), count(detector._supports.rejected)) == (marks, 1)
+    assert len(detector.learnt.crops) == marks
+    detector.accept(image, box, name)
+    assert (count(detector._supports.boxes), count(detector._supports.rejected)) == (marks + 1, 0)
+
+
+@pytest.mark.parametrize("detector", ["logistic"], indirect=True)
+def test_a_rejection_takes_no_mark_of_another_class(detector, photos) -> None:
+    """What is a mark of one class is none of another: that was known, and its own class keeps it in every later fit."""
+    image = photos / "wide.png"
+    find = detector.detect(image, min_score=0.0)[0]
+    box, name = find.boxes[0], find.names[0]
+    other = next(c for c in detector.classes if c != name)
+    detector.accept(image, box, name)
+    marks, score = count(detector._supports.boxes), score_at(detector, image, box, name)
+    detector.reject(image, box, other)
+    assert count(detector._supports.boxes) == marks
+    detector.add(other, [(image, (1, 1, 9, 119))])  # fits all classes anew
+    assert score_at(detector, image, box, name) > 0.5 * score
+
+
+def count(by_class) -> int:
+    return sum(map(len, by_class))
+
+
+def score_at(detector: FewShotDetector, image: Path, box: np.ndarray, name: str) -> float:
+    found = detector.detect(image, min_score=0.0)
+    here = [
+        s
+        for s, b, n in zip(found.scores, found.boxes, found.names, strict=True)
+        if n == name and np.allclose(b, box, atol=1)
+    ]
+    return max(here, default=0.0)
+
+
+def test_so_many_steps_can_be_taken_back(detector, photos, monkeypatch) -> None:
+    monkeypatch.setattr(editing, "STEPS_BACK", 3)
+    name = detector.classes[0]
+    for k in range(5):
+        detector.rename(name if k == 0 else f"name {k - 1}", f"name {k}")
+    for _ in range(3):
+        detector.undo()
+    assert "name 1" in detector.classes
+    with pytest.raises(ValueError, match="nothing to undo"):
+        detector.undo()
 
 
 def test_a_box_that_nobody_proposed_is_embedded(detector, photos) -> None:

@@ -113,6 +113,20 @@ def test_what_is_learnt_corrected_and_kept_is_torchs(exported_photos, torchs, sh
     same(*(d.detect(pictures / "1.png", unknown=True, min_score=0) for d in (torchs, ours)))
 
 
+def test_what_contradicts_a_mark_is_torchs(exported_photos, torchs, shown, pictures) -> None:
+    """The one support of a class, a mark of another class, the same word twice, and the opposite after it."""
+    ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
+    (first, second), own = sorted(shown)[:2], [shown[name][0] for name in sorted(shown)[:2]]
+    few = {first: [own[0]], second: [own[1]]}
+    steps = [("reject", own[0], first), ("reject", own[0], first), ("accept", own[0], first), ("reject", own[1], first)]
+    for detector in (torchs, ours):
+        detector.learn(few)
+    for word, (path, box), name in steps:
+        for detector in (torchs, ours):
+            getattr(detector, word)(path, box, name)
+        everywhere(torchs, ours, pictures)
+
+
 def test_probabilities_and_thresholds_are_torchs(exported_photos, torchs, shown, pictures) -> None:
     """Where the rule has a prior that scores are calibrated from."""
     prior = {"score_prior": ((1, 0.8, 1.8, 0.4), (5, 0.9, 2.0, 0.5))}
