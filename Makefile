@@ -46,7 +46,7 @@ $(VENV)/.built: $(VENV)/.packages setup.py pyproject.toml $(wildcard csrc/*.cpp 
 demo: setup
 	@echo "== first look: one coin marked in a photograph, the others found"
 	@$(RUN) -m detection.first_look
-	@echo "== training: scenes, detector, evaluation (6 minutes on two cores with bfloat16 units, about 15 without)"
+	@echo "== training: scenes, detector, evaluation (6 minutes on two cores with bfloat16 units, up to 22 without)"
 	@$(RUN) -m detection.train experiments/detection/demo.yaml --resume auto
 	@$(RUN) -m detection.evaluate experiments/detection/demo.yaml $(DEMO)
 	@echo "== look at work_dirs/first_look and $(DEMO)/pictures"

@@ -181,3 +181,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     meta = {"experiment": {"tree": "classification", "name": "colours", "yaml": COLOUR_EXPERIMENT, "method": "RepMet"}}
     save_checkpoint({"state_dict": method.state_dict(), "meta": meta}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def protonet(tmp_path_factory) -> tuple[Path, Path]:
+    """An experiment and the run folder of its training, two epochs of Prototypical Networks."""
+    from tests.classification.test_train import train  # which imports from here
+
+    folder = tmp_path_factory.mktemp("protonet")
+    path = write_experiment(folder)
+    assert train(path, "--work-dir", folder / "run", "--cfg-options", "train_cfg.max_epochs=2") == 0
+    return path, folder / "run"

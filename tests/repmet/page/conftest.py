@@ -1,5 +1,8 @@
 """Small scenes of coloured things, and a session on them with the colour detector; no browser and no network here."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,33 @@ def opened(scenes: Path, detector: ColourDetector):
 @pytest.fixture
 def session(opened) -> Session:
     return opened()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = os.environ.get("REPMET_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        program = program or playwright.chromium.executable_path
+        if not Path(program).exists():
+            pytest.skip("needs chromium: make browser")
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def serve(tmp_path) -> Iterator:
+    """Starts a page on a folder with the colour detector."""
+    from person import HERE, Server
+
+    servers = []
+
+    def start(folder: Path, *words: str) -> object:
+        servers.append(Server(*(words or (str(HERE / "coloured_things.py"), str(folder), str(folder / "repmet-page")))))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
