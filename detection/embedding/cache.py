@@ -21,7 +21,14 @@ from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.episodes.open_image import OpenImage
 from repmet.experiments.running.provenance import versions
 
-_CODE = ("detection", "model_definitions", "csrc", "data/files")
+# What may change what the network gives; the stages of detection after this one, and the commands, cannot.
+_CODE = (
+    *(f"detection/{part}" for part in ("embedding", "episodes", "modules", "mmcv_ops")),
+    *(f"detection/{part}.py" for part in ("checkpoint", "dataset", "shipped")),
+    "model_definitions",
+    "csrc",
+    "data/files",
+)
 
 
 class EmbeddingCache:
@@ -79,7 +86,8 @@ def image_digest(record: ImageRecord) -> str:
 def _code() -> list[Path]:
     """The files that may change what the network gives."""
     root = Path(__file__).parents[2]
-    return sorted(path for name in _CODE for path in (root / name).rglob("*.[pch]*") if path.suffix != ".pyc")
+    folders = [path for name in _CODE for path in (root / name).rglob("*.[pch]*") if path.suffix != ".pyc"]
+    return sorted([*folders, *(root / name for name in _CODE if name.endswith(".py"))])
 
 
 def _owned(value: Tensor | Mapping[str, Tensor] | None, copies: dict[int, Tensor]) -> Tensor | dict[str, Tensor] | None:

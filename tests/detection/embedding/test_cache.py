@@ -111,6 +111,13 @@ def test_another_detector_finds_nothing(detector, tmp_path, monkeypatch, change)
     assert EmbeddingCache(detector, spaces).folder != before
 
 
+def test_what_later_stages_and_commands_do_embeds_nothing_anew() -> None:
+    files = {path.relative_to(Path(embedding_cache.__file__).parents[2]).as_posix() for path in embedding_cache._code()}
+    assert {"detection/dataset.py", "detection/checkpoint.py", "detection/episodes/turned.py"} <= files
+    later = ("detection/scoring/", "detection/protocols/", "detection/pictures/", "detection/detect.py")
+    assert not [file for file in files if file.startswith(later)]
+
+
 def test_another_image_or_other_boxes_find_nothing(detector, records, tmp_path) -> None:
     cache = EmbeddingCache(detector, ["repmet"])
     record = records[0]
