@@ -78,7 +78,7 @@ class ClusterIndex(nn.Module):
         if len(labels) == 0:
             raise UserError("ClusterIndex: there are no samples to cluster")
         labels = labels.to(embeddings.device)
-        found = kmeans(
+        clusters = kmeans(
             embeddings.detach(),
             labels,
             int(labels.max()) + 1,
@@ -87,13 +87,13 @@ class ClusterIndex(nn.Module):
             generator=generator,
         )
         device = self.centres.device
-        self.centres, self.counts = found.centres.to(device), found.counts.to(device)
-        self.assignment = (labels * self.num_clusters + found.assignment).to(device)
+        self.centres, self.counts = clusters.centres.to(device), clusters.counts.to(device)
+        self.assignment = (labels * self.num_clusters + clusters.assignment).to(device)
         if len(self.losses) != len(labels):
             self.losses = torch.zeros(len(labels), device=device)
             self.seen = torch.zeros(len(labels), dtype=torch.bool, device=device)
         if self.batches == 0:
-            self.sigma2 = (found.inertia.sum() / max(len(labels) - 1, 1)).to(self.sigma2)
+            self.sigma2 = (clusters.inertia.sum() / max(len(labels) - 1, 1)).to(self.sigma2)
         self._members = None
 
     def distances(self, embeddings: Tensor) -> Tensor:

@@ -90,9 +90,9 @@ class Hierarchy:
 
     def under(self) -> Tensor:
         """(M, K) bool: whether a class lies under a node, or is it."""
-        own = self.paths[: self.num_classes]  # (K, depth)
+        class_paths = self.paths[: self.num_classes]  # (K, depth)
         inside = torch.zeros(len(self), self.num_classes, dtype=torch.bool)
-        for level in own.T:  # (K,)
+        for level in class_paths.T:  # (K,)
             there = level >= 0
             inside[level[there], torch.nonzero(there).squeeze(1)] = True
         return inside

@@ -71,10 +71,10 @@ def kmeans(
         sizes = valid.sum(1, keepdim=True)  # (C, 1)
         origin = (x * valid[..., None]).sum(1, keepdim=True) / sizes[..., None]
         x = (x - origin) * valid[..., None]  # distances are exacter near the origin, and padding is 0
-        found = _lloyd(x, valid, _seed(x, sizes, valid, num_clusters, generator), iterations)
-        centres[classes] = found.centres + origin
-        counts[classes], inertia[classes] = found.counts, found.inertia
-        assignment[members[valid]] = found.assignment[valid]
+        clusters = _lloyd(x, valid, _seed(x, sizes, valid, num_clusters, generator), iterations)
+        centres[classes] = clusters.centres + origin
+        counts[classes], inertia[classes] = clusters.counts, clusters.inertia
+        assignment[members[valid]] = clusters.assignment[valid]
     return Clusters(centres, counts, assignment, inertia)
 
 
@@ -142,8 +142,8 @@ def _lloyd(x: Tensor, valid: Tensor, centres: Tensor, iterations: int) -> Cluste
     else:
         assignment = _distances(x, norms, centres).min(1).indices
     counts = _members(valid, assignment, centres.shape[1]).sum(-1)
-    own = centres.gather(1, assignment[..., None].expand(-1, -1, x.shape[2]))  # (C, m, e)
-    return Clusters(centres, counts, assignment, ((x - own).square().sum(-1) * valid).sum(1))
+    assigned_centres = centres.gather(1, assignment[..., None].expand(-1, -1, x.shape[2]))  # (C, m, e)
+    return Clusters(centres, counts, assignment, ((x - assigned_centres).square().sum(-1) * valid).sum(1))
 
 
 def _distances(x: Tensor, norms: Tensor, centres: Tensor) -> Tensor:

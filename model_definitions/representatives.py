@@ -182,6 +182,6 @@ def margin_loss(d2: Tensor, labels: Tensor, margin: float = 0.5, reduction: str 
     """
     check_labels(d2, labels)
     nearest = d2.amin(-1)  # (B, N)
-    own = F.one_hot(labels, d2.shape[1]).bool()  # (B, N)
-    losses = F.relu(of_own_class(nearest, labels) - nearest.masked_fill(own, torch.inf).amin(-1) + margin)  # (B,)
+    label_mask = F.one_hot(labels, d2.shape[1]).bool()  # (B, N)
+    losses = F.relu(of_own_class(nearest, labels) - nearest.masked_fill(label_mask, torch.inf).amin(-1) + margin)  # (B,)
     return reduce(losses, reduction)

@@ -119,13 +119,13 @@ def _propose(kappa: Tensor, dim: int, sampler: str) -> tuple[Tensor, Tensor]:
 
 def _accepted(kappa: Tensor, dim: int, sampler: str) -> Tensor:
     flat = kappa.flatten()
-    found = torch.empty_like(flat)
+    samples = torch.empty_like(flat)
     open_ = torch.arange(len(flat), device=flat.device)
     while len(open_):
         beta, accepted = _propose(flat[open_], dim, sampler)
-        found[open_[accepted]] = beta[accepted]
+        samples[open_[accepted]] = beta[accepted]
         open_ = open_[~accepted]
-    return found.view_as(kappa)
+    return samples.view_as(kappa)
 
 
 class _ImplicitCosine(torch.autograd.Function):

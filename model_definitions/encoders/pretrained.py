@@ -109,11 +109,11 @@ def _build(name: str, weights: str | None) -> nn.Module:
     known = models.list_models(module=models)
     if name not in known:
         raise UserError(f"torchvision has no classifier {name!r}; {did_you_mean(name, known)}")
-    own = {"aux_logits": False, "transform_input": True} if name in _OWN_NORMALISATION else {}
-    if own and weights is None:
-        own["init_weights"] = True
+    options = {"aux_logits": False, "transform_input": True} if name in _OWN_NORMALISATION else {}
+    if options and weights is None:
+        options["init_weights"] = True
     try:
-        return models.get_model(name, weights=weights, **own)
+        return models.get_model(name, weights=weights, **options)
     except (URLError, ConnectionError, TimeoutError) as error:
         raise FileNotFoundError(
             f"weights {weights} of {name} are not there: {error}. Either give a local file: weights=FILE.pth; or start at "

@@ -67,11 +67,11 @@ class HierarchicalCrossEntropy(nn.Module):
         log_p = self.log_node_probabilities(rows)
         log_p = torch.cat([log_p, log_p.new_zeros(len(log_p), 1)], 1)  # the root, which -1 is
         path = self.paths[labels]  # (B, depth)
-        own = log_p.gather(1, path % log_p.shape[1])  # (B, depth)
-        above = torch.cat([own[:, 1:], own.new_zeros(len(own), 1)], 1)
-        terms = -self.weights[path].to(own.dtype) * (own - above)
+        log_path = log_p.gather(1, path % log_p.shape[1])  # (B, depth)
+        above = torch.cat([log_path[:, 1:], log_path.new_zeros(len(log_path), 1)], 1)
+        terms = -self.weights[path].to(log_path.dtype) * (log_path - above)
         if self.focal_gamma is not None:
-            terms = terms * focal_factor(own - above, self.focal_gamma)
+            terms = terms * focal_factor(log_path - above, self.focal_gamma)
         return weighted_mean(terms.sum(-1), labels, self.class_weights)
 
     def log_node_probabilities(self, logits: Tensor) -> Tensor:

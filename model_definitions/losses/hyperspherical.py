@@ -21,8 +21,8 @@ def separation_loss(prototypes: Tensor) -> Tensor:
     if prototypes.dim() != 2 or len(prototypes) < 2:
         raise ValueError(f"separation is among prototypes (K, d), K at least 2, not {tuple(prototypes.shape)}")
     unit = F.normalize(prototypes, dim=-1)
-    own = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    return (unit @ unit.T).masked_fill(own, -torch.inf).amax(1).mean()
+    diagonal = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    return (unit @ unit.T).masked_fill(diagonal, -torch.inf).amax(1).mean()
 
 
 def hyperspherical_scores(embeddings: Tensor, prototypes: Tensor) -> Tensor:

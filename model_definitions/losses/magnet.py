@@ -44,12 +44,12 @@ def magnet_loss(
         raise UserError(f"the variance of a cluster needs at least 2 samples of it, not {embeddings.shape[1]}")
     embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     means = embeddings.mean(1)  # (M, e)
-    own = (embeddings - means[:, None]).square().sum(-1)  # (M, D)
-    sigma2 = (own.sum() / (own.numel() - 1)).clamp_min(torch.finfo(own.dtype).eps)
+    to_mean = (embeddings - means[:, None]).square().sum(-1)  # (M, D)
+    sigma2 = (to_mean.sum() / (to_mean.numel() - 1)).clamp_min(torch.finfo(to_mean.dtype).eps)
     d2 = squared_distances(embeddings, means[:, None]).squeeze(-1)  # (M, D, M)
     same_class = cluster_classes[:, None] == cluster_classes  # (M, M)
     others = (d2 / (-2 * sigma2)).masked_fill(same_class[:, None], -torch.inf).logsumexp(-1)  # (M, D)
-    return reduce(F.relu(alpha + own / (2 * sigma2) + others), reduction), sigma2.detach()
+    return reduce(F.relu(alpha + to_mean / (2 * sigma2) + others), reduction), sigma2.detach()
 
 
 def knc(d2: Tensor, sigma2: float | Tensor, nearest: int = 128) -> Tensor:

@@ -21,7 +21,8 @@ def my_loss_readme(
 ) -> Tensor:
     """`L_n = 1/J sum_ij [ -(D_n,ij - max_k D_n,yk - alpha) / (2 sigma^2) ]_+`.
 
-    The sum is over all classes in the batch, the own among them; the maximum over the own class' representatives.
+    The sum is over all classes in the batch, the sample's included; the maximum over the representatives of the sample's
+    class.
     """
     d, _, present, scale = _prepare(d2, labels, sigma, measure)
     farthest = of_own_class(d, labels).amax(-1)  # (B,)
@@ -32,16 +33,16 @@ def my_loss_readme(
 def my_loss_code(
     d2: Tensor, labels: Tensor, alpha: float = 1.0, sigma: float = 0.5, measure: str = "squared", reduction: str = "mean"
 ) -> Tensor:
-    """`L_n = 1/J sum_{i != y, j} [ -(D_n,ij - m_ij - alpha) / (2 sigma^2) ]_+`, i over the classes in the batch but the own.
+    """`L_n = 1/J sum_{i != y, j} [ -(D_n,ij - m_ij - alpha) / (2 sigma^2) ]_+`, i over the other classes in the batch.
 
     `m_ij` is the largest distance of the batch's samples of class i to the representative, with gradient. The divisor
-    still counts the own class.
+    still counts the sample's class.
     """
-    d, own, present, scale = _prepare(d2, labels, sigma, measure)
-    farthest = d.masked_fill(~own[..., None], -torch.inf).amax(0)  # (N, K)
+    d, label_mask, present, scale = _prepare(d2, labels, sigma, measure)
+    farthest = d.masked_fill(~label_mask[..., None], -torch.inf).amax(0)  # (N, K)
     farthest = farthest.masked_fill(~present[:, None], 0)
     terms = F.relu(scale * (farthest + alpha - d))  # (B, N, K)
-    return _mean_over_representatives(terms, (present & ~own)[..., None], present, reduction)
+    return _mean_over_representatives(terms, (present & ~label_mask)[..., None], present, reduction)
 
 
 def _prepare(d2: Tensor, labels: Tensor, sigma: float, measure: str) -> tuple[Tensor, Tensor, Tensor, float]:
@@ -53,8 +54,8 @@ def _prepare(d2: Tensor, labels: Tensor, sigma: float, measure: str) -> tuple[Te
         raise UserError(f"measure must be one of {', '.join(MEASURES)}, not {measure!r}")
     # the square root has no gradient at 0
     d = d2 if measure == "squared" else d2.clamp_min(torch.finfo(d2.dtype).eps).sqrt()
-    own = F.one_hot(labels, d2.shape[1]).bool()
-    return d, own, own.any(0), 0.5 / sigma**2
+    label_mask = F.one_hot(labels, d2.shape[1]).bool()
+    return d, label_mask, label_mask.any(0), 0.5 / sigma**2
 
 
 def _mean_over_representatives(terms: Tensor, counted: Tensor, present: Tensor, reduction: str) -> Tensor:

@@ -51,10 +51,10 @@ def negative_loss(negative: Tensor, labels: Tensor, near_labels: Tensor) -> Tens
             f"negative_loss takes d2 (B, N, K) and two labels (B,), not {tuple(negative.shape)}, {tuple(labels.shape)} "
             f"and {tuple(near_labels.shape)}"
         )
-    for given in (labels, near_labels):
-        check_range(given, negative.shape[1] + 1)
+    for classes in (labels, near_labels):
+        check_range(classes, negative.shape[1] + 1)
     nearest = negative.amin(-1)  # (B, N)
     padded = negative.new_zeros(len(nearest), nearest.shape[1] + 1)  # a column of nothing, for background and near none
     padded[:, :-1] = nearest
-    pulled, pushed = (padded.gather(1, given[:, None])[:, 0] for given in (near_labels, labels))
+    pulled, pushed = (padded.gather(1, classes[:, None])[:, 0] for classes in (near_labels, labels))
     return pulled - pushed

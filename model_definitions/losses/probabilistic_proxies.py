@@ -201,12 +201,12 @@ def proxy_anchor_loss(cosines: Tensor, labels: Tensor, margin: float = 0.1, alph
         A scalar, 0 for an empty batch.
     """
     check_range(labels, cosines.shape[1])
-    own = F.one_hot(labels, cosines.shape[1]).bool()  # (B, C)
+    label_mask = F.one_hot(labels, cosines.shape[1]).bool()  # (B, C)
     if not len(labels):
         return cosines.sum()
-    positive = _log_one_plus((-alpha * (cosines - margin)).masked_fill(~own, -torch.inf))
-    negative = _log_one_plus((alpha * (cosines + margin)).masked_fill(own, -torch.inf))
-    return positive.sum() / own.any(0).sum() + negative.mean()
+    positive = _log_one_plus((-alpha * (cosines - margin)).masked_fill(~label_mask, -torch.inf))
+    negative = _log_one_plus((alpha * (cosines + margin)).masked_fill(label_mask, -torch.inf))
+    return positive.sum() / label_mask.any(0).sum() + negative.mean()
 
 
 def binomial_deviance(
@@ -231,11 +231,11 @@ def binomial_deviance(
     if over not in DEVIANCE_OVER:
         raise UserError(f"binomial_deviance sums over {' or '.join(DEVIANCE_OVER)}, not {over!r}")
     check_range(labels, similarities.shape[1])
-    own = F.one_hot(labels, similarities.shape[1]).bool()  # (B, C)
+    label_mask = F.one_hot(labels, similarities.shape[1]).bool()  # (B, C)
     if not len(labels):
         return similarities.sum()
     scaled = alpha * (similarities - delta)
-    right, wrong = (-scaled).masked_fill(~own, -torch.inf), scaled.masked_fill(own, -torch.inf)  # (B, C)
+    right, wrong = (-scaled).masked_fill(~label_mask, -torch.inf), scaled.masked_fill(label_mask, -torch.inf)  # (B, C)
     if over == "classes":
         right, wrong = right.T, wrong.T
     return _log_one_plus(right).mean() + _log_one_plus(wrong).mean()

@@ -19,19 +19,19 @@ from repmet.model_definitions.representatives import check_labels, margin_loss, 
 
 
 def _own_and_other(d2: Tensor, labels: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-    """`log w` of the own class, (B, K), and of all others, (B, N*K), -inf where own."""
+    """`log w` of the sample's class, (B, K), and of all classes, (B, N*K), -inf for the sample's."""
     check_labels(d2, labels)
     if sigma <= 0:
         raise UserError(f"sigma is a standard deviation and must be positive, not {sigma}")
     exponents = d2 * (-0.5 / sigma**2)
-    own = F.one_hot(labels, d2.shape[1]).bool()  # (B, N)
-    return of_own_class(exponents, labels), exponents.masked_fill(own[..., None], -torch.inf).flatten(1)
+    label_mask = F.one_hot(labels, d2.shape[1]).bool()  # (B, N)
+    return of_own_class(exponents, labels), exponents.masked_fill(label_mask[..., None], -torch.inf).flatten(1)
 
 
 def repmet_v1(d2: Tensor, labels: Tensor, alpha: float = 1.0, sigma: float = 0.5, reduction: str = "mean") -> Tensor:
     """First version of the paper: `[ -log( max_j w_yj / sum_{i != y, j} w_ij ) + alpha ]_+`."""
-    own, other = _own_and_other(d2, labels, sigma)
-    return reduce(F.relu(alpha - own.amax(-1) + other.logsumexp(-1)), reduction)
+    of_class, other = _own_and_other(d2, labels, sigma)
+    return reduce(F.relu(alpha - of_class.amax(-1) + other.logsumexp(-1)), reduction)
 
 
 def repmet_v2(d2: Tensor, labels: Tensor, alpha: float = 1.0, sigma: float = 0.5, reduction: str = "mean") -> Tensor:
@@ -40,9 +40,9 @@ def repmet_v2(d2: Tensor, labels: Tensor, alpha: float = 1.0, sigma: float = 0.5
 
 
 def repmet_v3(d2: Tensor, labels: Tensor, alpha: float = 1.0, sigma: float = 0.5, reduction: str = "mean") -> Tensor:
-    """`[ -log( sum_j w_yj / sum_{i != y, j} w_ij ) + alpha ]_+`: v1 with all own representatives."""
-    own, other = _own_and_other(d2, labels, sigma)
-    return reduce(F.relu(alpha - own.logsumexp(-1) + other.logsumexp(-1)), reduction)
+    """`[ -log( sum_j w_yj / sum_{i != y, j} w_ij ) + alpha ]_+`: v1 with all representatives of the class."""
+    of_class, other = _own_and_other(d2, labels, sigma)
+    return reduce(F.relu(alpha - of_class.logsumexp(-1) + other.logsumexp(-1)), reduction)
 
 
 def cross_entropy(d2: Tensor, labels: Tensor, sigma: float = 0.5, reduction: str = "mean") -> Tensor:
@@ -72,7 +72,7 @@ class RepMetLoss(nn.Module):
 
     Args:
         name: "v1", "v2", "v3", "cvpr", "margin" (eq. 4 alone), "my_loss_code" or "my_loss_readme".
-        arguments: that function's own, such as alpha, margin or sigma.
+        arguments: of that function, such as alpha, margin or sigma.
 
     Raises:
         ValueError: an unknown name, or an argument that the loss does not have.
@@ -82,10 +82,10 @@ class RepMetLoss(nn.Module):
         super().__init__()
         if name not in LOSSES:
             raise UserError(f"RepMetLoss has no loss {name!r}; there are {', '.join(LOSSES)}")
-        own = list(inspect.signature(LOSSES[name]).parameters)[2:]
-        unknown = [key for key in arguments if key not in own]
+        options = list(inspect.signature(LOSSES[name]).parameters)[2:]
+        unknown = [key for key in arguments if key not in options]
         if unknown:
-            raise UserError(f"the loss {name} has no {', '.join(unknown)}; it has {', '.join(own)}")
+            raise UserError(f"the loss {name} has no {', '.join(unknown)}; it has {', '.join(options)}")
         self.name, self.arguments = name, arguments
 
     def forward(self, d2: Tensor, labels: Tensor) -> Tensor:

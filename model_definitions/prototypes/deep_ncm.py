@@ -76,8 +76,8 @@ class DeepNCM(nn.Module):
         rows = as_rows(embeddings)
         if self.training:
             if labels is None or labels.numel() != len(rows):
-                found = None if labels is None else tuple(labels.shape)
-                raise UserError(f"DeepNCM learns from labelled batches: {len(rows)} labels are needed, not {found}")
+                shape = None if labels is None else tuple(labels.shape)
+                raise UserError(f"DeepNCM learns from labelled batches: {len(rows)} labels are needed, not {shape}")
             self.update(rows.detach(), labels.flatten())
         return as_given(self.scores(rows), embeddings)
 

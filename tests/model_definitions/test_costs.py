@@ -25,11 +25,11 @@ def test_what_is_no_matrix_of_costs(costs, message):
 
 
 def test_the_diagonal_is_ignored_and_the_callers_matrix_stays():
-    given = torch.tensor([[-5, 2], [2, torch.nan]])
+    matrix = torch.tensor([[-5, 2], [2, torch.nan]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        costs = check_costs(given)
-    assert costs.tolist() == [[0, 2], [2, 0]] and given[0, 0] == -5
+        costs = check_costs(matrix)
+    assert costs.tolist() == [[0, 2], [2, 0]] and matrix[0, 0] == -5
     assert check_costs(torch.tensor([[0, 3], [3, 0]])).dtype == torch.float32
 
 

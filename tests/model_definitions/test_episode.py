@@ -31,8 +31,8 @@ def test_class_means_are_the_means(counts):
     means = class_means(embeddings, labels, len(counts))
     assert means.shape == (len(counts), 1, 5)
     for c in range(len(counts)):
-        own = members(embeddings, labels, c)
-        naive = [sum(column) / len(own) for column in zip(*own, strict=True)]
+        class_supports = members(embeddings, labels, c)
+        naive = [sum(column) / len(class_supports) for column in zip(*class_supports, strict=True)]
         torch.testing.assert_close(means[c, 0], torch.tensor(naive, dtype=torch.float64))
 
 
@@ -49,9 +49,9 @@ def test_all_shots_keeps_every_support_in_its_order(counts):
     points = all_shots(embeddings, labels, len(counts))
     assert points.shape == (len(counts), max(counts), 5)
     for c, count in enumerate(counts):
-        own = members(embeddings, labels, c)
-        assert points[c, :count].tolist() == own
-        assert points[c, count:].tolist() == [own[0]] * (max(counts) - count)  # the first one fills up
+        class_supports = members(embeddings, labels, c)
+        assert points[c, :count].tolist() == class_supports
+        assert points[c, count:].tolist() == [class_supports[0]] * (max(counts) - count)  # the first one fills up
 
 
 def test_filling_up_changes_no_hard_posterior():
@@ -88,11 +88,11 @@ def test_kmeans_where_a_class_has_more_supports_than_modes():
     points = kmeans_centres(embeddings, labels, 4, 3, seed=5)
     assert points.shape == (4, 3, 3)
     for c in (0, 3):
-        own = embeddings[labels == c].numpy()
-        fit = KMeans(3, n_init=1, random_state=5).fit(own)
+        class_supports = embeddings[labels == c].numpy()
+        fit = KMeans(3, n_init=1, random_state=5).fit(class_supports)
         torch.testing.assert_close(points[c], torch.from_numpy(fit.cluster_centers_))
         for k in range(3):  # each centre is the mean of what is nearest to it
-            torch.testing.assert_close(points[c, k], torch.from_numpy(own[fit.labels_ == k].mean(0)))
+            torch.testing.assert_close(points[c, k], torch.from_numpy(class_supports[fit.labels_ == k].mean(0)))
     for c in (1, 2):  # no more than K: kept as they are
         torch.testing.assert_close(points[c, : (labels == c).sum()], embeddings[labels == c])
 

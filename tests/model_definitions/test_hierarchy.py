@@ -24,14 +24,14 @@ def walked(parents: dict[str, str], lengths: dict[str, float], start: str) -> di
         length = lengths.get(child, 1.0)
         edges.setdefault(child, []).append((parent, length))
         edges.setdefault(parent, []).append((child, length))
-    found, waiting = {start: 0.0}, deque([start])
+    distances, waiting = {start: 0.0}, deque([start])
     while waiting:
         node = waiting.popleft()
         for other, length in edges[node]:
-            if other not in found:
-                found[other] = found[node] + length
+            if other not in distances:
+                distances[other] = distances[node] + length
                 waiting.append(other)
-    return found
+    return distances
 
 
 def random_tree(leaves: int, seed: int) -> dict[str, str]:
@@ -75,8 +75,8 @@ def test_random_trees(seed):
     tree = Hierarchy(parents, order, lengths)
     D = tree.distances()
     for a, start in enumerate(order):
-        found = walked(parents, lengths, start)
-        assert D[a].tolist() == pytest.approx([found[name] for name in order])
+        distances = walked(parents, lengths, start)
+        assert D[a].tolist() == pytest.approx([distances[name] for name in order])
     for k, name in enumerate(tree.names):
         path = [tree.names[i] for i in tree.paths[k] if i >= 0]
         assert path[0] == name and parents[path[-1]] == "root"

@@ -12,18 +12,18 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def check_consistent(found, points, labels):
+def check_consistent(clusters, points, labels):
     """Everything returned says the same: nearest centres, counts and inertia, point by point."""
-    num_classes, num_clusters, _ = found.centres.shape
+    num_classes, num_clusters, _ = clusters.centres.shape
     counts = torch.zeros(num_classes, num_clusters, dtype=torch.long)
     inertia = torch.zeros(num_classes, dtype=torch.float64)
-    for x, y, k in zip(points.double(), labels.tolist(), found.assignment.tolist(), strict=True):
-        d2 = (found.centres[y].double() - x).square().sum(-1)
+    for x, y, k in zip(points.double(), labels.tolist(), clusters.assignment.tolist(), strict=True):
+        d2 = (clusters.centres[y].double() - x).square().sum(-1)
         assert d2[k] <= d2.min() + 1e-5
         counts[y, k] += 1
         inertia[y] += d2[k]
-    assert torch.equal(found.counts, counts)
-    torch.testing.assert_close(found.inertia.double(), inertia, rtol=1e-4, atol=1e-5)
+    assert torch.equal(clusters.counts, counts)
+    torch.testing.assert_close(clusters.inertia.double(), inertia, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -32,15 +32,15 @@ def check_consistent(found, points, labels):
 def test_a_fixed_point_of_both_steps(sizes, num_clusters, dim):
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))[torch.randperm(sum(sizes))]
     points = torch.randn(sum(sizes), dim)
-    found = kmeans(points, labels, len(sizes), num_clusters, iterations=100)
-    check_consistent(found, points, labels)
+    clusters = kmeans(points, labels, len(sizes), num_clusters, iterations=100)
+    check_consistent(clusters, points, labels)
     for c, size in enumerate(sizes):
-        assert found.counts[c].sum() == size
+        assert clusters.counts[c].sum() == size
         for k in range(num_clusters):
-            members = points[(labels == c) & (found.assignment == k)]
+            members = points[(labels == c) & (clusters.assignment == k)]
             if len(members):
-                torch.testing.assert_close(found.centres[c, k], members.mean(0), rtol=1e-4, atol=1e-5)
-    assert (found.centres[torch.tensor(sizes) == 0] == 0).all()
+                torch.testing.assert_close(clusters.centres[c, k], members.mean(0), rtol=1e-4, atol=1e-5)
+    assert (clusters.centres[torch.tensor(sizes) == 0] == 0).all()
 
 
 @pytest.mark.parametrize("num_clusters", [2, 3])
@@ -51,20 +51,20 @@ def test_the_best_of_many_seeds_is_the_optimum(num_clusters):
         groups = [points[torch.tensor(partition) == k] for k in range(num_clusters)]
         best = min(best, sum((group - group.mean(0)).square().sum().item() for group in groups if len(group)))
     labels = torch.zeros(8, dtype=torch.long)
-    found = [kmeans(points, labels, 1, num_clusters, generator=generator(seed)).inertia.item() for seed in range(20)]
-    assert min(found) == pytest.approx(best) and max(found) >= best - 1e-9
+    inertias = [kmeans(points, labels, 1, num_clusters, generator=generator(seed)).inertia.item() for seed in range(20)]
+    assert min(inertias) == pytest.approx(best) and max(inertias) >= best - 1e-9
 
 
 def test_groups_that_are_there_are_found_in_every_class():
     centres = torch.randn(6, 4, 8) * 10  # (N, K, e)
     labels, truth = torch.arange(6).repeat_interleave(40), torch.arange(4).repeat(60)
     points = centres[labels, truth] + 0.1 * torch.randn(240, 8)
-    found = kmeans(points, labels, 6, 4, generator=generator())
-    assert (found.counts == 10).all()
+    clusters = kmeans(points, labels, 6, 4, generator=generator())
+    assert (clusters.counts == 10).all()
     for c in range(6):
-        pairs = {(t, k) for t, k in zip(truth[labels == c].tolist(), found.assignment[labels == c].tolist(), strict=True)}
+        pairs = {(t, k) for t, k in zip(truth[labels == c].tolist(), clusters.assignment[labels == c].tolist(), strict=True)}
         assert len(pairs) == 4
-    assert torch.cdist(found.centres, centres).amin(-1).max() < 0.3
+    assert torch.cdist(clusters.centres, centres).amin(-1).max() < 0.3
 
 
 @pytest.mark.parametrize("spread", [0.0, 1.0])
@@ -82,9 +82,9 @@ def test_as_low_an_inertia_as_scikit_learn(spread):
 def test_a_batch_that_is_split_up_is_as_good(monkeypatch):
     points, labels = torch.randn(300, 4), torch.arange(300) % 10
     monkeypatch.setattr("model_definitions.kmeans._BATCH", {"cpu": 4 * 65})
-    found = kmeans(points, labels, 10, 3, iterations=100)
-    check_consistent(found, points, labels)
-    assert (found.counts > 0).all()
+    clusters = kmeans(points, labels, 10, 3, iterations=100)
+    check_consistent(clusters, points, labels)
+    assert (clusters.counts > 0).all()
 
 
 def test_seeds():
@@ -108,54 +108,54 @@ def test_far_from_the_origin_single_precision_suffices():
 
 def test_half_precision_is_computed_in_single():
     points, labels = torch.randn(50, 8).half(), torch.zeros(50, dtype=torch.long)
-    found = kmeans(points, labels, 1, 4)
-    assert found.centres.dtype == torch.float32
-    check_consistent(found, points, labels)
+    clusters = kmeans(points, labels, 1, 4)
+    assert clusters.centres.dtype == torch.float32
+    check_consistent(clusters, points, labels)
 
 
 def test_stopped_early_the_assignment_is_to_the_returned_centres():
     points, labels = torch.randn(300, 2), torch.zeros(300, dtype=torch.long)
-    found = kmeans(points, labels, 1, 8, iterations=1, generator=generator())
-    check_consistent(found, points, labels)
-    assert kmeans(points, labels, 1, 8, iterations=50, generator=generator()).inertia < found.inertia
+    clusters = kmeans(points, labels, 1, 8, iterations=1, generator=generator())
+    check_consistent(clusters, points, labels)
+    assert kmeans(points, labels, 1, 8, iterations=50, generator=generator()).inertia < clusters.inertia
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_fewer_points_than_clusters(size):
     points, labels = torch.randn(size, 5), torch.zeros(size, dtype=torch.long)
-    found = kmeans(points, labels, 1, 4)
-    assert (found.counts > 0).sum() == size and found.inertia.abs().max() < 1e-6
+    clusters = kmeans(points, labels, 1, 4)
+    assert (clusters.counts > 0).sum() == size and clusters.inertia.abs().max() < 1e-6
     # a centre without members repeats a point
-    assert torch.cdist(found.centres[0], points).amin(-1).max() < 1e-5
+    assert torch.cdist(clusters.centres[0], points).amin(-1).max() < 1e-5
 
 
 def test_identical_points():
     labels = torch.arange(20) % 2
     points = torch.tensor([[1.0, 2.0], [-3.0, 0.5]])[labels]
-    found = kmeans(points, labels, 2, 3)
-    assert found.inertia.abs().max() < 1e-6
-    torch.testing.assert_close(found.centres, torch.tensor([[1.0, 2.0], [-3.0, 0.5]])[:, None].expand(2, 3, 2))
+    clusters = kmeans(points, labels, 2, 3)
+    assert clusters.inertia.abs().max() < 1e-6
+    torch.testing.assert_close(clusters.centres, torch.tensor([[1.0, 2.0], [-3.0, 0.5]])[:, None].expand(2, 3, 2))
 
 
 def test_a_cluster_that_loses_its_members_takes_the_farthest_point():
     x = torch.tensor([[[0.0], [0.1], [0.2], [5.0]]])  # (C, m, e)
-    found = _lloyd(x, torch.ones(1, 4, dtype=torch.bool), torch.tensor([[[0.0], [0.0]]]), 20)
-    assert found.assignment.tolist() == [[0, 0, 0, 1]]
-    torch.testing.assert_close(found.centres, torch.tensor([[[0.1], [5.0]]]))
+    clusters = _lloyd(x, torch.ones(1, 4, dtype=torch.bool), torch.tensor([[[0.0], [0.0]]]), 20)
+    assert clusters.assignment.tolist() == [[0, 0, 0, 1]]
+    torch.testing.assert_close(clusters.centres, torch.tensor([[[0.1], [5.0]]]))
 
 
 def test_padding_takes_no_part():
     """Classes of unlike size share a batch; the padding, at the class mean, must not draw centres to itself."""
     points = torch.cat([torch.tensor([[-9.0], [9.0], [9.5]]), torch.randn(4, 1)])
     labels = torch.tensor([0] * 3 + [1] * 4)
-    found = kmeans(points, labels, 2, 2)
-    torch.testing.assert_close(found.centres[0].sort(0).values, torch.tensor([[-9.0], [9.25]]))
-    assert found.counts.sum(1).tolist() == [3, 4]
+    clusters = kmeans(points, labels, 2, 2)
+    torch.testing.assert_close(clusters.centres[0].sort(0).values, torch.tensor([[-9.0], [9.25]]))
+    assert clusters.counts.sum(1).tolist() == [3, 4]
 
 
 def test_no_gradient_is_recorded():
-    found = kmeans(torch.randn(9, 2, requires_grad=True), torch.zeros(9, dtype=torch.long), 1, 2)
-    assert not found.centres.requires_grad and not found.inertia.requires_grad
+    clusters = kmeans(torch.randn(9, 2, requires_grad=True), torch.zeros(9, dtype=torch.long), 1, 2)
+    assert not clusters.centres.requires_grad and not clusters.inertia.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -188,11 +188,11 @@ def test_a_small_class_with_duplicates_beside_a_larger_one(seed):
     generator = torch.Generator().manual_seed(seed)
     classes = [torch.randint(0, 3, (5 + seed % 2, 2), generator=generator).float(), torch.randn(8, 2, generator=generator)]
     labels = torch.cat([torch.full((len(points),), c) for c, points in enumerate(classes)])
-    found = kmeans(torch.cat(classes), labels, 2, 4, generator=generator)
+    clusters = kmeans(torch.cat(classes), labels, 2, 4, generator=generator)
     for c, points in enumerate(classes):
-        d2 = torch.cdist(points, found.centres[c]).square()  # (m, K)
-        assert found.inertia[c].item() == pytest.approx(d2.amin(1).sum().item(), abs=1e-5)
-        own = found.assignment[labels == c]
-        assert torch.equal(torch.bincount(own, minlength=4), found.counts[c])
-        torch.testing.assert_close(d2.gather(1, own[:, None])[:, 0], d2.amin(1))
-        assert (d2[:, found.counts[c] == 0].amin(0) < 1e-9).all()
+        d2 = torch.cdist(points, clusters.centres[c]).square()  # (m, K)
+        assert clusters.inertia[c].item() == pytest.approx(d2.amin(1).sum().item(), abs=1e-5)
+        assignment = clusters.assignment[labels == c]
+        assert torch.equal(torch.bincount(assignment, minlength=4), clusters.counts[c])
+        torch.testing.assert_close(d2.gather(1, assignment[:, None])[:, 0], d2.amin(1))
+        assert (d2[:, clusters.counts[c] == 0].amin(0) < 1e-9).all()

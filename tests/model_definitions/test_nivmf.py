@@ -33,10 +33,10 @@ def test_the_two_products_are_the_equation(density):
     means, kappas = classes(5, 12)
     z = F.normalize(torch.randn(7, 12, dtype=torch.float64), dim=1)
     expected = torch.stack([torch.stack([naive(x, m, k, density) for m, k in zip(means, kappas, strict=True)]) for x in z])
-    found = nivmf_log_density(z, means, kappas, density)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    computed = nivmf_log_density(z, means, kappas, density)
+    torch.testing.assert_close(computed, expected, rtol=0, atol=1e-10)
     relative = nivmf_log_density(z, means, kappas, density, relative=True)
-    torch.testing.assert_close((found - relative).std(1), torch.zeros(7).double(), atol=1e-10, rtol=0)
+    torch.testing.assert_close((computed - relative).std(1), torch.zeros(7).double(), atol=1e-10, rtol=0)
     single = nivmf_log_density(z.float(), means.float(), kappas.float(), density, relative=True)
     torch.testing.assert_close(single, relative.float(), rtol=1e-6, atol=2e-5)
 
@@ -98,9 +98,9 @@ def test_samples_converge_to_the_product_of_two_vmf():
     means, _ = classes(3, 8)
     kappas = torch.tensor([4.0, 9, 12]).double()[:, None].expand(3, 8)
     mean, kappa = F.normalize(means[:2] + 0.3 * torch.randn(2, 8), dim=1), torch.tensor([6.0, 15]).double()
-    found = expected_likelihood(mean, kappa, means, kappas, samples=60_000)
+    estimate = expected_likelihood(mean, kappa, means, kappas, samples=60_000)
     expected = log_probability_product(kappa[:, None], kappas[:, 0], mean @ means.T, 8)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.08)
+    torch.testing.assert_close(estimate, expected, rtol=0, atol=0.08)
 
 
 @pytest.mark.parametrize("temperature", (1.0, 0.5))
@@ -110,8 +110,8 @@ def test_samples_of_the_released_density_converge_to_its_closed_form(temperature
     mean, kappa = F.normalize(means[:2] + 0.3 * torch.randn(2, 8), dim=1), torch.tensor([6.0, 15]).double()
     options = {"temperature": temperature}
     closed = expected_likelihood_released(mean, kappa, means, kappas, **options)
-    found = expected_likelihood(mean, kappa, means, kappas, samples=60_000, density="released", **options)
-    torch.testing.assert_close(found, closed, rtol=0, atol=0.08)
+    estimate = expected_likelihood(mean, kappa, means, kappas, samples=60_000, density="released", **options)
+    torch.testing.assert_close(estimate, closed, rtol=0, atol=0.08)
     relative = expected_likelihood_released(mean, kappa, means, kappas, relative=True, **options)
     torch.testing.assert_close((closed - relative).std(1), torch.zeros(2).double(), atol=1e-9, rtol=0)
 
@@ -144,8 +144,8 @@ def test_tempering_inside_and_outside():
         ("outside", rho.mean(0).log() / 0.7),
     ):
         torch.manual_seed(7)
-        found = expected_likelihood(mean, kappa, means, kappas, temperature=0.7, tempering=tempering)
-        torch.testing.assert_close(found, expected)
+        estimate = expected_likelihood(mean, kappa, means, kappas, temperature=0.7, tempering=tempering)
+        torch.testing.assert_close(estimate, expected)
 
 
 def test_a_small_temperature_stays_finite_with_gradients():

@@ -36,9 +36,9 @@ def naive_distances(embeddings, points):
 
 
 def naive_margin(d2, label, margin):
-    own = min(d2[label])
+    nearest = min(d2[label])
     other = min((d for c, modes in enumerate(d2) if c != label for d in modes), default=math.inf)
-    return max(0.0, own - other + margin)
+    return max(0.0, nearest - other + margin)
 
 
 # --- the vectors -----------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def test_leading_dimensions_are_episodes_of_their_own(left, right):
     for function, shape in ((posterior, (3,)), (soft_posterior, (3,)), (background, ())):
         whole = function(d2)
         assert whole.shape == (*lead, left[-1], *shape)
-        apart = [function(one) for one in d2.reshape(-1, 3, 2)[:, None]]
+        apart = [function(row) for row in d2.reshape(-1, 3, 2)[:, None]]
         torch.testing.assert_close(whole.reshape(-1, *shape), torch.cat(apart))
 
 

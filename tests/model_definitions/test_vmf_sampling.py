@@ -24,9 +24,9 @@ def kappas(value: float, n: int = N) -> torch.Tensor:
 def test_mean_cosine_is_exact(dim, kappa):
     torch.manual_seed(dim)
     w = sample_cosines(kappas(kappa), dim)
-    one = torch.tensor(kappa, dtype=torch.float64)
-    error = math.sqrt(variance_of_cosine(one, dim).item() / N)
-    assert abs(w.mean() - mean_resultant_length(one, dim)) < 4.5 * error
+    concentration = torch.tensor(kappa, dtype=torch.float64)
+    error = math.sqrt(variance_of_cosine(concentration, dim).item() / N)
+    assert abs(w.mean() - mean_resultant_length(concentration, dim)) < 4.5 * error
     assert w.abs().max() <= 1
 
 
@@ -112,8 +112,8 @@ def test_pathwise_gradients_have_the_documented_bias():
         torch.manual_seed(8)
         k = kappas(kappa, 20_000).requires_grad_()
         (slope,) = torch.autograd.grad(sample_cosines(k, dim, "pathwise").sum(), k)
-        found = slope.mean() / variance_of_cosine(k.detach()[:1], dim)
-        assert found.item() == pytest.approx(ratio, abs=5 * slope.std().item() / 141 / variance_of_cosine(k[:1], dim).item())
+        bias = slope.mean() / variance_of_cosine(k.detach()[:1], dim)
+        assert bias.item() == pytest.approx(ratio, abs=5 * slope.std().item() / 141 / variance_of_cosine(k[:1], dim).item())
     assert not sample_cosines(k, 5, "none").requires_grad
 
 

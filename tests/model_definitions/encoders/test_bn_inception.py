@@ -60,8 +60,8 @@ def test_blocks_by_hand(encoder, block, channels):
         windows = F.pad(x, (1,) * 4, value=-torch.inf if block == "5b" else 0.0).unfold(2, 3, 1).unfold(3, 3, 1)
         pooled = windows.amax((-1, -2)) if block == "5b" else windows.mean((-1, -2))
         parts = [by_hand(trunk, f"{name}1x1", x), *parts, by_hand(trunk, f"{name}pool_proj", pooled)]
-    found = trunk._block(name, x, halves)
-    torch.testing.assert_close(found, torch.cat(parts, 1), rtol=1e-3, atol=1e-3)
+    output = trunk._block(name, x, halves)
+    torch.testing.assert_close(output, torch.cat(parts, 1), rtol=1e-3, atol=1e-3)
 
 
 def test_images_become_what_caffe_had(encoder):
@@ -101,13 +101,13 @@ def test_it_is_pytorchcvs(encoder):
     pytorchcv = pytest.importorskip("pytorchcv.models.bninception", reason="pytorchcv is not installed")
     theirs = pytorchcv.bninception().eval()
     # stage and unit, branch and layer, in the order in which the names stand here
-    own = [(m.weight, m.bias) for m in encoder.trunk.modules() if isinstance(m, torch.nn.Conv2d)]
+    ours = [(m.weight, m.bias) for m in encoder.trunk.modules() if isinstance(m, torch.nn.Conv2d)]
     norms = [m for m in encoder.trunk.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     convs = [m for m in theirs.features.modules() if isinstance(m, torch.nn.Conv2d)]
     batch = [m for m in theirs.features.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    assert len(own) == len(convs) == len(norms) == len(batch)
+    assert len(ours) == len(convs) == len(norms) == len(batch)
     with torch.no_grad():
-        for (weight, bias), norm, conv, other in zip(own, norms, convs, batch, strict=True):
+        for (weight, bias), norm, conv, other in zip(ours, norms, convs, batch, strict=True):
             conv.weight.copy_(weight)
             conv.bias.copy_(bias)
             other.load_state_dict(norm.state_dict())

@@ -124,8 +124,8 @@ def test_pooling_before_the_relu_has_the_same_gradient() -> None:
     ours = [p.grad.clone() for p in block.parameters()]
     block.zero_grad()
     (pool(relu(norm(convolution(x)))) * weights).sum().backward()
-    for one, other in zip(ours, (p.grad for p in block.parameters()), strict=True):
-        assert torch.equal(one, other)
+    for gradient, other in zip(ours, (p.grad for p in block.parameters()), strict=True):
+        assert torch.equal(gradient, other)
 
 
 # --- conv4 and LeNet -------------------------------------------------------------------------------------------------------

@@ -105,10 +105,10 @@ def test_a_partial_file_says_what_it_lacks(partial: Path, last: str | None) -> N
 @pytest.mark.parametrize("file", ["partial", "whole"])
 def test_a_fresh_layer_starts_at_random(resnet: models.ResNet, file: str, request: pytest.FixtureRequest) -> None:
     encoder = TorchvisionEncoder("resnet18", request.getfixturevalue(file), fresh=["layer4"])
-    own, given = encoder.trunk.state_dict(), resnet.state_dict()
-    assert torch.equal(own["layer3.1.conv2.weight"], given["layer3.1.conv2.weight"])
-    assert not torch.equal(own["layer4.0.conv1.weight"], given["layer4.0.conv1.weight"])
-    assert (own["layer4.0.bn1.running_var"] == 1).all()
+    fresh, loaded = encoder.trunk.state_dict(), resnet.state_dict()
+    assert torch.equal(fresh["layer3.1.conv2.weight"], loaded["layer3.1.conv2.weight"])
+    assert not torch.equal(fresh["layer4.0.conv1.weight"], loaded["layer4.0.conv1.weight"])
+    assert (fresh["layer4.0.bn1.running_var"] == 1).all()
 
 
 def test_a_file_may_be_a_checkpoint(whole: Path, tmp_path: Path) -> None:
@@ -212,9 +212,9 @@ def test_inception_converts_imagenets_normalisation_once(tmp_path: Path) -> None
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], dtype=torch.float64)
     encoder = Inception(tmp_path / "inception.pth", frozen=True).double()
     assert encoder.out_channels == 2048
-    found = encoder((images - mean[:, None, None]) / std[:, None, None])
-    torch.testing.assert_close(found, seen[0])
-    assert found.std() > 1e-3, "features that are all alike would prove nothing"
+    features = encoder((images - mean[:, None, None]) / std[:, None, None])
+    torch.testing.assert_close(features, seen[0])
+    assert features.std() > 1e-3, "features that are all alike would prove nothing"
 
 
 @torch.no_grad()

@@ -24,13 +24,13 @@ def costs(number: int = PAIRS) -> torch.Tensor:
 def ratios(P: torch.Tensor, D: torch.Tensor, distance: str = "euclidean") -> np.ndarray:
     """d_ij / D_ij over i != j, by loops."""
     P, D = P.detach().numpy(), D.numpy()
-    found = []
+    values = []
     for i in range(len(P)):
         for j in range(len(P)):
             if i != j:
                 cos = P[i] @ P[j] / np.linalg.norm(P[i]) / np.linalg.norm(P[j])
-                found.append((np.linalg.norm(P[i] - P[j]) if distance == "euclidean" else 1 - cos) / D[i, j])
-    return np.array(found)
+                values.append((np.linalg.norm(P[i] - P[j]) if distance == "euclidean" else 1 - cos) / D[i, j])
+    return np.array(values)
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])

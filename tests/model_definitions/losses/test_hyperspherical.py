@@ -22,15 +22,15 @@ def test_the_loss_is_a_sum_of_squares():
     cos = F.cosine_similarity(z[:, None], P, dim=-1)
     scores = hyperspherical_scores(z, P)
     torch.testing.assert_close(scores, -((1 - cos) ** 2))
-    own = (1 - cos[torch.arange(9), y]) ** 2
-    torch.testing.assert_close(HypersphericalLoss(reduction="sum")(scores, y), own.sum())
-    torch.testing.assert_close(HypersphericalLoss()(scores, y), own.mean())
+    squares = (1 - cos[torch.arange(9), y]) ** 2
+    torch.testing.assert_close(HypersphericalLoss(reduction="sum")(scores, y), squares.sum())
+    torch.testing.assert_close(HypersphericalLoss()(scores, y), squares.mean())
     weights = torch.rand(5, dtype=torch.double)
     ours = HypersphericalLoss(class_weights=weights, ignore_index=2)(scores, y)
     kept = y != 2
-    torch.testing.assert_close(ours, (weights[y] * own)[kept].sum() / weights[y][kept].sum())
+    torch.testing.assert_close(ours, (weights[y] * squares)[kept].sum() / weights[y][kept].sum())
     total = HypersphericalLoss("sum", weights)(scores, y)
-    torch.testing.assert_close(total, (weights[y] * own).sum())
+    torch.testing.assert_close(total, (weights[y] * squares).sum())
 
 
 def test_a_step_down_the_gradient_raises_the_cosine():

@@ -23,8 +23,8 @@ def naive(batch, classes, alpha):
         row = []
         for r in cluster:
             others = [math.exp(-square(r, mean) / (2 * sigma2)) for i, mean in enumerate(means) if classes[i] != classes[m]]
-            own = math.exp(-square(r, means[m]) / (2 * sigma2) - alpha)
-            row.append(max(0.0, -math.log(own / sum(others))) if others else 0.0)
+            numerator = math.exp(-square(r, means[m]) / (2 * sigma2) - alpha)
+            row.append(max(0.0, -math.log(numerator / sum(others))) if others else 0.0)
         losses.append(row)
     return losses, sigma2
 
@@ -126,10 +126,10 @@ def test_knc_of_the_vectors(nearest, expected):
 def test_knc_by_naive_loops(b, n, k, nearest):
     d2 = torch.rand(b, n, k, dtype=torch.float64) * 3
     posterior = knc(d2, 0.4, nearest)
-    for row, found in zip(d2.tolist(), posterior.tolist(), strict=True):
+    for row, probabilities in zip(d2.tolist(), posterior.tolist(), strict=True):
         near = sorted((d, c) for c, modes in enumerate(row) for d in modes)[:nearest]
         total = sum(math.exp(-d / 0.8) for d, _ in near)
-        assert found == pytest.approx([sum(math.exp(-d / 0.8) for d, i in near if i == c) / total for c in range(n)])
+        assert probabilities == pytest.approx([sum(math.exp(-d / 0.8) for d, i in near if i == c) / total for c in range(n)])
 
 
 def test_knc_over_all_clusters_is_the_soft_posterior():

@@ -45,8 +45,8 @@ def naive(form, d, labels, alpha, sigma):
     ],
 )
 def test_the_vectors(form, measure, expected, mean):
-    found = form(D2, LABELS, measure=measure, reduction="none")
-    torch.testing.assert_close(found, torch.tensor(expected).double(), rtol=0, atol=1e-6)
+    losses = form(D2, LABELS, measure=measure, reduction="none")
+    torch.testing.assert_close(losses, torch.tensor(expected).double(), rtol=0, atol=1e-6)
     assert form(D2, LABELS, measure=measure).item() == pytest.approx(mean, abs=1e-6)
 
 
@@ -60,8 +60,8 @@ def test_naive_loops(form, measure, b, n, k, alpha, sigma):
     d = d2.tolist() if measure == "squared" else d2.sqrt().tolist()
     expected = naive(form, d, labels.tolist(), alpha, sigma)
     for reduction, value in (("none", expected), ("sum", sum(expected)), ("mean", sum(expected) / b)):
-        found = form(d2, labels, alpha, sigma, measure, reduction)
-        torch.testing.assert_close(found, torch.tensor(value, dtype=torch.float64))
+        loss = form(d2, labels, alpha, sigma, measure, reduction)
+        torch.testing.assert_close(loss, torch.tensor(value, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("form", [my_loss_code, my_loss_readme])

@@ -56,22 +56,22 @@ def test_similarities_are_their_definitions(name):
     if proxies.log_kappas is not None:
         torch.nn.init.normal_(proxies.log_kappas, 2.0, 0.3)
     e = batch()[0][:3].double()
-    found, wanted = proxies(e), expected(proxies, e)
-    torch.testing.assert_close(found.log_softmax(1), wanted.log_softmax(1), rtol=0, atol=1e-6)
+    similarities, wanted = proxies(e), expected(proxies, e)
+    torch.testing.assert_close(similarities.log_softmax(1), wanted.log_softmax(1), rtol=0, atol=1e-6)
 
 
 def test_expected_likelihood_draws_from_the_images():
     proxies = ProbabilisticProxies(C, D, temperature=0.1, samples=7, density="paper", tempering="outside").double()
     e = batch()[0].double()
     torch.manual_seed(1)
-    found = proxies(e)
+    similarities = proxies(e)
     torch.manual_seed(1)
     kappas = proxies.log_kappas.exp()
     wanted = expected_likelihood(
         F.normalize(e, dim=1), e.norm(dim=1), proxies.means, kappas, temperature=proxies.log_temperature.exp(), samples=7,
         density="paper", tempering="outside",
     )  # fmt: skip
-    torch.testing.assert_close(found.log_softmax(1), wanted.log_softmax(1))
+    torch.testing.assert_close(similarities.log_softmax(1), wanted.log_softmax(1))
 
 
 CORRECT = [name for name in SIMILARITIES if name != "kl_vmf_released"]
@@ -101,8 +101,8 @@ def test_a_step_towards_the_own_proxy_lowers_the_loss(name):
     torch.manual_seed(3)
     proxies = ProbabilisticProxies(C, D, name, temperature=1.0, concentration=10).double()
     e, labels = batch()
-    own = 12 * proxies.means[labels]
-    far, near = (F.cross_entropy(proxies(torch.lerp(e.double(), own, w)), labels) for w in (0.0, 0.5))
+    targets = 12 * proxies.means[labels]
+    far, near = (F.cross_entropy(proxies(torch.lerp(e.double(), targets, w)), labels) for w in (0.0, 0.5))
     assert near < far
 
 
@@ -110,8 +110,8 @@ def test_the_released_divergence_has_the_wrong_sign():
     torch.manual_seed(3)
     proxies = ProbabilisticProxies(C, D, "kl_vmf_released", temperature=1.0, concentration=10).double()
     e, labels = batch()
-    own = 12 * proxies.means[labels]
-    far, near = (F.cross_entropy(proxies(torch.lerp(e.double(), own, w)), labels) for w in (0.0, 0.5))
+    targets = 12 * proxies.means[labels]
+    far, near = (F.cross_entropy(proxies(torch.lerp(e.double(), targets, w)), labels) for w in (0.0, 0.5))
     assert near > far
 
 
@@ -127,15 +127,15 @@ def test_released_parts_reach_the_similarities():
         ("b_vmf", {"normaliser": "released"}),
         ("kl_vmf_released", {"normaliser": "released_512"}),
     ):
-        found = []
-        for own in ({}, options):
+        similarities = []
+        for chosen in ({}, options):
             torch.manual_seed(9)
-            proxies = ProbabilisticProxies(C, D, name, temperature=1.0, concentration=40, **own)
+            proxies = ProbabilisticProxies(C, D, name, temperature=1.0, concentration=40, **chosen)
             with torch.no_grad():
                 proxies.log_kappas.add_(0.3 * torch.arange(C)[:, None])
             torch.manual_seed(10)
-            found.append(proxies(e).log_softmax(1))
-        assert found[1].isfinite().all() and (found[0] - found[1]).abs().max() > 0.05, name
+            similarities.append(proxies(e).log_softmax(1))
+        assert similarities[1].isfinite().all() and (similarities[0] - similarities[1]).abs().max() > 0.05, name
 
 
 def test_some_classes_have_the_similarities_that_they_have_among_all():
@@ -214,9 +214,11 @@ def test_the_guidance_is_proxy_anchor():
     torch.manual_seed(7)
     e, labels = batch()
     theirs = pml.ProxyAnchorLoss(C, D, margin=0.2, alpha=16)
-    for own in (labels, torch.tensor([1, 1, 1, 3, 3, 0, 0, 0, 0, 0, 1, 1])):
+    for truth in (labels, torch.tensor([1, 1, 1, 3, 3, 0, 0, 0, 0, 0, 1, 1])):
         cosines = F.normalize(e, dim=1) @ F.normalize(theirs.proxies.detach(), dim=1).T
-        torch.testing.assert_close(proxy_anchor_loss(cosines, own, 0.2, 16), theirs(e, own).detach(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            proxy_anchor_loss(cosines, truth, 0.2, 16), theirs(e, truth).detach(), rtol=1e-5, atol=1e-5
+        )
     assert proxy_anchor_loss(torch.zeros(0, C, requires_grad=True), torch.zeros(0, dtype=torch.long)) == 0
 
 

@@ -59,10 +59,10 @@ def test_naive_loops(way, shot, queries, dim, distance):
 def test_one_query_a_class_is_not_special(distance):
     """Repeating every query changes neither the loss nor a probability."""
     support, query = torch.randn(10, 4), torch.randn(5, 4)
-    one, once = prototypical_loss(support, query, 5, distance)
-    three, thrice = prototypical_loss(support, query.repeat_interleave(3, 0), 5, distance)
+    loss_once, once = prototypical_loss(support, query, 5, distance)
+    loss_thrice, thrice = prototypical_loss(support, query.repeat_interleave(3, 0), 5, distance)
     assert once.shape == (5, 5)
-    torch.testing.assert_close(one, three)
+    torch.testing.assert_close(loss_once, loss_thrice)
     torch.testing.assert_close(once.repeat_interleave(3, 0), thrice)
 
 

@@ -54,8 +54,8 @@ def test_the_vectors(loss, expected, mean):
 def test_the_published_loss_is_cross_entropy_and_margin():
     posterior = torch.tensor([0.982008, 0.5, 0.662068]).double()  # of the true classes
     margin = torch.tensor([0, 0.5, 0.5]).double()
-    found = repmet_cvpr(D2, LABELS, margin=0.5, reduction="none")
-    torch.testing.assert_close(found, margin - posterior.log(), rtol=0, atol=2e-6)
+    losses = repmet_cvpr(D2, LABELS, margin=0.5, reduction="none")
+    torch.testing.assert_close(losses, margin - posterior.log(), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,8 +66,8 @@ def test_naive_loops(name, b, n, k, alpha, sigma):
     labels = torch.randint(n, (b,))
     expected = [naive(name, row, y, alpha, sigma) for row, y in zip(d2.tolist(), labels.tolist(), strict=True)]
     for reduction, value in (("none", expected), ("sum", sum(expected)), ("mean", sum(expected) / b)):
-        found = LOSSES[name](d2, labels, alpha, sigma, reduction)
-        torch.testing.assert_close(found, torch.tensor(value, dtype=torch.float64))
+        loss = LOSSES[name](d2, labels, alpha, sigma, reduction)
+        torch.testing.assert_close(loss, torch.tensor(value, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -153,8 +153,8 @@ def test_a_negative_alpha_stops_where_the_class_is_likely_enough():
     d2 = squared_distances(EMBEDDINGS, POINTS)
     each = cross_entropy(d2, LABELS, reduction="none")
     alpha = -each.median().item()
-    found = LOSSES["v2"](d2, LABELS, alpha=alpha, reduction="none")
-    assert found.tolist() == pytest.approx([max(0.0, value + alpha) for value in each.tolist()]) and (found == 0).any()
+    losses = LOSSES["v2"](d2, LABELS, alpha=alpha, reduction="none")
+    assert losses.tolist() == pytest.approx([max(0.0, value + alpha) for value in each.tolist()]) and (losses == 0).any()
 
 
 def test_the_defaults():

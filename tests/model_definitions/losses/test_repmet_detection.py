@@ -36,7 +36,7 @@ def test_naive_loops(regions, classes, modes, sigma, scale):
     logits = detection_logits(d2, sigma, scale)
     assert losses.shape == (regions,) and logits.shape == (regions, classes + 1)
     for row, label, loss, logit in zip(d2.tolist(), labels.tolist(), losses, logits, strict=True):
-        scores = [max(math.exp(-d / (2 * sigma**2)) for d in own) for own in row]
+        scores = [max(math.exp(-d / (2 * sigma**2)) for d in of_class) for of_class in row]
         scores.append(1 - max(scores))
         torch.testing.assert_close(logit, scale * torch.tensor(scores, dtype=torch.float64))
         total = sum(math.exp(scale * s) for s in scores)

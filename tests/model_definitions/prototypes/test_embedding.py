@@ -17,19 +17,19 @@ LINE = (torch.arange(6.0)[:, None] - torch.arange(6.0)).abs()
 @pytest.mark.parametrize("dim", [5, 8])
 def test_a_star(start, dim):
     star = 2.0 * (1 - torch.eye(6))
-    found = embed_costs(star, dim, start=start)
-    assert found.distortion < 1e-3 and found.prototypes.shape == (6, dim)
-    torch.testing.assert_close(torch.cdist(found.prototypes, found.prototypes), star, rtol=1e-2, atol=5e-3)
+    embedding = embed_costs(star, dim, start=start)
+    assert embedding.distortion < 1e-3 and embedding.prototypes.shape == (6, dim)
+    torch.testing.assert_close(torch.cdist(embedding.prototypes, embedding.prototypes), star, rtol=1e-2, atol=5e-3)
 
 
 @pytest.mark.parametrize("dim", [1, 2])
 @pytest.mark.parametrize("loss", ["distortion", "rank"])
 def test_a_line_keeps_its_order(dim, loss):
-    found = embed_costs(LINE, dim, loss, max_steps=150)
-    first = found.prototypes[:, 0] if dim == 1 else found.prototypes @ torch.pca_lowrank(found.prototypes, 1)[2][:, 0]
+    line = embed_costs(LINE, dim, loss, max_steps=150)
+    first = line.prototypes[:, 0] if dim == 1 else line.prototypes @ torch.pca_lowrank(line.prototypes, 1)[2][:, 0]
     assert first.argsort().tolist() in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0])
     if loss == "distortion":
-        assert found.distortion < 1e-3 and found.stress < 1e-6
+        assert line.distortion < 1e-3 and line.stress < 1e-6
 
 
 def test_it_is_repeated_by_its_seed_and_lowers_what_it_minimises():
@@ -51,22 +51,22 @@ def test_mds_recovers_points():
     P = torch.randn(7, 3, dtype=torch.double)
     D = torch.cdist(P, P)
     for dim in (3, 5, 9):
-        found = classical_mds(D, dim)
-        assert found.shape == (7, dim)
-        torch.testing.assert_close(torch.cdist(found, found), D)
+        points = classical_mds(D, dim)
+        assert points.shape == (7, dim)
+        torch.testing.assert_close(torch.cdist(points, points), D)
 
 
 @pytest.mark.parametrize(("number", "dim"), [(2, 2), (3, 2), (4, 3), (6, 5), (5, 8)])
 def test_a_simplex_on_the_sphere(number, dim):
-    found = spread_on_sphere(number, dim, max_steps=300)
-    torch.testing.assert_close(found.prototypes.norm(dim=1), torch.ones(number))
-    assert separation_loss(found.prototypes).item() == pytest.approx(-1 / (number - 1), abs=2e-3)
-    assert found.distortion is None
+    embedding = spread_on_sphere(number, dim, max_steps=300)
+    torch.testing.assert_close(embedding.prototypes.norm(dim=1), torch.ones(number))
+    assert separation_loss(embedding.prototypes).item() == pytest.approx(-1 / (number - 1), abs=2e-3)
+    assert embedding.distortion is None
 
 
 def test_a_circle():
-    found = spread_on_sphere(6, 2, max_steps=400, seed=1)
-    assert separation_loss(found.prototypes).item() == pytest.approx(math.cos(2 * math.pi / 6), abs=5e-3)
+    embedding = spread_on_sphere(6, 2, max_steps=400, seed=1)
+    assert separation_loss(embedding.prototypes).item() == pytest.approx(math.cos(2 * math.pi / 6), abs=5e-3)
 
 
 def test_semantics_on_the_sphere():
