@@ -20,7 +20,7 @@ _PROPOSALS = {"nms_pre": None, "max_per_img": None, "nms": _NMS, "min_bbox_size"
 
 # The sections that a detection experiment adds to mmengine's. None: any value.
 SECTIONS = {
-    "data": {  # with `features: cached` a list of sets, see `detection.image_sets`
+    "data": {  # with `features: cached` also a list of sets, see `detection.image_sets`
         "root": None,  # a devkit (JPEGImages, Annotations, ImageSets) or any annotated folder; `--data` replaces it
         "glyph_scenes": None,  # arguments of `data.generated.glyph_scenes.lay_out`: makes the folder where it is missing
         "train": None,  # image list of the base training
@@ -30,7 +30,8 @@ SECTIONS = {
         "base_classes": None,  # names, or a file with one name a line
         "novel_classes": None,
         "novel_images": None,  # of the base training, those with a novel object: `drop` (null), or `ignore` the objects
-        **dict.fromkeys(("name", "lists", "classes", "without", "limit", "unmarked")),  # of one set of many
+        "sets": None,  # with `features: cached`: further sets, of which everything but their objects' places is left unused
+        **dict.fromkeys(("name", "lists", "classes", "without", "drop", "limit", "unmarked")),  # of one set of many
         "held_out": None,  # of a folder without lists: the novel classes, or how many of them; `--novel` sets it
     },
     "episodes": {
@@ -199,27 +200,45 @@ def prepare(cfg: Config) -> None:
 
 
 def prepare_cached(cfg: Config) -> None:
-    """Turns a list of sets into a data set of kept maps, and sizes the head for the label spaces of all.
+    """Turns sets of images into a data set of kept maps, and sizes the head for the label spaces of all.
 
     Raises:
-        ValueError: `features` is something else than `cached`, or `data` no list; from `read_sets`.
+        ValueError: `features` is something else than `cached`, or `data` names no sets; from `read_sets`.
     """
     if cfg.features != "cached":
         raise UserError(f"features is `cached` or left out, not {cfg.features!r}")
-    if not isinstance(cfg.get("data"), list):
-        raise UserError("features: cached trains on a list of sets: data: [{root: FOLDER, lists: [train]}, ...]")
+    sets = cfg.get("data") if isinstance(cfg.get("data"), list) else base_sets(cfg)
     views = cfg.get("views") or {}
     mirrored = (False, True) if views.get("mirror", True) else (False,)
     cfg.train_dataloader.dataset = {
         "type": "KeptMapsDataset",
-        "sets": list(cfg.data),
+        "sets": list(sets),
         "views": [[size, mirror] for size in views.get("sizes") or [384] for mirror in mirrored],
         "gigabytes": (cfg.get("feature_cache") or {}).get("gigabytes", 20.0),
     }
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "FillMapsHook"}]
-    labels = [name for image_set in read_sets(cfg.data) for name in image_set.labels()]
+    labels = [name for image_set in read_sets(sets) for name in image_set.labels()]
     cfg.model.roi_head.bbox_head.num_classes = len(labels)
-    cfg.checkpoint_meta = {"base_classes": labels}
+    cfg.checkpoint_meta = {"base_classes": labels if sets is cfg.data else cfg.data.base_classes}
+
+
+def base_sets(cfg: Config) -> list[dict]:
+    """The base training of a folder with novel classes, as a set of images, and the further sets of `data.sets`.
+
+    Raises:
+        ValueError: `data` names no folder, or no base classes; from `prepare_data`.
+    """
+    if not isinstance((cfg.get("data") or {}).get("train"), str):
+        raise UserError(
+            "features: cached trains on a list of sets: data: [{root: FOLDER, lists: [train]}, ...]; or on a folder whose "
+            "data.train names an image list and data.base_classes its classes"
+        )
+    prepare_data(cfg)
+    if not cfg.data.base_classes:
+        raise UserError("data.base_classes is empty: it names the classes to train on")
+    drop = [] if cfg.data.get("novel_images") == "ignore" else cfg.data.novel_classes
+    folder = {"root": cfg.data.root, "lists": [cfg.data.train], "classes": cfg.data.base_classes, "drop": drop}
+    return [{"name": "base", **folder}, *(cfg.data.get("sets") or [])]
 
 
 def size_model(cfg: Config) -> None:

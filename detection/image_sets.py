@@ -16,7 +16,7 @@ from repmet.data.readers.annotated_folder import class_names, read_images
 from repmet.data.sources.voc import ImageRecord, read_class_list
 from repmet.errors import UserError
 
-KEYS = ("name", "root", "lists", "classes", "without", "limit", "unmarked")
+KEYS = ("name", "root", "lists", "classes", "without", "drop", "limit", "unmarked")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ def read_sets(configs: Sequence[Mapping]) -> list[ImageSet]:
     """Reads the `data` list of an experiment.
 
     Each entry names `root` and may name: `name` (the folder's, else), `lists` (image lists; `all`), `classes` (names or a
-    file; all that occur), `without` (classes that are not learnt: their objects are ignored), `limit` (so many images,
-    evenly from the list), `unmarked` (a JSON list of {"image_id", "bbox": [x, y, width, height]}, as COCO's results).
+    file; all that occur), `without` (classes that are not learnt: their objects are ignored), `drop` (classes whose images
+    are left out whole), `limit` (so many images, evenly from the list), `unmarked` (a JSON list of {"image_id",
+    "bbox": [x, y, width, height]}, as COCO's results).
 
     Raises:
         ValueError: an unknown key, two sets of one name, or a set without an image.
@@ -66,7 +67,8 @@ def _read(config: Mapping, where: str) -> ImageSet:
     root = Path(config["root"])
     lists = config.get("lists") or ["all"]
     records = {r.id: r for name in ([lists] if isinstance(lists, str) else lists) for r in read_images(root, name)}
-    chosen = list(records.values())
+    drop = set(config.get("drop") or ())
+    chosen = [r for r in records.values() if not drop & set(r.names)]
     limit = config.get("limit")
     if limit is not None and limit < len(chosen):
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, limit).round().astype(int)]

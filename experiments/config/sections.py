@@ -102,6 +102,7 @@ DATALOADER = (set(inspect.signature(DataLoader.__init__).parameters) - {"self"})
 
 def place_data(section: Any) -> None:
     """Where an installed package puts data that an experiment names relative to a checkout."""
-    for part in section if isinstance(section, list) else [section]:
+    sets = (section.get("sets") or []) if isinstance(section, dict) else []
+    for part in section if isinstance(section, list) else [section, *sets]:
         if isinstance(part, dict) and isinstance(part.get("root"), str):
             part["root"] = str(data_folder(part["root"]))

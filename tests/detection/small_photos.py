@@ -47,12 +47,12 @@ def small_model(folder: Path) -> nn.Module:
     return model.eval()
 
 
-def pets(folder: Path) -> Path:
-    """Four images, two of them upright, with a cat and a dog each, in COCO's layout."""
+def pets(folder: Path, count: int = 4) -> Path:
+    """Images, every other one upright, with a cat and a dog each, in COCO's layout."""
     images, boxes = [], []
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
-    for i in range(4):
+    for i in range(count):
         width, height = (60, 120) if i % 2 else (120, 60)
         Image.fromarray(generator.integers(0, 255, (height, width, 3), np.uint8)).save(folder / f"{i}.png")
         images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})

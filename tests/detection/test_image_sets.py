@@ -36,6 +36,11 @@ def test_a_limit_is_spread_over_the_list(folder):
     assert [r.id for r in part.records] == [whole.records[i].id for i in (0, 2, 5)]
 
 
+def test_images_with_a_dropped_class_are_left_out(folder):
+    cats, both = read_sets([{"root": folder, "drop": ["dog"]}, {"name": "both", "root": folder, "without": ["dog"]}])
+    assert [r.id for r in cats.records] == [r.id for r in both.records][1::2] and cats.classes == ("cat",)
+
+
 def test_unmarked_boxes(folder, tmp_path):
     path = tmp_path / "teacher.json"
     path.write_text(json.dumps([{"image_id": "1", "bbox": [1, 2, 3, 4]}, {"image_id": "1", "bbox": [0, 0, 9, 9]}]))

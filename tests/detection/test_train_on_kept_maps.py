@@ -8,7 +8,7 @@ import torch
 from small_photos import PHOTOS, SMALL, pets
 
 from repmet.data.files import tensor_cache
-from repmet.detection import kept_maps_dataset, train
+from repmet.detection import evaluate, kept_maps_dataset, train
 from repmet.detection.checkpoint import open_detector
 from repmet.detection.shipped import main as ship
 from repmet.experiments.running.checkpoints import load_checkpoint
@@ -78,6 +78,7 @@ def test_maps_beyond_the_limit_are_made_each_time(folder, trained, cache, tmp_pa
     [
         ({"features": "chached"}, "features is `cached` or left out, not 'chached'"),
         ({"data": {"root": "x"}}, "features: cached trains on a list of sets"),
+        ({"data": {"root": "x", "train": "trainval"}}, "data.root: x is not there"),
         ({"data": [{"name": "pets", "rot": "x"}]}, "unknown key data.0.rot; did you mean 'root'?"),
         ({"model.backbone.frozen": False}, "keeps the maps of a frozen backbone, and this one is trained"),
         ({"model.backbone.weights": "none.pth"}, "weights none.pth of test_efficientnet: no such file. Ways out:"),
@@ -86,6 +87,26 @@ def test_maps_beyond_the_limit_are_made_each_time(folder, trained, cache, tmp_pa
 def test_bad_input_is_one_clear_line(folder, tmp_path, capsys, changes, message):
     assert run(folder, tmp_path, **changes) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_folder_with_novel_classes_is_trained_on_base_classes_and_evaluated_by_episodes(tmp_path):
+    """With a further set, whose images with a novel class are left out by name."""
+    folder, further = pets(tmp_path / "pets", 16), pets(tmp_path / "further")
+    marks = json.loads((folder / "instances.json").read_text())
+    marks["annotations"] = [mark for mark in marks["annotations"] if mark["category_id"] == 1 or mark["image_id"] % 2]
+    (folder / "instances.json").write_text(json.dumps(marks))
+    lists = {"train": "all", "base_test": None, "support": "all", "query": "all"}
+    sets = [{"name": "more", "root": str(further), "drop": ["bird"]}]
+    data = {"root": str(folder), **lists, "held_out": "dog", "sets": sets}
+    episodes = {"way": 1, "shot": 1, "query": 1, "episodes": 2, "methods": ["logistic", "baseline_roi"]}
+    mini = PHOTOS.with_name("repmet_lite0_voc_mini.yaml")
+    changes = SMALL | {"data": data, "train_cfg.max_epochs": 1} | {f"episodes.{k}": v for k, v in episodes.items()}
+    typed = ["--cfg-options", *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
+    assert train.main([str(mini), "--work-dir", str(tmp_path / "run"), *typed]) == 0
+    assert load_checkpoint(tmp_path / "run/epoch_1.pth")["meta"]["experiment"]["base_classes"] == ["cat"]
+    assert evaluate.main([str(mini), str(tmp_path / "run"), "--out", str(tmp_path / "run"), *typed]) == 0
+    rows = json.loads((tmp_path / "run/metrics.json").read_text())["results"]
+    assert [row["method"] for row in rows] == ["logistic", "baseline_roi"]
 
 
 def test_the_trained_part_alone_gives_the_same_detector(folder, trained, tmp_path, capsys, monkeypatch):
