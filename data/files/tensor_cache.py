@@ -32,7 +32,7 @@ def cached(name: str, sources: Sequence[Path], make: Callable[[], Any]) -> Any:
         make: returns tensors and plain values in lists and dictionaries.
     """
     stats = [path.stat() for path in sources]
-    facts = [(path.name, found.st_size, found.st_mtime_ns) for path, found in zip(sources, stats, strict=True)]
+    facts = [(path.name, file_stat.st_size, file_stat.st_mtime_ns) for path, file_stat in zip(sources, stats, strict=True)]
     file = f"{name}_{sha256(repr(facts).encode()).hexdigest()[:12]}.pt"
     places = [sources[0].parent, CACHE]
     for path in (place / file for place in places):

@@ -105,11 +105,11 @@ def _is_laid_out(root: Path, wanted: Parameters) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        found = json.loads((root / MANIFEST).read_text())
+        parameters = json.loads((root / MANIFEST).read_text())
     except (OSError, ValueError):
         raise FileExistsError(f"{root} exists and holds no glyph scenes ({MANIFEST}); give another folder") from None
-    if found != asdict(wanted):
-        differing = sorted(key for key in {*found, *asdict(wanted)} if found.get(key) != asdict(wanted).get(key))
+    if parameters != asdict(wanted):
+        differing = sorted(key for key in {*parameters, *asdict(wanted)} if parameters.get(key) != asdict(wanted).get(key))
         raise FileExistsError(
             f"{root} holds glyph scenes made with other parameters ({', '.join(differing)}); "
             "delete it or give another folder"

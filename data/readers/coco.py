@@ -100,9 +100,9 @@ def read_coco_tree(root: str | Path, image_set: str) -> list[ImageRecord]:
     """
     root, records, left_out = Path(root), [], []
     for file in coco_lists(root, image_set) or [root / "annotations" / f"instances_{image_set}.json"]:
-        own, problems = coco_records(file, root / file.stem.removeprefix("instances_"))
+        listed, problems = coco_records(file, root / file.stem.removeprefix("instances_"))
         left_out += problems
-        for record in own:
+        for record in listed:
             problem = check_image(record)
             if problem:
                 left_out.append(problem)

@@ -108,7 +108,7 @@ def _by_class(
         if part not in numbers:
             continue
         number = numbers[part]
-        own, free = (free[:number], free[number:]) if isinstance(number, int) else (number, free)
-        ids = torch.tensor([images.classes.index(name) for name in own], dtype=torch.int64)
+        names, free = (free[:number], free[number:]) if isinstance(number, int) else (number, free)
+        ids = torch.tensor([images.classes.index(name) for name in names], dtype=torch.int64)
         parts[part] = torch.nonzero(torch.isin(images.labels, ids)).flatten()
     return parts

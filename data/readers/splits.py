@@ -40,11 +40,11 @@ def split_each_class(
     members: list[list[int]] = [[] for _ in images.classes]
     for i, label in enumerate(images.labels.tolist()):
         members[label].append(i)
-    for name, own in zip(images.classes, members, strict=True):
-        if len(own) < wanted:
+    for name, of_class in zip(images.classes, members, strict=True):
+        if len(of_class) < wanted:
             listed = ", ".join(f"{part} {number}" for part, number in parts.items())
-            raise UserError(f"{where}: class {name!r} has {len(own)} images; {wanted} are wanted ({listed})")
-        ordered = [own[k] for k in seeded_order([names[i] for i in own], seed)]
+            raise UserError(f"{where}: class {name!r} has {len(of_class)} images; {wanted} are wanted ({listed})")
+        ordered = [of_class[k] for k in seeded_order([names[i] for i in of_class], seed)]
         start = 0
         for part, number in parts.items():
             chosen[part] += ordered[start : start + number]
@@ -60,10 +60,10 @@ def check_split(split: str, splits: Sequence[str], source: str) -> None:
 
 def check_size(images: LabelledImages, size: tuple[int, int], what: str, where: str | Path) -> None:
     """Raises ValueError where a set has not the published number of images and of classes."""
-    found = (len(images), len(images.classes))
-    if found != size:
+    counts = (len(images), len(images.classes))
+    if counts != size:
         raise UserError(
-            f"{where}: {what} has {found[0]} images of {found[1]} classes, not {size[0]} of {size[1]}; "
+            f"{where}: {what} has {counts[0]} images of {counts[1]} classes, not {size[0]} of {size[1]}; "
             "delete the folder to lay it out again"
         )
 

@@ -123,8 +123,8 @@ def _of_newick(text: str) -> Tree:
     def take(expected: str | None = None) -> str:
         nonlocal position
         if position >= len(tokens) or (expected is not None and tokens[position] != expected):
-            found = tokens[position] if position < len(tokens) else "the end"
-            raise UserError(f"Newick: {expected or 'a node'} was expected at token {position + 1}, not {found}")
+            token = tokens[position] if position < len(tokens) else "the end"
+            raise UserError(f"Newick: {expected or 'a node'} was expected at token {position + 1}, not {token}")
         position += 1
         return tokens[position - 1]
 

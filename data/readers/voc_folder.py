@@ -118,9 +118,9 @@ def _images_of(xml: Path, part: str | None, folder: VOCFolder) -> list[Path]:
     return []
 
 
-def _parallel(one: Path, other: Path) -> bool:
+def _parallel(first: Path, second: Path) -> bool:
     """Whether two folders differ in one step of their way: images/day1 and annotations/day1."""
-    steps, others = (tuple(map(composed, path.parts)) for path in (one, other))
+    steps, others = (tuple(map(composed, path.parts)) for path in (first, second))
     if len(steps) == len(others):
         return sum(a != b for a, b in zip(steps, others, strict=True)) == 1
     longer, shorter = sorted((steps, others), key=len, reverse=True)

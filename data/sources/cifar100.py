@@ -33,10 +33,10 @@ def read(root: str | Path, split: str, *, val_per_class: int = 50, seed: int = 0
     """
     check_split(split, SPLITS, "CIFAR-100")
     official = "test" if split == "test" else "trainval"
-    found = downloaded(CIFAR100, root, train=official == "trainval")
-    pixels = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
-    images = LabelledImages.of_names([found.classes[label] for label in found.targets], images=pixels)
-    where = Path(root) / found.base_folder
+    published = downloaded(CIFAR100, root, train=official == "trainval")
+    pixels = torch.from_numpy(published.data).permute(0, 3, 1, 2).contiguous()
+    images = LabelledImages.of_names([published.classes[label] for label in published.targets], images=pixels)
+    where = Path(root) / published.base_folder
     check_size(images, SIZES[official], f"CIFAR-100 {official}", where)
     if split == official:
         return images

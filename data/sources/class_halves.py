@@ -106,11 +106,11 @@ def _samples(images: LabelledImages, where: str | Path, share: float, seed: int)
     names = [f"{path.parent.name}/{path.name}" for path in images.paths]
     chosen: list[int] = []
     for c, name in enumerate(images.classes):
-        own = (images.labels == c).nonzero().flatten().tolist()
-        number = round(share * len(own))
-        if not 0 < number < len(own):
-            raise UserError(f"{where}: val_share {share} of the {len(own)} images of {name!r} leaves a part without any")
-        chosen += [own[i] for i in seeded_order([names[i] for i in own], seed)[:number]]
+        indices = (images.labels == c).nonzero().flatten().tolist()
+        number = round(share * len(indices))
+        if not 0 < number < len(indices):
+            raise UserError(f"{where}: val_share {share} of the {len(indices)} images of {name!r} leaves a part without any")
+        chosen += [indices[i] for i in seeded_order([names[i] for i in indices], seed)[:number]]
     return torch.tensor(sorted(chosen), dtype=torch.int64)
 
 

@@ -37,9 +37,9 @@ def read(
     from sklearn.datasets import load_digits
 
     check_split(split, SPLITS, "digits")
-    found = load_digits()
-    images = torch.from_numpy(found.images * (255 / 16)).round().to(torch.uint8)[:, None]
-    everything = LabelledImages.of_names([str(digit) for digit in found.target], images=images)
+    bunch = load_digits()
+    images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)[:, None]
+    everything = LabelledImages.of_names([str(digit) for digit in bunch.target], images=images)
     numbers = {"test": test_per_class, "val": val_per_class, "train": train_per_class}
     parts = split_each_class(everything, numbers, [str(i) for i in range(len(images))], seed, "digits")
     wanted = ("train", "val") if split == "trainval" else (split,)

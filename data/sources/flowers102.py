@@ -25,10 +25,12 @@ def read(root: str | Path, split: str) -> LabelledImages:
     folder = Path(root) / "flowers-102"
     paths, names = [], []
     for part in ("train", "val") if split == "trainval" else (split,):
-        found = downloaded(Flowers102, root, split=part)
-        of_part = [found.classes[label] for label in found._labels]
-        check_files(found._image_files, f"Flowers-102 {part}", folder)
-        check_size(LabelledImages.of_names(of_part, paths=found._image_files), SIZES[part], f"Flowers-102 {part}", folder)
-        paths += found._image_files
+        published = downloaded(Flowers102, root, split=part)
+        of_part = [published.classes[label] for label in published._labels]
+        check_files(published._image_files, f"Flowers-102 {part}", folder)
+        check_size(
+            LabelledImages.of_names(of_part, paths=published._image_files), SIZES[part], f"Flowers-102 {part}", folder
+        )
+        paths += published._image_files
         names += of_part
     return LabelledImages.of_names(names, paths=paths)

@@ -57,8 +57,8 @@ def read_imagenet_loc(root: str | Path, image_set: str, classes: Sequence[str] |
         limit, seed = (int(more[0]) if more else None), (int(more[1]) if len(more) > 1 else 0)
         files = []
         for wnid in wanted:
-            own = [(pictures / wnid, path) for path in _annotations(xml / wnid)]
-            files += own if limit is None else [own[k] for k in sorted(_draw(len(own), wnid, seed)[:limit])]
+            of_class = [(pictures / wnid, path) for path in _annotations(xml / wnid)]
+            files += of_class if limit is None else [of_class[k] for k in sorted(_draw(len(of_class), wnid, seed)[:limit])]
     records, left_out = [], []
     for folder, path in files:
         record, problems = read_annotation(path, folder / f"{path.stem}.JPEG")

@@ -32,10 +32,10 @@ def read(root: str | Path, split: str, *, val_per_class: int = 500, seed: int = 
     """
     check_split(split, SPLITS, "MNIST")
     official = "test" if split == "test" else "trainval"
-    found = downloaded(MNIST, root, train=official == "trainval")
-    images = LabelledImages.of_names([str(digit) for digit in found.targets.tolist()], images=found.data[:, None])
-    check_size(images, SIZES[official], f"MNIST {official}", found.raw_folder)
+    published = downloaded(MNIST, root, train=official == "trainval")
+    images = LabelledImages.of_names([str(digit) for digit in published.targets.tolist()], images=published.data[:, None])
+    check_size(images, SIZES[official], f"MNIST {official}", published.raw_folder)
     if split == official:
         return images
-    train, val = carve_validation(images, val_per_class, [str(i) for i in range(len(images))], seed, found.raw_folder)
+    train, val = carve_validation(images, val_per_class, [str(i) for i in range(len(images))], seed, published.raw_folder)
     return images.subset(val if split == "val" else train)

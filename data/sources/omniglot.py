@@ -112,8 +112,8 @@ def _archive(root: Path, part: str) -> Path:
     name = f"images_{part}"
     target = root / _FOLDER / f"{name}.zip"
     places = [target, root / f"{name}.zip", root / f"omniglot_{name}.zip"]
-    found = next((place for place in places if place.is_file()), None)
-    return found or fetch(f"{Omniglot.download_url_prefix}/{name}.zip", target, md5=Omniglot.zips_md5[name])
+    archive = next((place for place in places if place.is_file()), None)
+    return archive or fetch(f"{Omniglot.download_url_prefix}/{name}.zip", target, md5=Omniglot.zips_md5[name])
 
 
 def _lay_out(archives: list[Path], size: int) -> dict:
@@ -121,15 +121,15 @@ def _lay_out(archives: list[Path], size: int) -> dict:
     drawings: dict[str, Tensor] = {}
     lake: dict[str, str] = {}
     for part, archive in zip(CHARACTERS, archives, strict=True):
-        found = _decode(archive, size)
-        uneven = [name for name, drawn in found.items() if len(drawn) != DRAWINGS]
-        if len(found) != CHARACTERS[part] or uneven:
-            fault = f"{uneven[0]} has {len(found[uneven[0]])} drawings" if uneven else f"there are {len(found)}"
+        by_name = _decode(archive, size)
+        uneven = [name for name, drawn in by_name.items() if len(drawn) != DRAWINGS]
+        if len(by_name) != CHARACTERS[part] or uneven:
+            fault = f"{uneven[0]} has {len(by_name[uneven[0]])} drawings" if uneven else f"there are {len(by_name)}"
             raise UserError(
                 f"{archive}: not the whole of Omniglot's {part} set, {CHARACTERS[part]} characters of {DRAWINGS} "
                 f"drawings; {fault}. Delete it to fetch it again"
             )
-        for name, drawn in found.items():
+        for name, drawn in by_name.items():
             drawings[name] = torch.stack([drawn[number] for number in sorted(drawn)])
             lake[name] = part
     names = sorted(drawings)
@@ -145,17 +145,17 @@ def _lay_out(archives: list[Path], size: int) -> dict:
 
 def _decode(archive: Path, size: int) -> dict[str, dict[int, Tensor]]:
     """Every drawing of an archive, (size, size) uint8, by `Alphabet/characterNN` and by the drawing's number."""
-    found: dict[str, dict[int, Tensor]] = {}
+    drawings: dict[str, dict[int, Tensor]] = {}
     member = None
     try:
         with zipfile.ZipFile(archive) as pack:
             for member in pack.namelist():
                 if match := _MEMBER.fullmatch(member):
-                    found.setdefault(match[1], {})[int(match[2])] = shrink(pack.read(member), size)
+                    drawings.setdefault(match[1], {})[int(match[2])] = shrink(pack.read(member), size)
     except (zipfile.BadZipFile, OSError, SyntaxError, EOFError) as error:
         where = f"{archive}: {member}" if member else str(archive)
         raise UserError(f"{where} cannot be read ({error}); delete the archive to fetch it again") from None
-    return found
+    return drawings
 
 
 def shrink(png: bytes, size: int) -> Tensor:

@@ -42,8 +42,8 @@ def one_shot_runs(root: str | Path, *, size: int = 28, seed: int = 0) -> OneShot
 
     Raises ValueError for an archive without the 20 runs of 20 pairs or with a broken picture.
     """
-    found = next((path for path in (Path(root) / place for place in PLACES) if path.is_file()), None)
-    return _generate(root, size, seed) if found is None else _read(found, size)
+    archive = next((path for path in (Path(root) / place for place in PLACES) if path.is_file()), None)
+    return _generate(root, size, seed) if archive is None else _read(archive, size)
 
 
 def _generate(root: str | Path, size: int, seed: int) -> OneShotRuns:
@@ -51,15 +51,15 @@ def _generate(root: str | Path, size: int, seed: int) -> OneShotRuns:
     characters: dict[str, list[int]] = {}
     for label, name in enumerate(evaluation.classes):
         characters.setdefault(omniglot.alphabet_of(name), []).append(label)
-    alphabets = sorted(name for name, own in characters.items() if len(own) >= WAY)
+    alphabets = sorted(name for name, labels in characters.items() if len(labels) >= WAY)
     per_alphabet = RUNS // ALPHABETS
     support, query = [], []
     for a in seeded_order(alphabets, seed)[:ALPHABETS]:
-        own = characters[alphabets[a]]
+        labels = characters[alphabets[a]]
         for run in range(per_alphabet):
-            drawn = seeded_order([f"{run}/{evaluation.classes[label]}" for label in own], seed)[:WAY]
+            drawn = seeded_order([f"{run}/{evaluation.classes[label]}" for label in labels], seed)[:WAY]
             drawers = seeded_order([f"{alphabets[a]}/{run}/drawer{i}" for i in range(omniglot.DRAWINGS)], seed)[:2]
-            first = torch.tensor([own[i] for i in drawn]) * omniglot.DRAWINGS  # a class is 20 images, drawer by drawer
+            first = torch.tensor([labels[i] for i in drawn]) * omniglot.DRAWINGS  # a class is 20 images, drawer by drawer
             support.append(first + drawers[0])
             query.append(first + drawers[1])
     answers = torch.arange(WAY).expand(len(support), WAY)

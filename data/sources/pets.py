@@ -30,9 +30,9 @@ def read(root: str | Path, split: str, *, val_per_class: int = 20, seed: int = 0
     check_split(split, SPLITS, "Oxford-IIIT Pet")
     folder = Path(root) / "oxford-iiit-pet"
     official = "test" if split == "test" else "trainval"
-    found = downloaded(OxfordIIITPet, root, split=official)
-    check_files(found._images, f"Oxford-IIIT Pet {official}", folder)
-    images = LabelledImages.of_names([found.classes[label] for label in found._labels], paths=found._images)
+    published = downloaded(OxfordIIITPet, root, split=official)
+    check_files(published._images, f"Oxford-IIIT Pet {official}", folder)
+    images = LabelledImages.of_names([published.classes[label] for label in published._labels], paths=published._images)
     check_size(images, SIZES[official], f"Oxford-IIIT Pet {official}", folder)
     if split == official:
         return images

@@ -77,9 +77,9 @@ def check_counts(folder: str | Path, year: str) -> None:
     wrong = []
     for image_set, wanted in COUNTS[year].items():
         ids = _listed(folder, image_set)
-        found = (len(ids), sum(boxes.get(image_id, 0) for image_id in ids))
-        if found != wanted:
-            wrong.append(f"{image_set}: {found[0]} images, {found[1]} boxes instead of {wanted[0]}, {wanted[1]}")
+        counts = (len(ids), sum(boxes.get(image_id, 0) for image_id in ids))
+        if counts != wanted:
+            wrong.append(f"{image_set}: {counts[0]} images, {counts[1]} boxes instead of {wanted[0]}, {wanted[1]}")
     if wrong:
         raise UserError(f"{folder}: not the full VOC {year}: {'; '.join(wrong)}; delete the folder and lay it out again")
 
@@ -87,10 +87,10 @@ def check_counts(folder: str | Path, year: str) -> None:
 def _refuse_other_lists(folder: Path, year: str) -> None:
     """Never unpack over somebody's own selection of images."""
     for image_set, (images, _) in COUNTS[year].items():
-        found = len(_listed(folder, image_set))
-        if found not in (0, images):
+        number = len(_listed(folder, image_set))
+        if number not in (0, images):
             raise UserError(
-                f"{folder}: its list {image_set} has {found} images, the full VOC {year} has {images}; "
+                f"{folder}: its list {image_set} has {number} images, the full VOC {year} has {images}; "
                 "give another --root, or delete the folder"
             )
 

@@ -36,8 +36,8 @@ def test_a_large_photograph_is_close_to_torchvision(tmp_path):
     gradient(640, 480).save(tmp_path / "a.jpg", quality=95)
     plain = tv.pil_to_tensor(Image.open(tmp_path / "a.jpg"))
     expected = tv.center_crop(tv.resize(plain, [64], antialias=True), [64, 64])
-    found = decode(tmp_path / "a.jpg", (64, 64))
-    assert (found.int() - expected.int()).abs().max() <= 4  # decoded at a fraction, and another order of crop and scale
+    decoded = decode(tmp_path / "a.jpg", (64, 64))
+    assert (decoded.int() - expected.int()).abs().max() <= 4  # decoded at a fraction, and another order of crop and scale
 
 
 def test_orientation_and_modes(tmp_path):
@@ -57,9 +57,9 @@ def test_all_files_in_order(tmp_path):
     for i in range(7):
         Image.new("RGB", (9, 9), (30 * i, 0, 0)).save(tmp_path / f"{i}.png")
     paths = [tmp_path / f"{i}.png" for i in (3, 0, 6, 1)]
-    found = decode_all(paths, (5, 4))
-    assert found.shape == (4, 3, 5, 4) and found[:, 0, 0, 0].tolist() == [90, 0, 180, 30]
-    assert torch.equal(decode_batch(paths, (5, 4)), found)
+    images = decode_all(paths, (5, 4))
+    assert images.shape == (4, 3, 5, 4) and images[:, 0, 0, 0].tolist() == [90, 0, 180, 30]
+    assert torch.equal(decode_batch(paths, (5, 4)), images)
 
 
 def broken(path, kind: str):
@@ -82,8 +82,8 @@ def test_an_unreadable_image_is_named(tmp_path, kind, decoder):
 @pytest.mark.parametrize("size", [(14, 14), (14, 28), (40, 20), (28, 28)])
 def test_tensors_are_scaled_the_same_way(size):
     images = torch.stack([tv.pil_to_tensor(gradient(28, 28)), tv.pil_to_tensor(gradient(28, 28)).flip(-1)])
-    found = resize(images, size)
-    assert found.shape == (2, 3, *size) and found.dtype == torch.uint8
+    resized = resize(images, size)
+    assert resized.shape == (2, 3, *size) and resized.dtype == torch.uint8
     side = max(size)
     expected = tv.center_crop(tv.resize(images, [side, side], antialias=True), list(size))
-    assert torch.equal(found, expected)
+    assert torch.equal(resized, expected)

@@ -19,7 +19,7 @@ def test_classes_are_the_same_however_many_are_asked_for():
 
 def test_splits_share_no_class():
     names = [glyph_characters.read(None, split, characters=3, per_class=1).classes for split in ("train", "val", "test")]
-    assert len({name for own in names for name in own}) == 9
+    assert len({name for classes in names for name in classes}) == 9
     with pytest.raises(ValueError, match="no split 'all'"):
         glyph_characters.read(None, "all")
     for characters in (0, 100_001):

@@ -96,9 +96,9 @@ def test_outlines_take_no_memory(tmp_path: Path) -> None:
     size = file.stat().st_size
     tracemalloc.start()
     read_coco(file, tmp_path / "val2017")
-    _, most = tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < 3 * size, "bytes and text of the file, and no list of its numbers, which is five times as large"
+    assert peak < 3 * size, "bytes and text of the file, and no list of its numbers, which is five times as large"
 
 
 def test_the_classes_of_the_benchmarks() -> None:

@@ -48,26 +48,26 @@ def pixels(images: object) -> list[np.ndarray]:
     ids=["array", "pil", "tensor", "float tensor", "floats", "batch", "list", "iterator", "opaque rgba"],
 )
 def test_images_in_memory_keep_their_pixels(image) -> None:
-    (found,) = pixels(image)
-    np.testing.assert_array_equal(found, PIXELS)
+    (decoded,) = pixels(image)
+    np.testing.assert_array_equal(decoded, PIXELS)
 
 
 def test_grey_arrays_become_rgb() -> None:
     for grey in (PIXELS[..., 0], PIXELS[..., :1], torch.from_numpy(PIXELS[..., 0])[None]):
-        (found,) = pixels(grey)
-        np.testing.assert_array_equal(found, PIXELS[..., :1].repeat(3, 2))
+        (decoded,) = pixels(grey)
+        np.testing.assert_array_equal(decoded, PIXELS[..., :1].repeat(3, 2))
 
 
 def test_paths_folders_globs_in_order(photos, tmp_path, caplog, monkeypatch) -> None:
     with caplog.at_level(logging.WARNING):
-        found = image_inputs([photos / "b.png", str(photos), str(photos / "**" / "*.tif"), PIXELS])
-    names = [image.name for image in found]
+        images = image_inputs([photos / "b.png", str(photos), str(photos / "**" / "*.tif"), PIXELS])
+    names = [image.name for image in images]
     in_folder = [str(photos / name) for name in ("a.BMP", "b.png", "j.jfif", "more/c.tif")]
     assert names == [str(photos / "b.png"), *in_folder, str(photos / "more" / "c.tif"), "image 7"]
-    assert [image.stem for image in found[-2:]] == ["c", "image_7"]
-    assert found[0].path == photos / "b.png" and found[-1].path is None
+    assert [image.stem for image in images[-2:]] == ["c", "image_7"]
+    assert images[0].path == photos / "b.png" and images[-1].path is None
     assert caplog.messages == [f"{photos}: files that are no images are passed over: 1 .txt"]
-    for image in found:
+    for image in images:
         np.testing.assert_array_equal(np.asarray(image.open()), PIXELS)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(image_inputs("~/photos")) == 4

@@ -11,10 +11,10 @@ from repmet.data.sources.registry import read
 
 def lay_out(folder: Path, classes: int = 10, each: int = 10) -> Path:
     for c in range(classes):
-        own = folder / f"{c:03d}.bird"
-        own.mkdir(parents=True)
+        of_class = folder / f"{c:03d}.bird"
+        of_class.mkdir(parents=True)
         for i in range(each):
-            (own / f"{i}.jpg").write_bytes(b"")
+            (of_class / f"{i}.jpg").write_bytes(b"")
     return folder
 
 

@@ -222,9 +222,9 @@ def test_the_published_counts(repmet_data):
     counts = {"train": (4112, 82_240), "val": (688, 13_760), "trainval": (4800, 96_000), "test": (1692, 33_840)}
     seen = {}
     for split, (classes, images) in counts.items():
-        found = omniglot.read(repmet_data, split)
-        assert (len(found.classes), len(found)) == (classes, images) and found.counts.unique().tolist() == [20]
-        seen[split] = {name.rpartition("/")[0] for name in found.classes}
+        drawings = omniglot.read(repmet_data, split)
+        assert (len(drawings.classes), len(drawings)) == (classes, images) and drawings.counts.unique().tolist() == [20]
+        seen[split] = {name.rpartition("/")[0] for name in drawings.classes}
     assert [len(seen[split]) for split in ("train", "val", "test")] == [1028, 172, 423]
     assert seen["train"] | seen["val"] == seen["trainval"] and not seen["test"] & seen["trainval"]
     alphabets = {split: {name.partition("/")[0] for name in names} for split, names in seen.items()}

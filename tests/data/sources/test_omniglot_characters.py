@@ -8,14 +8,14 @@ from repmet.data.sources.omniglot_characters import read
 def test_parts_are_disjoint_drawings_of_the_same_characters(repmet_data):
     sets = {split: read(repmet_data, split, characters=30, seed=3) for split in ("train", "val", "test")}
     train = sets["train"]
-    assert len(train.classes) == 30 and all(found.classes == train.classes for found in sets.values())
+    assert len(train.classes) == 30 and all(part.classes == train.classes for part in sets.values())
     for split, number in (("train", 12), ("val", 3), ("test", 5)):
         assert sets[split].counts.tolist() == [number] * 30
     whole = omniglot(repmet_data, "background").of_classes(train.classes)
     for c in range(30):
-        own = torch.cat([found.images[found.labels == c] for found in sets.values()]).flatten(1)
+        of_class = torch.cat([part.images[part.labels == c] for part in sets.values()]).flatten(1)
         drawings = whole.images[whole.labels == c].flatten(1)
-        assert sorted(map(tuple, own.tolist())) == sorted(map(tuple, drawings.tolist()))
+        assert sorted(map(tuple, of_class.tolist())) == sorted(map(tuple, drawings.tolist()))
 
 
 def test_trainval_is_both_and_a_seed_draws_others(repmet_data):
