@@ -123,10 +123,10 @@ def load_trained(cfg: Config, checkpoint: str | Path, options: Sequence[str] = (
             "was trained by"
         )
     if "yaml" in experiment:
-        own = parse_experiment(experiment["yaml"], f"the experiment in {name}")
+        embedded = parse_experiment(experiment["yaml"], f"the experiment in {name}")
         if cfg.filename:  # else it is out of a checkpoint itself
-            command = training_command(load_experiment(cfg.filename), own, cfg.filename, meta.get("seed"))
-        _take_over(cfg, own, options, name)
+            command = training_command(load_experiment(cfg.filename), embedded, cfg.filename, meta.get("seed"))
+        _take_over(cfg, embedded, options, name)
     if "weights" in cfg.model.encoder:
         cfg.model.encoder.weights = None
         cfg.model.encoder.pop("fresh", None)
@@ -148,23 +148,23 @@ def find_checkpoint(checkpoint: str | Path) -> tuple[str, Path]:
         return str(checkpoint), download(str(checkpoint))
     path = Path(checkpoint)
     if path.is_dir():
-        found = path / BEST if (path / BEST).is_file() else latest_checkpoint(path)
-        if found is None:
+        file = path / BEST if (path / BEST).is_file() else latest_checkpoint(path)
+        if file is None:
             raise FileNotFoundError(f"{path}: a run folder without a checkpoint; train first, or name a file")
-        path = found
+        path = file
     return str(path), path
 
 
-def _take_over(cfg: Config, own: Config, options: Sequence[str], name: str) -> None:
+def _take_over(cfg: Config, trained: Config, options: Sequence[str], name: str) -> None:
     """The model of a training and what it sees; and its seed and splits, where it was on the same source."""
     keys = ["model", "data.size", "test_pipeline"]
-    if own.get("data") and cfg.get("data") and own.data.get("source") == cfg.data.get("source"):
+    if trained.get("data") and cfg.get("data") and trained.data.get("source") == cfg.data.get("source"):
         keys += ["data.arguments"]
         cfg.data.setdefault("arguments", None)
-    take_over(cfg, own, keys, options=options, name=name)
+    take_over(cfg, trained, keys, options=options, name=name)
     if "data.arguments" in keys:
-        cfg.data.arguments = own.data.get("arguments")
-        cfg.randomness = own.get("randomness") or {}
+        cfg.data.arguments = trained.data.get("arguments")
+        cfg.randomness = trained.get("randomness") or {}
 
 
 def _training(checkpoint: str | Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:

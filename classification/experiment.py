@@ -67,11 +67,11 @@ def read_split(cfg: Config, part: str) -> LabelledImages:
         if not data.get(key):
             raise UserError(f"data.{key} is not given: the experiment names a source of images and its splits")
     images = read(data.source, data.get("root"), data[part], **arguments_of(cfg))
-    found = int((images.counts > 0).sum())
-    if found < 2:
+    num_classes = int((images.counts > 0).sum())
+    if num_classes < 2:
         named = f" ({images.classes[0]!r})" if images.classes else ""
         raise UserError(
-            f"data.{part}: {data.source} {data[part]} in {data.get('root')} has {found} class{named}; "
+            f"data.{part}: {data.source} {data[part]} in {data.get('root')} has {num_classes} class{named}; "
             "there must be two to tell apart"
         )
     return images

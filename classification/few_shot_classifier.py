@@ -206,9 +206,9 @@ class FewShotClassifier:
 
         embeddings, thumbnails = [], []
         batches = self._batches([image for _, image in pairs], None, looked_at)
-        for _, found in bar(batches, "learning", -(-len(pairs) // self.batch_size), show=progress):
-            embeddings.append(self.encoder(torch.stack([pixels for pixels, _ in found])))
-            thumbnails += [small for _, small in found]
+        for _, batch in bar(batches, "learning", -(-len(pairs) // self.batch_size), show=progress):
+            embeddings.append(self.encoder(torch.stack([pixels for pixels, _ in batch])))
+            thumbnails += [small for _, small in batch]
         return LearntImages(
             tuple(by_class),
             torch.cat(embeddings),
@@ -250,10 +250,10 @@ class FewShotClassifier:
             while batch := list(islice(inputs, together)):
                 looked = list(pool.map(partial(_looked_at, look, catch=unreadable is not None), batch))
                 if unreadable is not None:
-                    unreadable += [str(found) for found in looked if isinstance(found, Exception)]
+                    unreadable += [str(result) for result in looked if isinstance(result, Exception)]
                 kept = [pair for pair in zip(batch, looked, strict=True) if not isinstance(pair[1], Exception)]
                 if kept:
-                    yield [image for image, _ in kept], [found for _, found in kept]
+                    yield [image for image, _ in kept], [result for _, result in kept]
 
 
 def _looked_at(look: Callable[[Image.Image], Any], image: ImageInput, *, catch: bool) -> Any:

@@ -49,16 +49,16 @@ class LearntImages:
     @cached_property
     def points(self) -> Tensor:
         """The representatives, (N, K, e)."""
-        return kmeans_centres(self.embeddings, self.labels, len(self.classes), self.most)
+        return kmeans_centres(self.embeddings, self.labels, len(self.classes), self.max_modes)
 
     @property
-    def most(self) -> int:
+    def max_modes(self) -> int:
         """K at most."""
         return len(self.labels) if self.modes is None else self.modes
 
     @cached_property
     def held_out(self) -> list[tuple[Tensor, Tensor]]:
-        return held_out_distances(self.embeddings, self.labels, len(self.classes), self.most)
+        return held_out_distances(self.embeddings, self.labels, len(self.classes), self.max_modes)
 
     @cached_property
     def sigma(self) -> float:
@@ -104,9 +104,9 @@ class LearntImages:
 
     def renamed(self, name: str, new: str) -> "LearntImages":
         """With another name for a class, and its place in the alphabet."""
-        names = [new if own == name else own for own in self.classes]
+        names = [new if old == name else old for old in self.classes]
         classes = tuple(sorted(names))
-        places = torch.tensor([classes.index(own) for own in names])
+        places = torch.tensor([classes.index(class_name) for class_name in names])
         return self._with(classes, self.embeddings, places[self.labels], self.names, self.thumbnails)
 
     def _with(

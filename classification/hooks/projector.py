@@ -49,11 +49,15 @@ class ProjectorHook(Hook):
         chosen = torch.linspace(0, len(split) - 1, min(self.images, len(split))).long()
         points, labels = [embeddings[chosen]], [[split.classes[c], "image"] for c in split.labels[chosen].tolist()]
         pictures = [self._pictures(split, chosen)]
-        own = method.class_representatives()
-        if own is not None:
-            there = torch.ones(own.points.shape[:2]) if own.present is None else own.present.cpu()
+        representatives = method.class_representatives()
+        if representatives is not None:
+            there = (
+                torch.ones(representatives.points.shape[:2])
+                if representatives.present is None
+                else representatives.present.cpu()
+            )
             classes, modes = there.nonzero(as_tuple=True)
-            points.append(own.points.cpu()[classes, modes])
+            points.append(representatives.points.cpu()[classes, modes])
             trained = runner.train_dataloader.dataset.classes
             labels += [[trained[c], f"representative {k}"] for c, k in zip(classes.tolist(), modes.tolist(), strict=True)]
             pictures.append(torch.ones(len(classes), *pictures[0].shape[1:]))  # white
@@ -76,8 +80,8 @@ class ProjectorHook(Hook):
     def _pictures(self, split: ImageSet, chosen: Tensor) -> Tensor:
         """(m, 3, side, side), values 0..1."""
         if split.images is not None:
-            found = split.images[chosen]
+            images = split.images[chosen]
         else:
-            found = decode_batch([split.paths[i] for i in chosen.tolist()], split.size)
-        small = resize(found, [self.side, self.side], antialias=True).float() / 255
+            images = decode_batch([split.paths[i] for i in chosen.tolist()], split.size)
+        small = resize(images, [self.side, self.side], antialias=True).float() / 255
         return small.expand(-1, 3, -1, -1) if small.shape[1] == 1 else small

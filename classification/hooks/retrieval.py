@@ -67,8 +67,8 @@ class RetrievalHook(Hook):
         scalars = {f"val/{name}": value for name, value in figures.items()}
         if self.train_metrics:
             plain = as_tested(runner.train_dataloader.dataset, self.pipeline)
-            own = retrieval_figures(embed_split(method, plain), plain.labels, self.metrics)
-            scalars |= {f"train/{name}": value for name, value in own.items()}
+            of_training = retrieval_figures(embed_split(method, plain), plain.labels, self.metrics)
+            scalars |= {f"train/{name}": value for name, value in of_training.items()}
         runner.visualizer.add_scalars(scalars, step=runner.iter)
         better = [name for name in self.store if self._better(name, figures[name])]
         self.best |= {name: figures[name] for name in better}
@@ -135,8 +135,8 @@ class WarmStartHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         method = unwrapped(runner.model)
         if runner.epoch < self.proxies_only and not self._held:
-            own = {id(p) for p in method.criterion.parameters()}
-            self._held = [p for p in method.parameters() if p.requires_grad and id(p) not in own]
+            proxies = {id(p) for p in method.criterion.parameters()}
+            self._held = [p for p in method.parameters() if p.requires_grad and id(p) not in proxies]
             for parameter in self._held:
                 parameter.requires_grad_(False)
                 parameter.grad = None

@@ -54,10 +54,11 @@ class SplitSeedHook(Hook):
         self.seed = seed
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        own = checkpoint.get("meta", {}).get("seed", self.seed)
-        if runner._resume and own != self.seed:
+        trained_seed = checkpoint.get("meta", {}).get("seed", self.seed)
+        if runner._resume and trained_seed != self.seed:
             raise UserError(
-                f"the splits are drawn by the training's seed, it was {own} and is {self.seed} now: resume with --seed {own}"
+                f"the splits are drawn by the training's seed, it was {trained_seed} and is {self.seed} now: "
+                f"resume with --seed {trained_seed}"
             )
 
 

@@ -40,19 +40,26 @@ def episode_figures(embeddings: Tensor, episodes: Episodes, distance: str) -> di
 def other_predictions(method: Method, embeddings: Tensor) -> dict[str, Tensor]:
     """The method's `other_rules` for embeddings (n, e) on the CPU, and their classes there."""
     device = next(method.parameters()).device
-    return {rule: found.cpu() for rule, found in method.other_rules(embeddings.to(device)).items()}
+    return {rule: predicted.cpu() for rule, predicted in method.other_rules(embeddings.to(device)).items()}
 
 
 @torch.no_grad()
 def set_figures(
-    method: Method, embeddings: Tensor, labels: Tensor, own: ClassRepresentatives, assignment: str | None
+    method: Method, embeddings: Tensor, labels: Tensor, representatives: ClassRepresentatives, assignment: str | None
 ) -> dict[str, float]:
     """Accuracies over a whole set (n, e), (n,), whose classes are the representatives': by rule, as fractions.
 
     simple, magnet, repmet and, unless `assignment` is None, unsupervised, of `metrics.accuracies`; and the method's
     `other_rules`.
     """
-    figures = all_accuracies(embeddings, labels, own.points.cpu(), own.sigma2, present=own.present, assignment=assignment)
+    figures = all_accuracies(
+        embeddings,
+        labels,
+        representatives.points.cpu(),
+        representatives.sigma2,
+        present=representatives.present,
+        assignment=assignment,
+    )
     for rule, predicted in other_predictions(method, embeddings).items():
         figures[rule] = (predicted == labels).double().mean().item()
     return figures
@@ -151,12 +158,12 @@ class ValidationHook(Hook):
         if self.episodes is not None:
             figures |= episode_figures(embeddings, self.episodes, method.distance)
         if self.closed:
-            own = method.class_representatives()
-            if own is None:
+            representatives = method.class_representatives()
+            if representatives is None:
                 plain = as_tested(train, self.pipeline)
-                own = mean_representatives(embed_split(method, plain), plain.labels, len(plain.classes))
-            found = set_figures(method, embeddings, self.images.labels, own, self.assignment)
-            figures |= {f"{rule}_accuracy": value for rule, value in found.items()}
+                representatives = mean_representatives(embed_split(method, plain), plain.labels, len(plain.classes))
+            accuracies = set_figures(method, embeddings, self.images.labels, representatives, self.assignment)
+            figures |= {f"{rule}_accuracy": value for rule, value in accuracies.items()}
         return figures
 
     def _better(self, value: float) -> bool:

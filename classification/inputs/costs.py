@@ -32,10 +32,10 @@ def read_costs(section: Mapping[str, Any], classes: Sequence[str]) -> Costs:
         ValueError: neither or both are given; a class that the tree does not have, or whose name is no number; a tree that
             is none. FileNotFoundError: there is no such tree.
     """
-    given = [kind for kind in KINDS if section.get(kind)]
-    if len(given) != 1 or len(section) != 1:
+    kinds = [kind for kind in KINDS if section.get(kind)]
+    if len(kinds) != 1 or len(section) != 1:
         raise UserError(f"costs is one of {', '.join(KINDS)}, not {', '.join(map(str, section)) or 'empty'}")
-    if given == ["numbers"]:
+    if kinds == ["numbers"]:
         try:
             numbers = torch.tensor([float(name) for name in classes])
         except ValueError as error:

@@ -52,20 +52,20 @@ class ImageSet:
         size: int | Sequence[int] | None = None,
     ) -> None:
         name = f"{source} {split}" if isinstance(source, str) else "the given images"
-        given = read(source, root, split, **(arguments or {})) if isinstance(source, str) else source
-        if not len(given):
+        labelled = read(source, root, split, **(arguments or {})) if isinstance(source, str) else source
+        if not len(labelled):
             raise UserError(f"{name}: no image in {root}")
-        self.labels, self.classes, self.paths = given.labels, given.classes, given.paths
+        self.labels, self.classes, self.paths = labelled.labels, labelled.classes, labelled.paths
         self.transform = build_transform(transform or [])
         self.size = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
-        if given.images is not None:
-            self.images = given.images if self.size is None else resize(given.images, self.size)
+        if labelled.images is not None:
+            self.images = labelled.images if self.size is None else resize(labelled.images, self.size)
         elif self.size is None:
             raise UserError(f"{name}: its images lie in files of any shape; say to which `size` they are to be brought")
-        elif len(given) * 3 * self.size[0] * self.size[1] <= MEMORY:
-            self.images = decode_all(given.paths, self.size)
+        elif len(labelled) * 3 * self.size[0] * self.size[1] <= MEMORY:
+            self.images = decode_all(labelled.paths, self.size)
         else:
-            check_all(given.paths)
+            check_all(labelled.paths)
             self.images = None
 
     def __len__(self) -> int:

@@ -66,9 +66,9 @@ class FeatureSet(ImageSet):
         for part in torch.arange(len(self)).split(batch_size):
             images = preprocessor(super().__getitems__(part.tolist()))["inputs"]
             parts.append(encoder(images.flip(-1) if mirror else images).cpu())
-        found = torch.cat(parts)
-        tensor_cache.keep(found, path)
-        return found
+        features = torch.cat(parts)
+        tensor_cache.keep(features, path)
+        return features
 
     def _digest(self, encoder: nn.Module, preprocessor: nn.Module) -> str:
         """Of all that the features depend on: weights, preprocessing, packages, kind of device, images."""

@@ -106,7 +106,8 @@ class Method(BaseModel):
         Raises:
             ValueError: the method holds nothing of these classes; it classifies by an episode's support.
         """
-        own = self.class_representatives()
-        if own is None:
+        representatives = self.class_representatives()
+        if representatives is None:
             raise UserError(f"{type(self).__name__} holds nothing of its classes; it classifies by given examples of them")
-        return predictions(embeddings, own.points, own.sigma2, present=own.present)[self.rule]
+        rules = predictions(embeddings, representatives.points, representatives.sigma2, present=representatives.present)
+        return rules[self.rule]

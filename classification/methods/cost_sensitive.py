@@ -67,13 +67,13 @@ class CostSensitive(Method):
         return {"classifier": self.predict(embeddings)}
 
 
-def called(target: Any, where: str, options: Mapping[str, Any] | None, *given: Any) -> Any:
+def called(target: Any, where: str, options: Mapping[str, Any] | None, *arguments: Any) -> Any:
     """`target(*given, **options)`, where the options are of a YAML.
 
     Raises:
         ValueError: an option that it does not have, or that is given already.
     """
-    known = list(inspect.signature(target).parameters)[len(given) :]
+    known = list(inspect.signature(target).parameters)[len(arguments) :]
     if unknown := [name for name in options or {} if name not in known]:
         raise UserError(f"{where} has no {unknown[0]!r}; it has {', '.join(known)}")
-    return target(*given, **(options or {}))
+    return target(*arguments, **(options or {}))

@@ -55,13 +55,13 @@ class PrototypeClassifier(CostSensitive):
         super().__init__(encoder, head, **kwargs)
         if fixed and guidance:
             raise UserError("PrototypeClassifier: fixed prototypes cannot be guided; give fixed or guidance")
-        given = None
+        fixed_prototypes = None
         if fixed:
             D = self.needed("fixed prototypes").D
-            given = called(embed_costs, "model.embedding", embedding, D, self.out_channels).prototypes
+            fixed_prototypes = called(embed_costs, "model.embedding", embedding, D, self.out_channels).prototypes
         options = dict(prototypes or {})
         self.classifier = called(
-            LearntPrototypes, "model.prototypes", options, None, self.num_classes, self.out_channels, given
+            LearntPrototypes, "model.prototypes", options, None, self.num_classes, self.out_channels, fixed_prototypes
         )
         self.title = "Fixed prototypes" if fixed else "Guided prototypes" if guidance else "Free prototypes"
         self.guidance: nn.Module | None = None
@@ -109,8 +109,8 @@ class Hyperspherical(CostSensitive):
     ) -> None:
         super().__init__(encoder, head, **kwargs)
         D = None if self.costs is None else self.costs.D
-        found = called(spread_on_sphere, "model.embedding", embedding, self.num_classes, self.out_channels, D)
-        self.classifier = HypersphericalPrototypes(None, found.prototypes)
+        spread = called(spread_on_sphere, "model.embedding", embedding, self.num_classes, self.out_channels, D)
+        self.classifier = HypersphericalPrototypes(None, spread.prototypes)
         self.criterion = HypersphericalLoss()
 
     def scores(self, embeddings: Tensor) -> Tensor:

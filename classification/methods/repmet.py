@@ -100,8 +100,8 @@ class RepMet(Method):
             ValueError: `kmeans`'s: embeddings that are not finite.
         """
         num_classes, num_modes, _ = self.representatives.weight.shape
-        found = kmeans(embeddings, labels, num_classes, num_modes, generator=generator)
-        self.representatives.weight.copy_(found.centres)
+        clusters = kmeans(embeddings, labels, num_classes, num_modes, generator=generator)
+        self.representatives.weight.copy_(clusters.centres)
         self.started.fill_(True)
 
     def loss(self, embeddings: Tensor, labels: Tensor, indices: Tensor) -> dict[str, Tensor]:

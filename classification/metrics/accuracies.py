@@ -60,15 +60,15 @@ def predictions(
         raise UserError(f"{int((~embeddings.isfinite()).any(1).sum())} of {len(embeddings)} embeddings are not finite")
     embeddings, representatives = embeddings.detach(), representatives.detach()
     absent = None if present is None else _absent(present, representatives)
-    found: dict[str, list[Tensor]] = {"simple": [], "magnet": [], "repmet": []}
+    predicted: dict[str, list[Tensor]] = {"simple": [], "magnet": [], "repmet": []}
     for block in embeddings.split(max(1, _BLOCK // representatives[..., 0].numel())):
         d2 = squared_distances(block, representatives)  # (b, N, K)
         if absent is not None:
             d2 = d2.masked_fill(absent, torch.inf)
-        found["simple"].append(d2.amin(-1).argmin(-1))
-        found["magnet"].append(knc(d2, sigma2, nearest).argmax(-1))
-        found["repmet"].append(soft_posterior(d2, math.sqrt(sigma2)).argmax(-1))
-    return {rule: torch.cat(parts) for rule, parts in found.items()}
+        predicted["simple"].append(d2.amin(-1).argmin(-1))
+        predicted["magnet"].append(knc(d2, sigma2, nearest).argmax(-1))
+        predicted["repmet"].append(soft_posterior(d2, math.sqrt(sigma2)).argmax(-1))
+    return {rule: torch.cat(parts) for rule, parts in predicted.items()}
 
 
 def all_accuracies(
@@ -100,9 +100,9 @@ def all_accuracies(
             f"labels run from {int(labels.min())} to {int(labels.max())}, there are representatives of "
             f"{len(representatives)} classes"
         )
-    found = predictions(embeddings, representatives, sigma2, present=present, nearest=nearest)
+    predicted = predictions(embeddings, representatives, sigma2, present=present, nearest=nearest)
     truth = labels.to(embeddings.device)
-    accuracies = {rule: (predicted == truth).double().mean().item() for rule, predicted in found.items()}
+    accuracies = {rule: (classes == truth).double().mean().item() for rule, classes in predicted.items()}
     if assignment is not None:
         accuracies["unsupervised"] = unsupervised_accuracy(embeddings, labels, assignment=assignment, seed=seed)
     return accuracies

@@ -71,11 +71,11 @@ def assign_clusters(counts: np.ndarray, assignment: str = "hungarian") -> np.nda
     if assignment != "greedy":
         raise UserError(f"assignment is one of {', '.join(ASSIGNMENTS)}, not {assignment!r}")
     clusters, classes = np.nonzero(counts)
-    given = np.full(len(counts), -1)
+    assigned = np.full(len(counts), -1)
     taken = np.zeros(len(counts), bool)
     for k in np.argsort(-counts[clusters, classes], kind="stable"):
-        if given[clusters[k]] < 0 and not taken[classes[k]]:
-            given[clusters[k]] = classes[k]
+        if assigned[clusters[k]] < 0 and not taken[classes[k]]:
+            assigned[clusters[k]] = classes[k]
             taken[classes[k]] = True
-    given[given < 0] = np.flatnonzero(~taken)  # these share no image with a class that is left
-    return given
+    assigned[assigned < 0] = np.flatnonzero(~taken)  # these share no image with a class that is left
+    return assigned

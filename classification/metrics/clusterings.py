@@ -24,9 +24,9 @@ def contingency(labels: Tensor, clusters: Tensor) -> Tensor:
             f"a label and a cluster of each image are needed, not {tuple(labels.shape)}, {tuple(clusters.shape)}"
         )
     classes, rows = labels.unique(return_inverse=True)
-    found, columns = clusters.unique(return_inverse=True)
-    cells = torch.bincount(rows * len(found) + columns, minlength=len(classes) * len(found))
-    return cells.view(len(classes), len(found)).double()
+    cluster_ids, columns = clusters.unique(return_inverse=True)
+    cells = torch.bincount(rows * len(cluster_ids) + columns, minlength=len(classes) * len(cluster_ids))
+    return cells.view(len(classes), len(cluster_ids)).double()
 
 
 def normalised_mutual_information(counts: Tensor) -> float:
@@ -64,10 +64,10 @@ def cluster_figures(
     if metric not in ("cosine", "euclidean"):
         raise UserError(f"clusters are by cosine or euclidean, not {metric!r}")
     points = F.normalize(embeddings.float(), dim=1) if metric == "cosine" else embeddings.float()
-    one = torch.zeros(len(points), dtype=torch.long, device=points.device)
+    single_class = torch.zeros(len(points), dtype=torch.long, device=points.device)
     generator = torch.Generator().manual_seed(seed)
     classes = len(labels.unique())
-    runs = [kmeans(points, one, 1, classes, iterations=iterations, generator=generator) for _ in range(starts)]
+    runs = [kmeans(points, single_class, 1, classes, iterations=iterations, generator=generator) for _ in range(starts)]
     best = min(runs, key=lambda run: run.inertia.item())
     counts = contingency(labels, best.assignment)
     return {"NMI": normalised_mutual_information(counts), "F1": pairwise_f1(counts)}

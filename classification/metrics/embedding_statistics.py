@@ -30,10 +30,10 @@ def class_distances(embeddings: Tensor, labels: Tensor, *, metric: str = "cosine
     points = F.normalize(embeddings.double(), dim=1) if metric == "cosine" else embeddings.double()
     total, pairs, means = 0.0, 0, []
     for label in labels.unique():
-        own = points[labels == label]
-        total += F.pdist(own).sum().item()
-        pairs += len(own) * (len(own) - 1) // 2
-        means.append(own.mean(0))
+        members = points[labels == label]
+        total += F.pdist(members).sum().item()
+        pairs += len(members) * (len(members) - 1) // 2
+        means.append(members.mean(0))
     between = F.pdist(torch.stack(means))
     intra = total / pairs if pairs else float("nan")
     inter = between.mean().item() if len(between) else float("nan")

@@ -211,7 +211,7 @@ def _members(classes: Tensor, groups: Tensor | None, way: int) -> list[np.ndarra
         raise UserError(f"groups {tuple(groups.shape)} must hold one number for every class of the set")
     of_class = groups.cpu()[classes].numpy()
     members = {int(g): np.flatnonzero(of_class == g) for g in np.unique(of_class)}
-    few = [f"group {g}: {len(found)}" for g, found in members.items() if len(found) < way]
+    few = [f"group {g}: {len(positions)}" for g, positions in members.items() if len(positions) < way]
     if few:
         raise UserError(f"{way}-way episodes need {way} classes in every group: " + ", ".join(few[:_SHOWN]))
     return list(members.values())
@@ -221,8 +221,8 @@ def _classes(members: list[np.ndarray], way: int, episodes: int, seed: int) -> T
     """(E, way) positions of classes, all of an episode in one group."""
     sizes = np.array([len(m) for m in members])
     table = np.zeros((len(members), sizes.max()), np.int64)
-    for row, found in zip(table, members, strict=True):
-        row[: len(found)] = found
+    for row, positions in zip(table, members, strict=True):
+        row[: len(positions)] = positions
     group = _below(np.full((episodes, 1), len(members)), seed, 0)[:, 0]  # (E,)
     picked = _below(sizes[group, None] - np.arange(way), seed, 1)  # (E, way)
     return torch.from_numpy(table[group[:, None], _distinct(picked)])

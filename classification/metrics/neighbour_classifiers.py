@@ -26,15 +26,15 @@ def knn_accuracy(
     Raises:
         ValueError: those of `retrieve`; k out of range.
     """
-    own = references is None
-    if own:
+    exclude_self = references is None
+    if exclude_self:
         references, reference_labels = embeddings, labels
     check(embeddings, labels, references, reference_labels, metric)
-    if not 1 <= k <= len(references) - own:
-        raise UserError(f"k nearest neighbours takes k from 1 to {len(references) - own}, not {k}")
+    if not 1 <= k <= len(references) - exclude_self:
+        raise UserError(f"k nearest neighbours takes k from 1 to {len(references) - exclude_self}, not {k}")
     classes, codes = reference_labels.unique(return_inverse=True)
     right = 0
-    for rows, similarity in similarities(embeddings, references, metric, own):
+    for rows, similarity in similarities(embeddings, references, metric, exclude_self):
         votes = codes[largest(similarity, k)[1]]  # (b, k), nearest first
         same = (votes[:, :, None] == votes[:, None]).sum(2)  # (b, k), votes of each one's class
         winner = votes.gather(1, same.argmax(1, keepdim=True))  # the first of the largest

@@ -28,7 +28,7 @@ def neighbour_distribution_figures(
         embeddings: (n, e), labels: (n,). temperature: t.
 
     Returns:
-        `NED accuracy`, how often the own class is the likeliest, and `NED loss`, the mean `-log max(p(y), floor)` in nats.
+        `NED accuracy`, how often the true class is the likeliest, and `NED loss`, the mean `-log max(p(y), floor)` in nats.
         An image does not vote for itself: where all embeddings are alike, classes of one size give the accuracy 0.
 
     Raises:
@@ -42,12 +42,12 @@ def neighbour_distribution_figures(
     if not kept.any():
         raise UserError("no class has two images: there are no neighbours to ask")
     right, loss = 0, 0.0
-    for rows, similarity in similarities(embeddings, embeddings, "cosine", own=True):
+    for rows, similarity in similarities(embeddings, embeddings, "cosine", exclude_self=True):
         weights = (similarity / temperature).softmax(1)  # (b, n), 0 for the query itself
         votes = weights.new_zeros(len(weights), len(classes)).index_add_(1, codes, weights)  # (b, N)
         asked = kept[rows]
-        own = votes.gather(1, codes[rows, None])[asked, 0]
+        class_votes = votes.gather(1, codes[rows, None])[asked, 0]
         right += int((votes.argmax(1) == codes[rows])[asked].sum())
-        loss -= own.double().clamp_min(floor).log().sum().item()
+        loss -= class_votes.double().clamp_min(floor).log().sum().item()
     number = int(kept.sum())
     return {"NED accuracy": right / number, "NED loss": loss / number}

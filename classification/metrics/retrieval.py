@@ -81,30 +81,30 @@ def retrieve(
         ValueError: shapes that do not fit, embeddings that are not finite, an unknown metric, k out of range, no query
             with a reference of its class.
     """
-    own = references is None
-    if own:
+    exclude_self = references is None
+    if exclude_self:
         references, reference_labels = embeddings, labels
     check(embeddings, labels, references, reference_labels, metric)
     ks = sorted({1, *recall_at})
-    available = len(references) - own
+    available = len(references) - exclude_self
     if ks[0] < 1 or ks[-1] > available:
         raise UserError(f"recall@k takes k from 1 to {available}, the number of references, not {ks[0]}..{ks[-1]}")
     classes, codes = torch.cat([reference_labels, labels]).unique(return_inverse=True)
     reference_codes, codes = codes[: len(references)], codes[len(references) :]
     members = torch.bincount(reference_codes, minlength=len(classes))
-    positives = members[codes] - int(own)  # (n,), R
+    positives = members[codes] - int(exclude_self)  # (n,), R
     if not (positives > 0).any():
         raise UserError("no query has a reference of its class: there is nothing to retrieve")
     depth = min(max(ks[-1], int(positives.max())), available)
     table = _Members(reference_codes, members)
     parts: dict[str, list[Tensor]] = {name: [] for name in ("index", "similarity", "hits", "ap")}
-    for rows, similarity in similarities(embeddings, references, metric, own):
+    for rows, similarity in similarities(embeddings, references, metric, exclude_self):
         value, index = largest(similarity, depth)
         parts["index"].append(index[:, 0].clone())
         parts["similarity"].append(value[:, 0].clone())
         parts["hits"].append(reference_codes[index] == codes[rows, None])
         if whole_ranking:
-            parts["ap"].append(_average_precision(similarity[:, : len(references)], table, rows, codes[rows], own))
+            parts["ap"].append(_average_precision(similarity[:, : len(references)], table, rows, codes[rows], exclude_self))
     hits, nearest, best = (torch.cat(parts[name]) for name in ("hits", "index", "similarity"))
     if metric == "euclidean":
         best = -(embeddings - references[nearest]).norm(dim=1)
@@ -132,24 +132,24 @@ def check(embeddings: Tensor, labels: Tensor, references: Tensor, reference_labe
     if len(shapes[0]) != 2 or len(shapes[1]) != 2 or shapes[0][1] != shapes[1][1] or not len(embeddings):
         raise UserError(f"retrieval takes embeddings (n, e) and references (m, e), not {shapes[0]} and {shapes[1]}")
     if reference_labels is None or labels.shape != shapes[0][:1] or reference_labels.shape != shapes[1][:1]:
-        given = None if reference_labels is None else tuple(reference_labels.shape)
-        raise UserError(f"retrieval takes a label for each embedding, not {tuple(labels.shape)} and {given}")
+        shape = None if reference_labels is None else tuple(reference_labels.shape)
+        raise UserError(f"retrieval takes a label for each embedding, not {tuple(labels.shape)} and {shape}")
     if not (embeddings.isfinite().all() and references.isfinite().all()):
         raise UserError("retrieval takes finite embeddings")
 
 
-def similarities(embeddings: Tensor, references: Tensor, metric: str, own: bool) -> Iterator[tuple[slice, Tensor]]:
+def similarities(embeddings: Tensor, references: Tensor, metric: str, exclude_self: bool) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of (b, m') similarities that rank as the metric does, in one buffer that is written over.
 
     m' is m rounded up to a multiple of the size of `largest`'s groups; what is added, and each query itself where the
-    references are the queries (`own`), is -inf.
+    references are the queries (`exclude_self`), is -inf.
     """
     dtype = torch.promote_types(embeddings.dtype, torch.float32)
     queries, known = embeddings.to(dtype), references.to(dtype)
     offset = None
     if metric == "cosine":
         queries = F.normalize(queries, dim=1)
-        known = queries if own else F.normalize(known, dim=1)
+        known = queries if exclude_self else F.normalize(known, dim=1)
     else:  # -|q - x|^2 / 2 = q.x - |x|^2 / 2, up to what depends on q alone; about the mean, where digits are not lost
         centre = known.mean(0)
         queries, known = queries - centre, known - centre
@@ -164,7 +164,7 @@ def similarities(embeddings: Tensor, references: Tensor, metric: str, own: bool)
             torch.mm(queries[rows], known.T, out=block)
         else:
             torch.addmm(offset, queries[rows], known.T, out=block)
-        if own:
+        if exclude_self:
             block.diagonal(start).fill_(-torch.inf)
         yield rows, block
 
@@ -206,13 +206,13 @@ class _Members:
         return self.order[(self.starts[codes, None] + place).clamp_max(len(self.order) - 1)], valid
 
 
-def _average_precision(similarity: Tensor, table: _Members, rows: slice, codes: Tensor, own: bool) -> Tensor:
+def _average_precision(similarity: Tensor, table: _Members, rows: slice, codes: Tensor, exclude_self: bool) -> Tensor:
     """(b,) of a block, by counting how many others are nearer than each reference of the class; NaN without any.
 
     The block's similarities to the class are written over.
     """
     columns, valid = table.of(codes)
-    if own:
+    if exclude_self:
         valid = valid & (columns != torch.arange(rows.start, rows.stop, device=columns.device)[:, None])
     wanted = similarity.gather(1, columns).masked_fill(~valid, torch.inf).sort(1).values  # (b, R), rising, padding last
     similarity.scatter_(1, columns.where(valid, columns[:, :1]), -torch.inf)

@@ -43,12 +43,12 @@ def retrieval_figures(embeddings: Tensor, labels: Tensor, names: Sequence[str] =
     """
     figures: dict[str, float] = {}
     for metric, prefix in (("cosine", ""), ("euclidean", "Euclidean ")):
-        own = [n.removeprefix("Euclidean ") for n in names if n.startswith("Euclidean ") == (metric == "euclidean")]
-        for name in own:
+        wanted = [n.removeprefix("Euclidean ") for n in names if n.startswith("Euclidean ") == (metric == "euclidean")]
+        for name in wanted:
             if not _known(name, metric):
                 raise UserError(f"no figure {prefix + name!r}; there are: {', '.join(KNOWN)}")
-        made = _made(embeddings, labels, own, metric) if own else {}
-        figures |= {prefix + n: made[n] for n in own}
+        made = _made(embeddings, labels, wanted, metric) if wanted else {}
+        figures |= {prefix + n: made[n] for n in wanted}
     return {name: figures[name] for name in names}
 
 
@@ -78,26 +78,26 @@ def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).isdigit()
 
 
-def _made(embeddings: Tensor, labels: Tensor, own: Sequence[str], metric: str) -> dict[str, float]:
+def _made(embeddings: Tensor, labels: Tensor, wanted: Sequence[str], metric: str) -> dict[str, float]:
     """At least the named figures; what is dear is computed only if it is among them."""
     made: dict[str, float] = {}
-    ks = [int(n.partition("@")[2]) for n in own if n.startswith("recall@")]
-    if ks or set(own) & {*_RETRIEVED, *_CERTAINTY}:
-        found = retrieve(embeddings, labels, metric=metric, recall_at=ks or [1], whole_ranking="mAP" in own)
-        made |= found.means()
-        if set(own) & set(_CERTAINTY):
-            made |= uncertainty_figures(found, embeddings)
-    if set(own) & set(_CLUSTERED):
+    ks = [int(n.partition("@")[2]) for n in wanted if n.startswith("recall@")]
+    if ks or set(wanted) & {*_RETRIEVED, *_CERTAINTY}:
+        retrieved = retrieve(embeddings, labels, metric=metric, recall_at=ks or [1], whole_ranking="mAP" in wanted)
+        made |= retrieved.means()
+        if set(wanted) & set(_CERTAINTY):
+            made |= uncertainty_figures(retrieved, embeddings)
+    if set(wanted) & set(_CLUSTERED):
         made |= cluster_figures(embeddings, labels, metric=metric)
-    if set(own) & set(_NED):
+    if set(wanted) & set(_NED):
         made |= neighbour_distribution_figures(embeddings, labels)
-    if set(own) & set(_SPREAD):
+    if set(wanted) & set(_SPREAD):
         made |= class_distances(embeddings, labels, metric=metric)
-    if "spectrum" in own:
+    if "spectrum" in wanted:
         made["spectrum"] = spectrum_divergence(embeddings, metric=metric)
-    if "SVM" in own:
+    if "SVM" in wanted:
         made["SVM"] = halves_svm_accuracy(embeddings, labels, normalize=metric == "cosine")
-    for name in own:
+    for name in wanted:
         family, _, number = name.partition("@")
         if family == "kNN":
             made[name] = knn_accuracy(embeddings, labels, k=int(number), metric=metric)

@@ -65,44 +65,44 @@ def area_under_risk(scores: Tensor, correct: Tensor) -> float:
 
 
 def risk_curves(
-    found: Retrieval, embeddings: Tensor, references: Tensor | None = None, points: int = 100
+    retrieved: Retrieval, embeddings: Tensor, references: Tensor | None = None, points: int = 100
 ) -> dict[str, dict[str, list[float]]]:
     """`risk_coverage` of every score, as lists: {score: {"coverage": [...], "risk": [...]}}, five digits.
 
     Args:
-        found, embeddings, references: as for `certainties`.
-        points: at most so many, at even coverages up to 1; they lie on the curve, none between two of its own.
+        retrieved, embeddings, references: as for `certainties`.
+        points: at most so many, at even coverages up to 1; points of the curve itself, none interpolated.
     """
     curves = {}
-    for name, score in certainties(found, embeddings, references).items():
-        coverage, risk = risk_coverage(score, found.correct)
+    for name, score in certainties(retrieved, embeddings, references).items():
+        coverage, risk = risk_coverage(score, retrieved.correct)
         kept = torch.linspace(0, len(coverage), min(points, len(coverage)) + 1)[1:].round().long() - 1
         axes = {"coverage": coverage[kept], "risk": risk[kept]}
         curves[name] = {axis: [round(value, 5) for value in values.tolist()] for axis, values in axes.items()}
     return curves
 
 
-def certainties(found: Retrieval, embeddings: Tensor, references: Tensor | None = None) -> dict[str, Tensor]:
+def certainties(retrieved: Retrieval, embeddings: Tensor, references: Tensor | None = None) -> dict[str, Tensor]:
     """Scores (q,) of each query that was retrieved: norm, cosine and log-PPK.
 
     Args:
-        found: of `retrieve`. embeddings: (n, e), its queries, not normalised. references: (m, e); None: the queries.
+        retrieved: of `retrieve`. embeddings: (n, e), its queries, not normalised. references: (m, e); None: the queries.
     """
-    query = embeddings[found.queries].float()
-    near = (embeddings if references is None else references)[found.nearest].float()
+    query = embeddings[retrieved.queries].float()
+    near = (embeddings if references is None else references)[retrieved.nearest].float()
     cosine = F.cosine_similarity(query, near, dim=1)
     product = log_probability_product_ratio(query.norm(dim=1), near.norm(dim=1), cosine, embeddings.shape[1])
     return dict(zip(SCORES, (query.norm(dim=1), cosine, product), strict=True))
 
 
-def uncertainty_figures(found: Retrieval, embeddings: Tensor, references: Tensor | None = None) -> dict[str, float]:
+def uncertainty_figures(retrieved: Retrieval, embeddings: Tensor, references: Tensor | None = None) -> dict[str, float]:
     """AUROC and AURC of every score for whether the nearest neighbour is of the class; arguments as for `certainties`.
 
     Embeddings of one length have a norm that says nothing; its AUROC is 1/2 up to rounding.
     """
-    scores = certainties(found, embeddings, references)
-    figures = {f"AUROC by {name}": auroc(score, found.correct) for name, score in scores.items()}
-    return figures | {f"AURC by {name}": area_under_risk(score, found.correct) for name, score in scores.items()}
+    scores = certainties(retrieved, embeddings, references)
+    figures = {f"AUROC by {name}": auroc(score, retrieved.correct) for name, score in scores.items()}
+    return figures | {f"AURC by {name}": area_under_risk(score, retrieved.correct) for name, score in scores.items()}
 
 
 def _check(scores: Tensor, correct: Tensor) -> None:

@@ -124,7 +124,7 @@ def neighbours_plot(
 def neighbours(embeddings: Tensor, queries: Tensor, number: int, metric: str = "cosine") -> Tensor:
     """(B, number) the nearest other images of some, nearest first."""
     parts = []
-    for rows, similarity in similarities(embeddings[queries], embeddings, metric, own=False):
+    for rows, similarity in similarities(embeddings[queries], embeddings, metric, exclude_self=False):
         similarity.scatter_(1, queries[rows, None], -torch.inf)
         parts.append(largest(similarity, number)[1])
     return torch.cat(parts)

@@ -31,12 +31,12 @@ def write_page(result: Evaluation, folder: Path) -> Path:
     pictures.embedding_plot(
         folder / "embedding.png", result.embeddings, images.labels, classes, result.representatives.points.cpu()
     )
-    true, found, indices = decisions(result)
-    counts = confusion(true, found, len(classes))
+    true, predicted, indices = decisions(result)
+    counts = confusion(true, predicted, len(classes))
     pictures.confusion_plot(folder / "confusion.png", counts, classes)
     pairs = pictures.most_confused(counts, PAIRS)
     if pairs:
-        examples = [indices[(true == a) & (found == b)].unique().tolist() for a, b, _ in pairs]
+        examples = [indices[(true == a) & (predicted == b)].unique().tolist() for a, b, _ in pairs]
         pictures.pairs_plot(folder / "pairs.png", pairs, examples, images)
     if result.episodes:
         _episodes(result, folder)
@@ -44,26 +44,30 @@ def write_page(result: Evaluation, folder: Path) -> Path:
 
 
 def decisions(result: Evaluation) -> tuple[Tensor, Tensor, Tensor]:
-    """Every decision: true class, class that was found, index of the image, each (m,).
+    """Every decision: true class, predicted class, index of the image, each (m,).
 
-    With the training's classes one for each image, by the method's own rule; else one for each query of all episodes (those
+    With the training's classes one for each image, by the method's rule; else one for each query of all episodes (those
     of the first shot).
     """
     labels = result.images.labels
     if result.closed:
-        own = result.representatives
-        rules = predictions(result.embeddings, own.points.cpu(), own.sigma2, present=own.present)
+        representatives = result.representatives
+        rules = predictions(
+            result.embeddings, representatives.points.cpu(), representatives.sigma2, present=representatives.present
+        )
         return labels, rules[result.trained.method.rule], torch.arange(len(labels))
     episodes = next(iter(result.episodes.values()))
-    given = episode_predictions(result.embeddings, episodes, distance=result.trained.method.distance)  # (E, way, Q)
-    found = episodes.classes.long().gather(1, given.flatten(1))  # (E, way * Q)
+    predicted_columns = episode_predictions(
+        result.embeddings, episodes, distance=result.trained.method.distance
+    )  # (E, way, Q)
+    predicted = episodes.classes.long().gather(1, predicted_columns.flatten(1))  # (E, way * Q)
     indices = episodes.query.long().flatten()
-    return labels[indices], found.flatten(), indices
+    return labels[indices], predicted.flatten(), indices
 
 
-def confusion(true: Tensor, found: Tensor, num_classes: int) -> Tensor:
+def confusion(true: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
     """(N, N), how often class i was taken for class j."""
-    return torch.bincount(true * num_classes + found, minlength=num_classes**2).view(num_classes, num_classes)
+    return torch.bincount(true * num_classes + predicted, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def _episodes(result: Evaluation, folder: Path) -> None:

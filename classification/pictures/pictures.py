@@ -25,11 +25,11 @@ def pixels(images: ImageSet, indices: Sequence[int]) -> np.ndarray:
     """Images as they are stored, (B, H, W) grey or (B, H, W, 3), uint8."""
     chosen = list(map(int, indices))
     if images.images is not None:
-        found = images.images[chosen]
+        batch = images.images[chosen]
     else:
-        found = decode_batch([images.paths[i] for i in chosen], images.size)
-    found = found.permute(0, 2, 3, 1).numpy()
-    return found[..., 0] if found.shape[-1] == 1 else found
+        batch = decode_batch([images.paths[i] for i in chosen], images.size)
+    batch = batch.permute(0, 2, 3, 1).numpy()
+    return batch[..., 0] if batch.shape[-1] == 1 else batch
 
 
 def embedding_plot(out: Path, embeddings: Tensor, labels: Tensor, classes: Sequence[str], points: Tensor) -> None:
@@ -56,13 +56,18 @@ def embedding_plot(out: Path, embeddings: Tensor, labels: Tensor, classes: Seque
     figure, axes = _figure(1, 2, (13, 6.6))
     for axis, plane, title in zip(axes, (flat, near), ("PCA", "t-SNE"), strict=True):
         for colour, c in enumerate(shown.tolist()):
-            own = y == c
+            of_class = y == c
             style = {"color": f"C{colour % 10}", "marker": "o" if colour < 10 else "^"}
-            axis.scatter(*plane[: len(x)][own].T, s=9, alpha=0.55, linewidths=0, label=classes[c], **style)
+            axis.scatter(*plane[: len(x)][of_class].T, s=9, alpha=0.55, linewidths=0, label=classes[c], **style)
             axis.scatter(*plane[len(x) :][owners == c].T, s=170, marker="*", color=style["color"], edgecolors="black")
             if title == "PCA":
                 _reaches(
-                    axis, plane[: len(x)][own], x[own], plane[len(x) :][owners == c], stars[owners == c], style["color"]
+                    axis,
+                    plane[: len(x)][of_class],
+                    x[of_class],
+                    plane[len(x) :][owners == c],
+                    stars[owners == c],
+                    style["color"],
                 )
         axis.set(title=title, xticks=[], yticks=[])
         axis.set_aspect("equal", adjustable="datalim")
@@ -144,10 +149,10 @@ def episode_plot(
             axis.axis("off")
         for axis, picture in zip(row, pixels(images, support[c, :shots]), strict=False):
             _show(axis, picture, "#34495e")
-        for axis, picture, given in zip(row[shots + 1 :], pixels(images, query[c, :shown]), predicted[c], strict=False):
-            _show(axis, picture, RIGHT if given == c else WRONG)
-            if given != c:
-                axis.set_title(_short(names[int(given)], 16), fontsize=6, color=WRONG, pad=2)
+        for axis, picture, answer in zip(row[shots + 1 :], pixels(images, query[c, :shown]), predicted[c], strict=False):
+            _show(axis, picture, RIGHT if answer == c else WRONG)
+            if answer != c:
+                axis.set_title(_short(names[int(answer)], 16), fontsize=6, color=WRONG, pad=2)
         row[0].set_title(_short(names[c], 34), fontsize=8, loc="left")
     figure.suptitle(
         f"episode {number}, {len(names)}-way {support.shape[1]}-shot: {100 * accuracy:.0f} % of its queries right; "

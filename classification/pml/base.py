@@ -103,8 +103,8 @@ def _order_of_ranks(number: int) -> Tensor:
     order = torch.arange(number)
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1 or not _gathered():
         return order
-    own, *others = order.chunk(dist.get_world_size())
-    others.insert(dist.get_rank(), own)
+    local, *others = order.chunk(dist.get_world_size())
+    others.insert(dist.get_rank(), local)
     return torch.cat(others)
 
 

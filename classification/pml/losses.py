@@ -51,9 +51,9 @@ class RepMetLoss(WeightRegularizerMixin, BaseBatchLoss):
     def own_loss(self, embeddings: Tensor, labels: Tensor, indices_tuple: Any) -> dict[str, Any]:
         losses = self.criterion(self.representatives(embeddings), labels)  # (B,)
         losses = losses * sample_weights(indices_tuple, labels, losses)
-        found = {"loss": per_sample(losses, c_f.torch_arange_from_size(embeddings))}
-        self.add_weight_regularization_to_loss_dict(found, self.representatives.weight.flatten(0, 1))
-        return found
+        terms = {"loss": per_sample(losses, c_f.torch_arange_from_size(embeddings))}
+        self.add_weight_regularization_to_loss_dict(terms, self.representatives.weight.flatten(0, 1))
+        return terms
 
     def get_logits(self, embeddings: Tensor) -> Tensor:
         """Log posteriors (B, N)."""
@@ -95,6 +95,6 @@ class PrototypicalLoss(BaseGroupedLoss):
         log_probabilities = prototypical_log_probabilities(
             support.flatten(0, 1), query.flatten(0, 1), len(groups), self.distance_to_prototypes
         )
-        own = torch.arange(len(groups), device=groups.device).repeat_interleave(query.shape[1])
-        losses = F.nll_loss(log_probabilities, own, reduction="none")
+        targets = torch.arange(len(groups), device=groups.device).repeat_interleave(query.shape[1])
+        losses = F.nll_loss(log_probabilities, targets, reduction="none")
         return losses.view(len(groups), -1), slice(self.shot, None)

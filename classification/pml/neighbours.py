@@ -42,7 +42,7 @@ class Neighbours:
             raise UserError("Neighbours has nothing to look among: call train(embeddings), or give references")
         reference = reference.to(query.device)
         distances, indices = [], []
-        for rows, similarity in similarities(query, reference, self.metric, own=False):
+        for rows, similarity in similarities(query, reference, self.metric, exclude_self=False):
             if ref_includes_query:
                 similarity.diagonal(rows.start).fill_(-torch.inf)
             value, index = largest(similarity, k)
@@ -72,5 +72,5 @@ class Neighbours:
 
 def clusters(x: Tensor, number: int) -> Tensor:
     """(n,) the cluster of each x (n, e), by k-means from the seed 0: the package's `kmeans_func`."""
-    one = torch.zeros(len(x), dtype=torch.long, device=x.device)
-    return kmeans(x.float(), one, 1, number, generator=torch.Generator().manual_seed(0)).assignment
+    single_class = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    return kmeans(x.float(), single_class, 1, number, generator=torch.Generator().manual_seed(0)).assignment

@@ -52,10 +52,10 @@ def parts(kind: str) -> dict[str, type]:
     modules = [importlib.import_module(f"pytorch_metric_learning.{kind}")]
     if kind in OWN:
         modules.append(importlib.import_module(f"repmet.classification.pml.{kind}"))
-    found = {name: value for module in modules for name, value in vars(module).items() if inspect.isclass(value)}
+    by_name = {name: value for module in modules for name, value in vars(module).items() if inspect.isclass(value)}
     return {
         name: value
-        for name, value in found.items()
+        for name, value in by_name.items()
         if value.__module__.startswith(("pytorch_metric_learning", "repmet.classification.pml"))
         and not name.startswith(("Base", "_"))
         and not name.endswith(_NO_PARTS)

@@ -90,24 +90,26 @@ class ProbabilisticProxyLoss(WeightRegularizerMixin, BaseBatchLoss):
 
     def own_loss(self, embeddings: Tensor, labels: Tensor, indices_tuple: Any) -> dict[str, Any]:
         check_range(labels, len(self.proxies.directions))
-        classes, own = self._classes(labels)
+        classes, targets = self._classes(labels)
         similarities = self.proxies(embeddings, classes)
         if self.deviance:
-            found = {
-                "loss": whole(binomial_deviance(similarities, own, self.deviance_alpha, self.deviance_delta, self.deviance))
+            terms = {
+                "loss": whole(
+                    binomial_deviance(similarities, targets, self.deviance_alpha, self.deviance_delta, self.deviance)
+                )
             }
         else:
-            losses = F.cross_entropy(similarities, own, reduction="none")  # (B,)
+            losses = F.cross_entropy(similarities, targets, reduction="none")  # (B,)
             losses = losses * sample_weights(indices_tuple, labels, losses)
-            found = {"loss": per_sample(losses, c_f.torch_arange_from_size(embeddings))}
+            terms = {"loss": per_sample(losses, c_f.torch_arange_from_size(embeddings))}
         if self.guidance_weight:
             with torch.autocast(embeddings.device.type, enabled=False):
                 means = self.proxies.means
                 cosines = F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, means.dtype)), dim=1) @ means.T
                 guidance = proxy_anchor_loss(cosines, labels, self.guidance_margin, self.guidance_alpha)
-            found["guidance_loss"] = whole(self.guidance_weight * guidance)
-        self.add_weight_regularization_to_loss_dict(found, self.proxies.directions)
-        return found
+            terms["guidance_loss"] = whole(self.guidance_weight * guidance)
+        self.add_weight_regularization_to_loss_dict(terms, self.proxies.directions)
+        return terms
 
     def _classes(self, labels: Tensor) -> tuple[Tensor | None, Tensor]:
         """The classes (c,) that a batch is told apart from, None for all, and its labels (B,) among them."""
@@ -136,5 +138,9 @@ class ProbabilisticProxyLoss(WeightRegularizerMixin, BaseBatchLoss):
     ) -> list[dict[str, Any]]:
         """Groups for an optimizer, with multiples of a learning rate and without weight decay."""
         rates = {"directions": directions, "log_kappas": concentrations, "log_temperature": temperature}
-        own = dict(self.proxies.named_parameters())
-        return [{"params": [own[name]], "lr": lr * rate, "weight_decay": 0.0} for name, rate in rates.items() if name in own]
+        parameters = dict(self.proxies.named_parameters())
+        return [
+            {"params": [parameters[name]], "lr": lr * rate, "weight_decay": 0.0}
+            for name, rate in rates.items()
+            if name in parameters
+        ]

@@ -49,13 +49,13 @@ class _Adapter:
             raise UserError(f"{part['type']} needs a data set with labels, got {type(dataset).__name__}")
         hierarchical = str(part["type"]).removeprefix(PREFIX) == "HierarchicalSampler"
         labels = class_and_group(dataset.labels, dataset.classes) if hierarchical else dataset.labels
-        self.own = build(part, key, {"labels": labels})
+        self.wrapped = build(part, key, {"labels": labels})
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.own)
+        return iter(self.wrapped)
 
     def __len__(self) -> int:
-        return len(self.own)
+        return len(self.wrapped)
 
 
 @DATA_SAMPLERS.register_module()

@@ -31,9 +31,9 @@ def cost_rows(result: Evaluation, part: str = "test") -> list[dict[str, Any]]:
     method = result.trained.method
     device = next(method.parameters()).device
     predicted = method.predict(result.embeddings.to(device)).cpu()
-    own = result.representatives
-    points = own.points.cpu()
-    present = torch.ones(points.shape[:2]) if own.present is None else own.present.cpu().float()
+    representatives = result.representatives
+    points = representatives.points.cpu()
+    present = torch.ones(points.shape[:2]) if representatives.present is None else representatives.present.cpu().float()
     points = (points * present[..., None]).sum(1) / present.sum(1).clamp_min(1)[:, None]  # (K, e)
     figures = cost_figures(predicted, result.images.labels, D, hierarchy, points)
     return [row_of(result.trained, part, metric, estimate) for metric, estimate in figures.items()]

@@ -66,14 +66,14 @@ def evaluate(trained: Trained, part: str = "test", *, unsupervised: bool = True)
         raise UserError(f"{others}; there is no section `episodes`: nothing to evaluate")
     drawn = draw_episodes(images.labels, dict(protocol)) if protocol else {}  # before the network runs: it may refuse
     embeddings = embed_split(trained.method, images)
-    own = trained.method.class_representatives() if closed else None
+    representatives = trained.method.class_representatives() if closed else None
     train = DATASETS.build(image_set(cfg, "train", "test_pipeline")) if closed else images
     if closed:
         check_known(trained, train.classes, "data.train")
     learnt = embed_split(trained.method, train) if closed else embeddings
-    if own is None:
-        own = mean_representatives(learnt, train.labels, len(images.classes))
-    result = Evaluation(trained, images, embeddings, closed, own)
+    if representatives is None:
+        representatives = mean_representatives(learnt, train.labels, len(images.classes))
+    result = Evaluation(trained, images, embeddings, closed, representatives)
     for metric, episodes in drawn.items():
         accuracies = episode_accuracies(embeddings, episodes, distance=trained.method.distance)
         result.episodes[metric], result.accuracies[metric] = episodes, accuracies
@@ -82,8 +82,8 @@ def evaluate(trained: Trained, part: str = "test", *, unsupervised: bool = True)
         result.rows.append(one_shot_row(trained))
     if closed:
         assignment = "hungarian" if unsupervised else None
-        for name, given, labels in (("train", learnt, train.labels), (part, embeddings, images.labels)):
-            for rule, accuracy in set_figures(trained.method, given, labels, own, assignment).items():
+        for name, of_part, labels in (("train", learnt, train.labels), (part, embeddings, images.labels)):
+            for rule, accuracy in set_figures(trained.method, of_part, labels, representatives, assignment).items():
                 result.rows.append(row_of(trained, name, f"{rule} accuracy", _over_images(accuracy, len(labels))))
     return result
 
@@ -140,21 +140,25 @@ def compare(first: Evaluation, other: Trained) -> list[dict[str, Any]]:
 
 
 def trained_representatives(trained: Trained) -> ClassRepresentatives:
-    """What stands for the classes of the training set: the method's own, else the means of their embeddings."""
-    own = trained.method.class_representatives()
-    if own is not None:
-        return own
+    """The representatives of the training set's classes: the method's, else the means of their embeddings."""
+    representatives = trained.method.class_representatives()
+    if representatives is not None:
+        return representatives
     train = DATASETS.build(image_set(trained.cfg, "train", "test_pipeline"))
     check_known(trained, train.classes, "data.train")
     return mean_representatives(embed_split(trained.method, train), train.labels, len(train.classes))
 
 
 @torch.no_grad()
-def right_images(trained: Trained, embeddings: Tensor, own: ClassRepresentatives, labels: Tensor) -> dict[str, Tensor]:
-    """By rule (n,) whether an image's class is found: simple, magnet, repmet and the method's other rules."""
-    found = predictions(embeddings, own.points.cpu(), own.sigma2, present=own.present)
-    found |= other_predictions(trained.method, embeddings)
-    return {rule: predicted == labels for rule, predicted in found.items()}
+def right_images(
+    trained: Trained, embeddings: Tensor, representatives: ClassRepresentatives, labels: Tensor
+) -> dict[str, Tensor]:
+    """By rule (n,) whether an image's class is predicted: simple, magnet, repmet and the method's other rules."""
+    predicted_by = predictions(
+        embeddings, representatives.points.cpu(), representatives.sigma2, present=representatives.present
+    )
+    predicted_by |= other_predictions(trained.method, embeddings)
+    return {rule: predicted == labels for rule, predicted in predicted_by.items()}
 
 
 def _over_images(accuracy: float, n: int) -> Estimate:

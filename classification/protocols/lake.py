@@ -49,9 +49,9 @@ def run_accuracies(trained: Trained, runs: OneShotRuns) -> torch.Tensor:
     """Fraction of right answers in every run, (R,)."""
     method = trained.method
     used, (support, query) = torch.stack([runs.support, runs.query]).unique(return_inverse=True)
-    given = LabelledImages(torch.zeros_like(used), ("character",), runs.images[used])
-    embeddings = embed_split(method, ImageSet(given, transform=list(trained.cfg.get("test_pipeline") or [])))
+    characters = LabelledImages(torch.zeros_like(used), ("character",), runs.images[used])
+    embeddings = embed_split(method, ImageSet(characters, transform=list(trained.cfg.get("test_pipeline") or [])))
     columns = torch.arange(support.shape[1]).expand_as(support)  # an episode's classes are the columns of its support
     episodes = Episodes(columns, support[..., None], query[..., None])
-    found = episode_predictions(embeddings, episodes, distance=method.distance)[..., 0]  # (R, way)
-    return (found == runs.answers).double().mean(1)
+    predicted = episode_predictions(embeddings, episodes, distance=method.distance)[..., 0]  # (R, way)
+    return (predicted == runs.answers).double().mean(1)

@@ -41,23 +41,25 @@ def accuracy(embeddings: torch.Tensor, support: torch.Tensor, query: torch.Tenso
 
 def test_episodes(protonet, tmp_path, capsys):
     path, folder = protonet
-    found = measured(path, folder, tmp_path / "a")
+    metrics = measured(path, folder, tmp_path / "a")
     printed = capsys.readouterr().out
-    assert [row["metric"] for row in found["results"]] == ["5-way 1-shot accuracy", "5-way 3-shot accuracy"]
-    for row in found["results"]:
+    assert [row["metric"] for row in metrics["results"]] == ["5-way 1-shot accuracy", "5-way 3-shot accuracy"]
+    for row in metrics["results"]:
         assert (row["dataset"], row["split"], row["method"]) == ("glyph_characters", "test", "Prototypical Networks")
         assert (row["n"], row["seeds"]) == (50, [0])
         assert f"{100 * row['mean']:.2f} ± {100 * row['ci95']:.2f}" in printed
-    assert found["training"]["epochs"] == 2 and found["training"]["losses"] and found["checkpoint"].endswith("best.pth")
+    assert (
+        metrics["training"]["epochs"] == 2 and metrics["training"]["losses"] and metrics["checkpoint"].endswith("best.pth")
+    )
 
     trained = load_trained(load_experiment(path), folder)
     result = evaluate(trained)
-    for row, (metric, episodes) in zip(found["results"], result.episodes.items(), strict=True):
+    for row, (metric, episodes) in zip(metrics["results"], result.episodes.items(), strict=True):
         mine = [accuracy(result.embeddings, s, q) for s, q in zip(episodes.support, episodes.query, strict=True)]
         assert row["mean"] == pytest.approx(np.mean(mine))
         assert row["ci95"] == pytest.approx(stats.t.ppf(0.975, 49) * np.std(mine, ddof=1) / np.sqrt(50))
         assert {"hash": episodes.hash, "metric": metric}.items() <= next(
-            e for e in found["episodes"] if e["metric"] == metric
+            e for e in metrics["episodes"] if e["metric"] == metric
         ).items()
         episodes.check(result.images.labels)
 
@@ -80,11 +82,11 @@ def test_the_command_line_changes_the_episodes(protonet, tmp_path, monkeypatch):
 
 def test_comparison_on_the_same_episodes(protonet, tmp_path, capsys):
     path, folder = protonet
-    found = measured(path, folder / "epoch_2.pth", tmp_path / "a", against=str(folder / "epoch_1.pth"))
+    metrics = measured(path, folder / "epoch_2.pth", tmp_path / "a", against=str(folder / "epoch_1.pth"))
     printed = capsys.readouterr().out
     first, second = (evaluate(load_trained(load_experiment(path), folder / f"epoch_{e}.pth")) for e in (2, 1))
-    assert len(found["paired"]) == 2
-    for row in found["paired"]:
+    assert len(metrics["paired"]) == 2
+    for row in metrics["paired"]:
         difference = (first.accuracies[row["metric"]] - second.accuracies[row["metric"]]).numpy()
         assert row["mean"] == pytest.approx(difference.mean())
         assert row["ci95"] == pytest.approx(stats.t.ppf(0.975, 49) * difference.std(ddof=1) / np.sqrt(50))
@@ -97,11 +99,11 @@ def test_comparison_over_the_same_images(experiment, tmp_path, capsys, over):
     path = experiment(CLOSED, over=over)
     assert train(path, "--work-dir", tmp_path / "run", "--cfg-options", "train_cfg.max_epochs=2") == 0
     paths = [tmp_path / "run" / f"epoch_{e}.pth" for e in (2, 1)]
-    found = measured(path, paths[0], tmp_path / "a", against=str(paths[1]))
+    metrics = measured(path, paths[0], tmp_path / "a", against=str(paths[1]))
     assert "percentage points" in capsys.readouterr().out
     single = [measured(path, p, tmp_path / p.stem)["results"] for p in paths]
     first, second = ({row["metric"]: row for row in rows if row["split"] == "test"} for rows in single)
-    paired = {row["metric"]: row for row in found["paired"]}
+    paired = {row["metric"]: row for row in metrics["paired"]}
     assert paired.keys() == first.keys() - {"unsupervised accuracy"} and ("classifier accuracy" in paired) == (
         over == SOFTMAX
     )
@@ -117,8 +119,8 @@ def test_comparison_over_the_same_images(experiment, tmp_path, capsys, over):
 def test_whole_sets_by_every_rule_on_the_splits_of_the_training(experiment, tmp_path):
     path = experiment(CLOSED)
     assert train(path, "--work-dir", tmp_path / "run", "--seed", 3) == 0
-    found = measured(path, tmp_path / "run", tmp_path / "a")  # the experiment says nothing of the seed
-    rows = {(row["split"], row["metric"]): row for row in found["results"]}
+    metrics = measured(path, tmp_path / "run", tmp_path / "a")  # the experiment says nothing of the seed
+    rows = {(row["split"], row["metric"]): row for row in metrics["results"]}
     rules = ("simple", "magnet", "repmet", "unsupervised")
     assert rows.keys() == {(split, f"{rule} accuracy") for split in ("train", "test") for rule in rules}
     assert rows["train", "simple accuracy"]["n"] == 120 and rows["test", "simple accuracy"]["n"] == 60
@@ -143,8 +145,8 @@ def test_whole_sets_by_every_rule_on_the_splits_of_the_training(experiment, tmp_
 def test_other_methods(experiment, tmp_path, over, more):
     path = experiment(CLOSED, over=over)
     assert train(path, "--work-dir", tmp_path / "run") == 0
-    found = measured(path, tmp_path / "run", tmp_path / "a")
-    rows = {row["metric"]: row["mean"] for row in found["results"] if row["split"] == "test"}
+    metrics = measured(path, tmp_path / "run", tmp_path / "a")
+    rows = {row["metric"]: row["mean"] for row in metrics["results"] if row["split"] == "test"}
     assert rows.keys() == {f"{rule} accuracy" for rule in ("simple", "magnet", "repmet", "unsupervised")} | more
     assert all(mean > 0.15 for mean in rows.values())
 
@@ -172,13 +174,13 @@ def test_the_page(protonet, experiment, tmp_path, monkeypatch):
 def test_confusion_counts_every_decision(protonet):
     path, folder = protonet
     result = evaluate(load_trained(load_experiment(path), folder))
-    true, found, indices = decisions(result)
+    true, predicted, indices = decisions(result)
     metric = "5-way 1-shot accuracy"
     assert len(true) == 50 * 5 * 4 and torch.equal(result.images.labels[indices], true)
-    assert (true == found).double().mean().item() == pytest.approx(result.accuracies[metric].mean().item())
-    counts = confusion(true, found, 12)
+    assert (true == predicted).double().mean().item() == pytest.approx(result.accuracies[metric].mean().item())
+    counts = confusion(true, predicted, 12)
     loop = torch.zeros(12, 12, dtype=torch.long)
-    for a, b in zip(true.tolist(), found.tolist(), strict=True):
+    for a, b in zip(true.tolist(), predicted.tolist(), strict=True):
         loop[a, b] += 1
     assert torch.equal(counts, loop)
     pairs = most_confused(counts, 3)

@@ -21,8 +21,8 @@ def test_classes_are_known_by_their_names_and_never_by_their_order(experiment, t
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (9, 9), tuple(200 if k == "abc".index(label) else i for k in range(3))).save(path)
     path = experiment(CLOSED, over=FOLDER)
-    one = ("--cfg-options", "train_cfg.max_epochs=1")
-    assert train(path, "--work-dir", tmp_path / "run", "--data", tmp_path / "trained_on", *one) == 0
+    one_epoch = ("--cfg-options", "train_cfg.max_epochs=1")
+    assert train(path, "--work-dir", tmp_path / "run", "--data", tmp_path / "trained_on", *one_epoch) == 0
     assert load_checkpoint(tmp_path / "run" / "best.pth")["meta"]["experiment"]["classes"] == ["a", "b", "c"]
     said = failure(capsys, path, tmp_path / "run", "--data", tmp_path / "renamed")
     assert "data.test has z, and " in said and "best.pth was trained on a" in said
@@ -70,8 +70,8 @@ def test_what_is_refused(protonet, experiment, tmp_path, capsys):
     wide = ("--cfg-options", "model.encoder.width=16")
     assert "belongs to another experiment" in failure(capsys, path, tmp_path / "bare.pth", *wide)
     for seed in (1, 2):
-        one = ("--cfg-options", "train_cfg.max_epochs=1", "--seed", seed)
-        assert train(closed, "--work-dir", tmp_path / f"b{seed}", *one) == 0
+        one_epoch = ("--cfg-options", "train_cfg.max_epochs=1", "--seed", seed)
+        assert train(closed, "--work-dir", tmp_path / f"b{seed}", *one_epoch) == 0
     said = failure(capsys, closed, tmp_path / "b1", "--against", tmp_path / "b2")
     assert "drew their splits by the seeds 1 and 2: what one was trained on, the other would be tested on" in said
     none = ("--cfg-options", "episodes=null")

@@ -29,12 +29,12 @@ def test_probabilities_are_the_posterior_on_class_means(classifier, folders, pic
     for image, prediction in zip(images, predictions, strict=True):
         e = classifier.embed(image)[0].numpy()
         assert np.linalg.norm(e) == pytest.approx(1, abs=1e-5)
-        d2 = np.array([np.square(e - np.mean(own, 0)).sum() for own in shown])
+        d2 = np.array([np.square(e - np.mean(of_class, 0)).sum() for of_class in shown])
         kernels = np.exp(-d2 / (2 * classifier.learnt.sigma**2))
         np.testing.assert_allclose(prediction.probabilities, kernels / kernels.sum(), atol=1e-4)
         assert prediction.distance == pytest.approx(d2.min(), abs=1e-5)
-        to_all = sorted((np.square(e - own[k]).sum(), str(folders / n / f"{k}.png"))
-                        for n, own in zip(COLOURS, shown, strict=True) for k in range(4))  # fmt: skip
+        to_all = sorted((np.square(e - of_class[k]).sum(), str(folders / n / f"{k}.png"))
+                        for n, of_class in zip(COLOURS, shown, strict=True) for k in range(4))  # fmt: skip
         np.testing.assert_allclose(prediction.distances, [d for d, _ in to_all[:3]], atol=1e-5)
         assert {s.name for s in prediction.nearest} == {name for _, name in to_all[:3]}
         assert prediction.top(1) == [(prediction.name, prediction.probability)]
@@ -52,14 +52,14 @@ def test_all_images_and_k_means_as_representatives(folders) -> None:
 def test_one_image_one_answer_and_several_in_order(classifier, folders, picture) -> None:
     classifier.batch_size = 4
     classifier.learn({name: sorted((folders / name).glob("[0-9].png")) for name in COLOURS})
-    one = classifier.predict(folders / "red" / "1.png")
-    assert isinstance(one, repmet.Prediction)
+    alone = classifier.predict(folders / "red" / "1.png")
+    assert isinstance(alone, repmet.Prediction)
     order = [folders / "red" / "1.png", Image.open(folders / "blue" / "0.png"), picture("green", 9), folders]
     several = list(classifier.predict(order))
     names = [str(folders / name / f"{k}.png") for name in COLOURS for k in range(4)]
     assert [p.image.name for p in several] == [str(order[0]), "image 2", "image 3", *names]
-    np.testing.assert_allclose(several[0].probabilities, one.probabilities, atol=1e-3)  # whatever else is in its batch
-    assert "red" in repr(one)
+    np.testing.assert_allclose(several[0].probabilities, alone.probabilities, atol=1e-3)  # whatever else is in its batch
+    assert "red" in repr(alone)
 
 
 def test_answers_are_streamed(classifier, folders, picture) -> None:

@@ -18,16 +18,16 @@ def test_each_image_is_judged_without_itself() -> None:
     embeddings, labels = world()  # fewer images a class than folds: one is held out at a time
     held_out = held_out_distances(embeddings, labels, 3, modes=1)
     assert sum(len(y) for _, y in held_out) == len(labels)
-    found = {}
+    by_class = {}
     for d2, y in held_out:
         for row, label in zip(d2[..., 0], y, strict=True):
-            found.setdefault(label.item(), []).append(row)
+            by_class.setdefault(label.item(), []).append(row)
     for fold in range(4):  # the k-th of every class are held out together
         rest = [i for i in range(12) if i % 4 != fold]
         means = torch.stack([embeddings[[i for i in rest if labels[i] == c]].mean(0) for c in range(3)])
         for c in range(3):
             expected = (embeddings[4 * c + fold] - means).square().sum(1)
-            torch.testing.assert_close(found[c][fold], expected)
+            torch.testing.assert_close(by_class[c][fold], expected)
 
 
 def test_a_class_of_one_image_keeps_it() -> None:

@@ -64,19 +64,19 @@ def test_clusters_are_those_of_the_embeddings_as_the_test_sees_them(experiment, 
     assert method.started
     centres = method.representatives.weight.detach()
     for c in range(10):
-        own = expected[images.labels == c]
-        nearest = torch.cdist(own, centres[c]).argmin(1)
+        of_class = expected[images.labels == c]
+        nearest = torch.cdist(of_class, centres[c]).argmin(1)
         for k in nearest.unique():
-            torch.testing.assert_close(own[nearest == k].mean(0), centres[c, k])
+            torch.testing.assert_close(of_class[nearest == k].mean(0), centres[c, k])
 
 
 def test_representatives_have_their_own_learning_rate(experiment, tmp_path):
     runner = build_runner(load_experiment(experiment(CLOSED, over=KMEANS_START)), work_dir=tmp_path)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     rates = {id(p): group["lr"] for group in runner.optim_wrapper.param_groups for p in group["params"]}
-    own = runner.model.representatives.weight
-    assert rates[id(own)] == pytest.approx(0.001)
-    assert {rate for key, rate in rates.items() if key != id(own)} == {0.01}
+    weight = runner.model.representatives.weight
+    assert rates[id(weight)] == pytest.approx(0.001)
+    assert {rate for key, rate in rates.items() if key != id(weight)} == {0.01}
 
 
 def test_magnet_keeps_its_index_and_variance(experiment, tmp_path):
@@ -118,10 +118,10 @@ def test_nearest_class_mean_is_the_mean(experiment, tmp_path):
     runner.model.load_state_dict(load_checkpoint(tmp_path / "run" / "epoch_1.pth")["state_dict"])
     images = runner.train_dataloader.dataset
     embeddings = embed_split(runner.model, images)
-    own = runner.model.class_representatives()
+    means = runner.model.class_representatives()
     for c in range(10):
-        torch.testing.assert_close(own.points[c, 0], embeddings[images.labels == c].mean(0))
-    nearest = torch.cdist(embeddings, own.points[:, 0]).argmin(1)
+        torch.testing.assert_close(means.points[c, 0], embeddings[images.labels == c].mean(0))
+    nearest = torch.cdist(embeddings, means.points[:, 0]).argmin(1)
     assert torch.equal(runner.model.predict(embeddings), nearest)
 
 

@@ -28,8 +28,10 @@ def test_a_batch_is_gathered_and_transformed():
     batch = data.__getitems__([7, 3, 3, 999])
     assert batch["indices"].tolist() == [7, 3, 3, 999] and torch.equal(batch["labels"], images.labels[[7, 3, 3, 999]])
     assert torch.equal(batch["inputs"], images.images[[7, 3, 3, 999]].float() / 255)
-    one = data[3]
-    assert torch.equal(one["inputs"], batch["inputs"][1]) and one["labels"] == batch["labels"][1] and one["indices"] == 3
+    image = data[3]
+    assert (
+        torch.equal(image["inputs"], batch["inputs"][1]) and image["labels"] == batch["labels"][1] and image["indices"] == 3
+    )
     assert data[-1]["indices"] == 999
     with pytest.raises(IndexError):
         data[1000]
@@ -72,15 +74,15 @@ def test_files_are_decoded_once_or_batch_by_batch_alike(folder, monkeypatch, wor
     streamed = ImageSet("image_folder", str(folder), "all", size=[12, 12])
     assert streamed.images is None
     loader = torch.utils.data.DataLoader(streamed, batch_size=3, num_workers=workers, collate_fn=dataset.as_gathered)
-    found = torch.cat([batch["inputs"] for batch in loader])
-    assert torch.equal(found, held.images) and torch.equal(held[5]["inputs"], streamed[5]["inputs"])
-    assert found[:, 0, 5, 5].tolist() == [0, 40, 80, 120] * 2 and found[:, 1, 5, 5].tolist() == [100] * 4 + [0] * 4
+    decoded = torch.cat([batch["inputs"] for batch in loader])
+    assert torch.equal(decoded, held.images) and torch.equal(held[5]["inputs"], streamed[5]["inputs"])
+    assert decoded[:, 0, 5, 5].tolist() == [0, 40, 80, 120] * 2 and decoded[:, 1, 5, 5].tolist() == [100] * 4 + [0] * 4
 
 
 def test_images_in_memory_can_be_brought_to_another_size():
     assert ImageSet("digits", None, "val", size=16).images.shape == (200, 1, 16, 16)
-    given = LabelledImages.of_names(["a", "b"], images=torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-    assert ImageSet(given).images is given.images
+    images = LabelledImages.of_names(["a", "b"], images=torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    assert ImageSet(images).images is images.images
     assert ImageSet("digits", None, "val", {"val_per_class": 3, "only": ["1", "2"]}).images.shape == (6, 1, 8, 8)
 
 

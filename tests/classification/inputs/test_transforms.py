@@ -18,9 +18,9 @@ def test_values():
     assert floats.dtype == torch.float32 and torch.equal(floats, IMAGES.double().div(255).float())
     assert torch.equal(build_transform([{"type": "InkIsOne"}])(IMAGES), 1 - floats)
     mean, std = [0.5, 0.4, 0.3], [0.2, 0.1, 0.3]
-    found = build_transform([{"type": "ToFloat"}, {"type": "Normalize", "mean": mean, "std": std}])(IMAGES)
+    normalised = build_transform([{"type": "ToFloat"}, {"type": "Normalize", "mean": mean, "std": std}])(IMAGES)
     expected = (floats - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(normalised, expected)
     small = build_transform([{"type": "Resize", "size": [6, 5]}])(IMAGES)
     assert torch.equal(small, torch.stack([v2.functional.resize(image, [6, 5], antialias=True) for image in IMAGES]))
 
@@ -28,8 +28,8 @@ def test_values():
 def test_a_flip_is_drawn_for_each_image():
     flip = build_transform([{"type": "RandomHorizontalFlip"}])
     many = IMAGES[:1].expand(1000, -1, -1, -1)
-    found = flip(many)
-    kept, turned = ((found == image).flatten(1).all(1) for image in (many, many.flip(-1)))
+    flipped = flip(many)
+    kept, turned = ((flipped == image).flatten(1).all(1) for image in (many, many.flip(-1)))
     assert (kept ^ turned).all() and abs(int(turned.sum()) - 500) < 5 * 250**0.5
     assert torch.equal(build_transform([{"type": "RandomHorizontalFlip", "p": 1.0}])(IMAGES), IMAGES.flip(-1))
     assert torch.equal(build_transform([{"type": "RandomHorizontalFlip", "p": 0.0}])(IMAGES), IMAGES)
@@ -73,9 +73,9 @@ def test_transforms_of_whole_batches_draw_nothing(name):
     transform = build_transform([{"type": name, **arguments.get(name, {})}])
     images = IMAGES.float() if name == "Normalize" else IMAGES
     state = torch.get_rng_state()
-    found = transform(images)
+    transformed = transform(images)
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(found, torch.stack([transform(image[None])[0] for image in images]))
+    assert torch.equal(transformed, torch.stack([transform(image[None])[0] for image in images]))
 
 
 @pytest.mark.parametrize(

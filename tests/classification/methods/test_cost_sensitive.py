@@ -47,7 +47,7 @@ def test_the_loss_falls_and_the_highest_score_decides(name):
     embeddings = method(x, mode="tensor")
     assert torch.equal(method.predict(embeddings), method.scores(embeddings).argmax(-1))
     assert torch.equal(method.other_rules(embeddings)["classifier"], method(x, mode="predict"))
-    own = method.class_representatives()
-    assert (own is None) == (name in ("hierarchical", "hxe", "soft", "emd"))
-    if own is not None:
-        assert own.points.shape == (10, 1, 6) and not own.points.requires_grad
+    representatives = method.class_representatives()
+    assert (representatives is None) == (name in ("hierarchical", "hxe", "soft", "emd"))
+    if representatives is not None:
+        assert representatives.points.shape == (10, 1, 6) and not representatives.points.requires_grad

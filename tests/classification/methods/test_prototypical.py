@@ -12,15 +12,15 @@ def method(way: int, shot: int, **kwargs) -> ProtoNet:
 def test_loss_of_a_batch_against_a_loop():
     net = method(3, 2)
     embeddings = torch.randn(3 * 2 + 3 * 4, 5, dtype=torch.float64)
-    found = net.loss(embeddings, None, None)
+    outputs = net.loss(embeddings, None, None)
     support, query = embeddings[:6], embeddings[6:]
     total, right = 0.0, 0
     for i, q in enumerate(query):
         d2 = torch.stack([(q - support[2 * k : 2 * k + 2].mean(0)).square().sum() for k in range(3)])
         total += -torch.log_softmax(-d2, 0)[i // 4]
         right += int(d2.argmin() == i // 4)
-    torch.testing.assert_close(found["loss"], total / 12)
-    assert found["accuracy"].item() == pytest.approx(right / 12)
+    torch.testing.assert_close(outputs["loss"], total / 12)
+    assert outputs["accuracy"].item() == pytest.approx(right / 12)
 
 
 def test_one_query_a_class_counts_like_the_same_query_twice():

@@ -21,18 +21,18 @@ def case(n=60, classes=4, modes=3, e=5):
 
 def naive(embedding, representatives, sigma2, nearest, present=None) -> dict[str, int]:
     """One embedding, as the formulas stand, in Python's numbers."""
-    found = sorted(
+    ordered = sorted(
         (sum((a - b) ** 2 for a, b in zip(embedding, point, strict=True)), c)
         for c, points in enumerate(representatives)
         for k, point in enumerate(points)
         if present is None or present[c][k]
     )
     sums = {rule: [0.0] * len(representatives) for rule in ("magnet", "repmet")}
-    for rank, (d2, c) in enumerate(found):
+    for rank, (d2, c) in enumerate(ordered):
         weight = math.exp(-d2 / (2 * sigma2))
         sums["repmet"][c] += weight
         sums["magnet"][c] += weight if rank < nearest else 0
-    return {"simple": found[0][1], **{rule: values.index(max(values)) for rule, values in sums.items()}}
+    return {"simple": ordered[0][1], **{rule: values.index(max(values)) for rule, values in sums.items()}}
 
 
 @pytest.mark.parametrize("sigma2", [0.3, 2.0, 20.0])
@@ -41,24 +41,26 @@ def naive(embedding, representatives, sigma2, nearest, present=None) -> dict[str
 def test_every_rule_against_a_naive_loop(sigma2, nearest, some_absent, monkeypatch):
     embeddings, labels, representatives = case()
     present = torch.rand(4, 3) < 0.6 if some_absent else None
-    found = predictions(embeddings, representatives, sigma2, present=present, nearest=nearest)
+    predicted = predictions(embeddings, representatives, sigma2, present=present, nearest=nearest)
     mask = None if present is None else present.tolist()
     expected = [naive(x, representatives.tolist(), sigma2, nearest, mask) for x in embeddings.tolist()]
     for rule in ("simple", "magnet", "repmet"):
-        assert found[rule].tolist() == [one[rule] for one in expected], rule
+        assert predicted[rule].tolist() == [answer[rule] for answer in expected], rule
     figures = all_accuracies(embeddings, labels, representatives, sigma2, present=present, nearest=nearest, assignment=None)
     for rule, figure in figures.items():
-        assert figure == pytest.approx(sum(one[rule] == y for one, y in zip(expected, labels.tolist(), strict=True)) / 60)
+        assert figure == pytest.approx(
+            sum(answer[rule] == y for answer, y in zip(expected, labels.tolist(), strict=True)) / 60
+        )
     monkeypatch.setattr(module, "_BLOCK", 100)  # eight images at a time, the last block not full
     again = predictions(embeddings, representatives, sigma2, present=present, nearest=nearest)
-    assert all(torch.equal(found[rule], again[rule]) for rule in found)
+    assert all(torch.equal(predicted[rule], again[rule]) for rule in predicted)
 
 
 def test_the_rules_differ_where_they_should():
     embeddings, _, representatives = case(n=500)
-    found = predictions(embeddings, representatives, 5.0, nearest=4)
+    predicted = predictions(embeddings, representatives, 5.0, nearest=4)
     for a, b in (("simple", "magnet"), ("magnet", "repmet"), ("simple", "repmet")):
-        assert 0 < (found[a] != found[b]).float().mean() < 0.5
+        assert 0 < (predicted[a] != predicted[b]).float().mean() < 0.5
 
 
 def test_the_knc_vector():
@@ -74,8 +76,8 @@ def test_the_knc_vector():
 
 def test_one_representative_a_class_makes_all_rules_one():
     embeddings, _, representatives = case(modes=1)
-    found = predictions(embeddings, representatives, 0.7)
-    assert torch.equal(found["simple"], found["repmet"]) and torch.equal(found["simple"], found["magnet"])
+    predicted = predictions(embeddings, representatives, 0.7)
+    assert torch.equal(predicted["simple"], predicted["repmet"]) and torch.equal(predicted["simple"], predicted["magnet"])
 
 
 def test_class_means_against_sklearn():
@@ -97,13 +99,13 @@ def test_all_four_figures_and_that_the_unsupervised_one_needs_no_representatives
 
 def test_far_from_everything_the_sums_do_not_vanish():
     representatives = torch.tensor([[[0.0, 0]], [[1, 0]]])
-    found = predictions(torch.tensor([[300.0, 0], [-300, 0]]), representatives, 0.01)
-    assert all(rule.tolist() == [1, 0] for rule in found.values())
+    predicted = predictions(torch.tensor([[300.0, 0], [-300, 0]]), representatives, 0.01)
+    assert all(rule.tolist() == [1, 0] for rule in predicted.values())
 
 
 def test_a_tie_goes_to_the_first_class():
-    found = predictions(torch.zeros(1, 2), torch.tensor([[[1.0, 0]], [[-1, 0]], [[0, 1]]]), 1.0)
-    assert all(rule.tolist() == [0] for rule in found.values())
+    predicted = predictions(torch.zeros(1, 2), torch.tensor([[[1.0, 0]], [[-1, 0]], [[0, 1]]]), 1.0)
+    assert all(rule.tolist() == [0] for rule in predicted.values())
 
 
 def test_the_variance_may_be_a_buffer_and_gradients_stay_out():

@@ -10,8 +10,8 @@ from sklearn.cluster import KMeans
 from repmet.classification.metrics.clustering import assign_clusters, unsupervised_accuracy
 
 
-def right(counts, given) -> int:
-    return sum(counts[i, c] for i, c in enumerate(given))
+def right(counts, assigned) -> int:
+    return sum(counts[i, c] for i, c in enumerate(assigned))
 
 
 def naive_greedy(counts) -> int:
@@ -56,8 +56,8 @@ def test_against_the_best_relabelling_of_sklearns_clusters():
         KMeans(4, n_init=3, max_iter=20, random_state=5).fit_predict(embeddings.numpy()).astype(np.int64)
     )
     expected = max((torch.tensor(p)[clusters] == labels).float().mean().item() for p in permutations(range(4)))
-    found = unsupervised_accuracy(embeddings, labels, seed=5, starts=3, iterations=20)
-    assert found == pytest.approx(expected) and 0.3 < found < 1
+    accuracy = unsupervised_accuracy(embeddings, labels, seed=5, starts=3, iterations=20)
+    assert accuracy == pytest.approx(expected) and 0.3 < accuracy < 1
 
 
 def test_one_class_is_always_right():

@@ -18,12 +18,12 @@ from repmet.classification.metrics.clusterings import (
 def test_against_scikit_learn_and_counting(classes, clusters):
     torch.manual_seed(classes)
     labels = torch.randint(0, classes, (60,)) * 11
-    found = (labels // 11 + torch.randint(0, 2, (60,))) % clusters
-    counts = contingency(labels, found)
-    assert normalised_mutual_information(counts) == pytest.approx(normalized_mutual_info_score(labels, found), abs=1e-9)
+    assignment = (labels // 11 + torch.randint(0, 2, (60,))) % clusters
+    counts = contingency(labels, assignment)
+    assert normalised_mutual_information(counts) == pytest.approx(normalized_mutual_info_score(labels, assignment), abs=1e-9)
     pairs = list(combinations(range(60), 2))
     same_class = [bool(labels[i] == labels[j]) for i, j in pairs]
-    same_cluster = [bool(found[i] == found[j]) for i, j in pairs]
+    same_cluster = [bool(assignment[i] == assignment[j]) for i, j in pairs]
     both = sum(a and b for a, b in zip(same_class, same_cluster, strict=True))
     assert pairwise_f1(counts) == pytest.approx(2 * both / (sum(same_class) + sum(same_cluster)))
 

@@ -23,18 +23,18 @@ def test_average_cost_is_a_loop(decided):
     predicted, labels = decided
     D = TREE.distances()
     costs = np.array([D[y, p].item() for p, y in zip(predicted, labels, strict=True)])
-    found = cost_figures(predicted, labels, D, TREE)
-    assert found["average cost"].mean == pytest.approx(costs.mean()) and found["average cost"].n == 200
-    assert found["average cost"].ci95 == pytest.approx(stats.t.ppf(0.975, 199) * costs.std(ddof=1) / 200**0.5)
+    figures = cost_figures(predicted, labels, D, TREE)
+    assert figures["average cost"].mean == pytest.approx(costs.mean()) and figures["average cost"].n == 200
+    assert figures["average cost"].ci95 == pytest.approx(stats.t.ppf(0.975, 199) * costs.std(ddof=1) / 200**0.5)
     wrong = costs > 0
-    assert found["error rate"].mean == pytest.approx(wrong.mean())
-    distance = found["hierarchical distance of mistakes"]
+    assert figures["error rate"].mean == pytest.approx(wrong.mean())
+    distance = figures["hierarchical distance of mistakes"]
     assert distance.mean == pytest.approx(costs[wrong].mean() / 2) and distance.n == wrong.sum()  # heights are half of it
 
 
 def test_with_unit_costs_it_is_the_error_rate(decided):
-    found = cost_figures(*decided, 1 - torch.eye(10))
-    assert found["average cost"] == found["error rate"] and set(found) == {"average cost", "error rate"}
+    figures = cost_figures(*decided, 1 - torch.eye(10))
+    assert figures["average cost"] == figures["error rate"] and set(figures) == {"average cost", "error rate"}
 
 
 def test_ignored_labels_and_pixels(decided):
@@ -49,9 +49,9 @@ def test_ignored_labels_and_pixels(decided):
 
 def test_distortion_and_no_mistake():
     labels, points = torch.arange(10), torch.randn(10, 3)
-    found = cost_figures(labels, labels, TREE.distances(), TREE, points)
-    assert found["error rate"].mean == 0 and "hierarchical distance of mistakes" not in found
-    assert found["distortion"].mean == pytest.approx(scale_free_distortion(points.double(), TREE.distances()).item())
+    figures = cost_figures(labels, labels, TREE.distances(), TREE, points)
+    assert figures["error rate"].mean == 0 and "hierarchical distance of mistakes" not in figures
+    assert figures["distortion"].mean == pytest.approx(scale_free_distortion(points.double(), TREE.distances()).item())
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,10 @@ def test_the_first_episodes_do_not_depend_on_how_many():
 
 def test_shots_share_classes_and_queries_and_are_nested():
     labels = uneven_labels()
-    one, two = draw(labels, shot=1), draw(labels, shot=2)
-    assert torch.equal(one.classes, two.classes) and torch.equal(one.query, two.query)
-    assert torch.equal(one.support, two.support[..., :1])
-    assert one.hash != two.hash
+    one_shot, two_shot = draw(labels, shot=1), draw(labels, shot=2)
+    assert torch.equal(one_shot.classes, two_shot.classes) and torch.equal(one_shot.query, two_shot.query)
+    assert torch.equal(one_shot.support, two_shot.support[..., :1])
+    assert one_shot.hash != two_shot.hash
 
 
 def test_a_seed_fixes_the_episodes_and_another_changes_them():

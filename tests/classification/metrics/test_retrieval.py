@@ -25,14 +25,14 @@ def by_pml(embeddings, labels, metric, references=None, reference_labels=None):
     calculator = AccuracyCalculator(
         exclude=("NMI", "AMI"), knn_func=CustomKNN(distance), kmeans_func=object(), device=torch.device("cpu")
     )
-    found = calculator.get_accuracy(embeddings, labels, references, reference_labels)
+    figures = calculator.get_accuracy(embeddings, labels, references, reference_labels)
     names = {
         "recall@1": "precision_at_1",
         "R-precision": "r_precision",
         "MAP@R": "mean_average_precision_at_r",
         "mAP": "mean_average_precision",
     }
-    return {ours: found[theirs] for ours, theirs in names.items()}
+    return {ours: figures[theirs] for ours, theirs in names.items()}
 
 
 def brute_force(embeddings, labels, metric, k):
@@ -52,9 +52,9 @@ def brute_force(embeddings, labels, metric, k):
 def test_it_agrees_with_pml(metric, block, monkeypatch):
     monkeypatch.setattr(retrieval, "_BLOCK", block)
     embeddings, labels = random_set()
-    found = retrieve(embeddings, labels, metric=metric, whole_ranking=True).means()
+    figures = retrieve(embeddings, labels, metric=metric, whole_ranking=True).means()
     expected = by_pml(embeddings, labels, metric)
-    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", ("cosine", "euclidean"))
@@ -62,35 +62,35 @@ def test_it_agrees_with_pml_on_separate_references(metric):
     embeddings, labels = random_set(60, seed=1)
     references, reference_labels = random_set(90, seed=2)
     labels[:3] = 1000  # lone queries: nothing of their class to be found
-    found = retrieve(embeddings, labels, references, reference_labels, metric=metric, whole_ranking=True)
-    assert found.queries.tolist() == list(range(3, len(labels)))
+    retrieved = retrieve(embeddings, labels, references, reference_labels, metric=metric, whole_ranking=True)
+    assert retrieved.queries.tolist() == list(range(3, len(labels)))
     expected = by_pml(embeddings, labels, metric, references, reference_labels)
-    assert {name: found.means()[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    assert {name: retrieved.means()[name] for name in expected} == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", ("cosine", "euclidean"))
 def test_recall_at_k(metric):
     embeddings, labels = random_set(seed=3)
     hits = brute_force(embeddings, labels, metric, 16)
-    found = retrieve(embeddings, labels, metric=metric, recall_at=(2, 4, 16))
-    assert set(found.recall) == {1, 2, 4, 16}
-    for k, recall in found.recall.items():
-        assert torch.equal(recall, hits[:, :k].any(1)[found.queries])
-    assert torch.equal(found.correct, labels[found.nearest] == labels[found.queries])
+    retrieved = retrieve(embeddings, labels, metric=metric, recall_at=(2, 4, 16))
+    assert set(retrieved.recall) == {1, 2, 4, 16}
+    for k, recall in retrieved.recall.items():
+        assert torch.equal(recall, hits[:, :k].any(1)[retrieved.queries])
+    assert torch.equal(retrieved.correct, labels[retrieved.nearest] == labels[retrieved.queries])
     e = F.normalize(embeddings, dim=1)
-    near = (e[found.queries] * e[found.nearest]).sum(1)
+    near = (e[retrieved.queries] * e[retrieved.nearest]).sum(1)
     if metric == "euclidean":
-        near = -(embeddings[found.queries] - embeddings[found.nearest]).norm(dim=1)
-    torch.testing.assert_close(found.similarity, near, rtol=0, atol=1e-5)
+        near = -(embeddings[retrieved.queries] - embeddings[retrieved.nearest]).norm(dim=1)
+    torch.testing.assert_close(retrieved.similarity, near, rtol=0, atol=1e-5)
 
 
 def test_a_query_is_not_its_own_neighbour_among_duplicates():
     embeddings = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1], [0, 1]])
-    found = retrieve(embeddings, torch.tensor([0, 0, 0, 1, 1]), recall_at=(1, 2))
-    assert (found.nearest != found.queries).all() and set(found.means().values()) == {1.0}
+    retrieved = retrieve(embeddings, torch.tensor([0, 0, 0, 1, 1]), recall_at=(1, 2))
+    assert (retrieved.nearest != retrieved.queries).all() and set(retrieved.means().values()) == {1.0}
     # copies with other labels: nothing right can be nearest, whichever copy is dropped
-    found = retrieve(torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]]), torch.tensor([0, 1, 0, 1]), recall_at=(1,))
-    assert found.means()["recall@1"] == 0 and (found.nearest != found.queries).all()
+    retrieved = retrieve(torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]]), torch.tensor([0, 1, 0, 1]), recall_at=(1,))
+    assert retrieved.means()["recall@1"] == 0 and (retrieved.nearest != retrieved.queries).all()
 
 
 def test_a_perfect_embedding_and_the_worst():

@@ -37,9 +37,9 @@ def test_neighbour_distributions_against_a_loop(block, monkeypatch):
         p = votes.get(int(y[i]), 0.0) / sum(votes.values())
         right.append(max(votes, key=votes.get) == int(y[i]))
         logs.append(math.log(max(p, 1e-4)))
-    found = neighbour_distribution_figures(e, y)
-    assert found["NED accuracy"] == pytest.approx(np.mean(right))
-    assert found["NED loss"] == pytest.approx(-np.mean(logs), rel=1e-5)
+    figures = neighbour_distribution_figures(e, y)
+    assert figures["NED accuracy"] == pytest.approx(np.mean(right))
+    assert figures["NED loss"] == pytest.approx(-np.mean(logs), rel=1e-5)
 
 
 def test_a_loss_has_a_ceiling_and_a_perfect_one_is_zero():
@@ -59,13 +59,13 @@ def test_a_loss_has_a_ceiling_and_a_perfect_one_is_zero():
 def test_distances_within_and_between_classes(metric):
     e, y = data()
     x = (F.normalize(e, dim=1) if metric == "cosine" else e).double().numpy()
-    own = y.numpy()
-    within = [d for c in range(4) for d in pairwise_distances(x[own == c])[np.triu_indices((own == c).sum(), 1)]]
-    means = pairwise_distances(np.stack([x[own == c].mean(0) for c in range(4)]))[np.triu_indices(4, 1)]
-    found = class_distances(e, y, metric=metric)
-    assert found["intra-class distance"] == pytest.approx(np.mean(within))
-    assert found["inter-class distance"] == pytest.approx(np.mean(means))
-    assert found["intra/inter"] == pytest.approx(np.mean(within) / np.mean(means))
+    labels = y.numpy()
+    within = [d for c in range(4) for d in pairwise_distances(x[labels == c])[np.triu_indices((labels == c).sum(), 1)]]
+    means = pairwise_distances(np.stack([x[labels == c].mean(0) for c in range(4)]))[np.triu_indices(4, 1)]
+    figures = class_distances(e, y, metric=metric)
+    assert figures["intra-class distance"] == pytest.approx(np.mean(within))
+    assert figures["inter-class distance"] == pytest.approx(np.mean(means))
+    assert figures["intra/inter"] == pytest.approx(np.mean(within) / np.mean(means))
     assert all(math.isnan(v) for v in class_distances(e[:1], y[:1]).values())
 
 

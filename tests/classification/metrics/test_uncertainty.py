@@ -56,25 +56,25 @@ def test_risk_against_a_loop(levels):
 def test_curves_of_what_was_retrieved():
     torch.manual_seed(3)
     embeddings, labels = torch.randn(90, 8) * 3, torch.arange(90) % 3
-    found = retrieve(embeddings, labels)
-    scores = certainties(found, embeddings)
+    retrieved = retrieve(embeddings, labels)
+    scores = certainties(retrieved, embeddings)
     for points, places in ((1000, range(90)), (9, range(9, 90, 10))):
-        curves = risk_curves(found, embeddings, points=points)
+        curves = risk_curves(retrieved, embeddings, points=points)
         assert list(curves) == ["norm", "cosine", "log-PPK"]
         for name, curve in curves.items():
-            coverage, risk = risk_coverage(scores[name], found.correct)
+            coverage, risk = risk_coverage(scores[name], retrieved.correct)
             assert curve["coverage"] == pytest.approx([coverage[i].item() for i in places], abs=1e-5)
             assert curve["risk"] == pytest.approx([risk[i].item() for i in places], abs=1e-5)
-            assert curve["risk"][-1] == pytest.approx(1 - found.means()["recall@1"], abs=1e-5)
+            assert curve["risk"][-1] == pytest.approx(1 - retrieved.means()["recall@1"], abs=1e-5)
 
 
 def test_scores_of_what_was_retrieved():
     torch.manual_seed(0)
     embeddings, labels = torch.randn(40, 16) * 5, torch.arange(40) % 4
     labels[0] = 99  # a lone query is not retrieved
-    found = retrieve(embeddings, labels)
-    scores = certainties(found, embeddings)
-    for i, (q, r) in enumerate(zip(found.queries.tolist(), found.nearest.tolist(), strict=True)):
+    retrieved = retrieve(embeddings, labels)
+    scores = certainties(retrieved, embeddings)
+    for i, (q, r) in enumerate(zip(retrieved.queries.tolist(), retrieved.nearest.tolist(), strict=True)):
         a, b = embeddings[q], embeddings[r]
         cosine = F.cosine_similarity(a, b, dim=0)
         assert scores["norm"][i].item() == pytest.approx(a.norm().item(), rel=1e-5)
@@ -82,9 +82,9 @@ def test_scores_of_what_was_retrieved():
         product = log_probability_product(a.norm(), b.norm(), cosine, 16) - log_normaliser_at_zero(16)
         assert scores["log-PPK"][i].item() == pytest.approx(product.item(), abs=1e-4)
     assert len(scores["norm"]) == 39
-    figures = uncertainty_figures(found, embeddings)
+    figures = uncertainty_figures(retrieved, embeddings)
     assert set(figures) == {f"{kind} by {name}" for kind in ("AUROC", "AURC") for name in ("norm", "cosine", "log-PPK")}
-    assert figures["AURC by norm"] == area_under_risk(scores["norm"], found.correct)
+    assert figures["AURC by norm"] == area_under_risk(scores["norm"], retrieved.correct)
 
 
 def test_a_norm_that_tells_certainty_is_found():

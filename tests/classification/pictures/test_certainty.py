@@ -61,11 +61,11 @@ def test_neighbours_are_the_nearest_others(metric):
     torch.manual_seed(2)
     e = torch.randn(30, 6)
     e[7] = e[3]  # a copy comes first
-    found = neighbours(e, torch.tensor([3, 12]), 4, metric)
+    nearest = neighbours(e, torch.tensor([3, 12]), 4, metric)
     x = torch.nn.functional.normalize(e, dim=1) if metric == "cosine" else e
     d = torch.cdist(x[[3, 12]], x)
     d[0, 3] = d[1, 12] = torch.inf
-    assert torch.equal(found, d.argsort(dim=1)[:, :4]) and found[0, 0] == 7
+    assert torch.equal(nearest, d.argsort(dim=1)[:, :4]) and nearest[0, 0] == 7
 
 
 def test_pictures_are_written(digits, tmp_path):

@@ -104,13 +104,13 @@ def test_regularizers(name):
 
 @pytest.mark.parametrize("name", OURS)
 def test_several_losses_and_state(name):
-    e, own = embeddings(), made(name)
-    both = pml_losses.MultipleLosses([own, pml_losses.TripletMarginLoss()], weights=[0.5, 2.0])
-    torch.testing.assert_close(both(e, LABELS), 0.5 * own(e, LABELS) + 2 * pml_losses.TripletMarginLoss()(e, LABELS))
+    e, loss = embeddings(), made(name)
+    both = pml_losses.MultipleLosses([loss, pml_losses.TripletMarginLoss()], weights=[0.5, 2.0])
+    torch.testing.assert_close(both(e, LABELS), 0.5 * loss(e, LABELS) + 2 * pml_losses.TripletMarginLoss()(e, LABELS))
     torch.manual_seed(99)
     other = OURS[name]()
-    other.load_state_dict(own.state_dict())
-    torch.testing.assert_close(other(e, LABELS), own(e, LABELS))
+    other.load_state_dict(loss.state_dict())
+    torch.testing.assert_close(other(e, LABELS), loss(e, LABELS))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -258,11 +258,11 @@ def test_some_of_the_proxies():
     loss, e = ProbabilisticProxyLoss(40, D, "el_vmf", temperature=0.5, proxy_share=0.25), embeddings()
     labels = 3 + 5 * LABELS  # 3, 8, 13, 18 of 40 classes
     torch.manual_seed(2)
-    classes, own = loss._classes(labels)
-    assert set(labels.tolist()) <= set(classes.tolist()) and len(classes) == 4 + 9 and torch.equal(classes[own], labels)
+    classes, targets = loss._classes(labels)
+    assert set(labels.tolist()) <= set(classes.tolist()) and len(classes) == 4 + 9 and torch.equal(classes[targets], labels)
     torch.manual_seed(2)
     value = loss(e, labels)
-    torch.testing.assert_close(value, F.cross_entropy(loss.get_logits(e)[:, classes], own))
+    torch.testing.assert_close(value, F.cross_entropy(loss.get_logits(e)[:, classes], targets))
     value.backward()
     moved = loss.proxies.directions.grad.abs().sum(1) > 0
     assert set(moved.nonzero().flatten().tolist()) == set(classes.tolist())

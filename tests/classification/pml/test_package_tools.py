@@ -123,10 +123,12 @@ def test_a_tester_finds_what_our_retrieval_finds():
         e = trunk(dataset.tensors[0])
         ours = retrieve(e, LABELS).means()
     options = {"dataloader_num_workers": 0, "accuracy_calculator": calculator(), "data_device": "cpu"}
-    found = testers.GlobalEmbeddingSpaceTester(**options, normalize_embeddings=False).test({"val": dataset}, 1, trunk)["val"]
-    assert found["precision_at_1_level0"] == pytest.approx(ours["recall@1"])
-    assert found["mean_average_precision_at_r_level0"] == pytest.approx(ours["MAP@R"])
-    assert found["NMI_level0"] == pytest.approx(normalized_mutual_info_score(LABELS, clusters(e, C)))
+    figures = testers.GlobalEmbeddingSpaceTester(**options, normalize_embeddings=False).test({"val": dataset}, 1, trunk)[
+        "val"
+    ]
+    assert figures["precision_at_1_level0"] == pytest.approx(ours["recall@1"])
+    assert figures["mean_average_precision_at_r_level0"] == pytest.approx(ours["MAP@R"])
+    assert figures["NMI_level0"] == pytest.approx(normalized_mutual_info_score(LABELS, clusters(e, C)))
 
 
 @pytest.mark.parametrize("metric", ("cosine", "euclidean"))
@@ -135,13 +137,13 @@ def test_neighbours_are_those_of_the_package(metric, tmp_path):
     references, queries = torch.randn(40, D), torch.randn(7, D)
     distance = CosineSimilarity() if metric == "cosine" else LpDistance(normalize_embeddings=False)
     theirs = CustomKNN(distance)(queries, 5, references)
-    own = Neighbours(metric)
-    own.train(references[:30])
-    own.add(references[30:])
-    own.save(tmp_path / "known.pth")
+    ours = Neighbours(metric)
+    ours.train(references[:30])
+    ours.add(references[30:])
+    ours.save(tmp_path / "known.pth")
     loaded = Neighbours(metric)
     loaded.load(tmp_path / "known.pth")
-    for value, index in (own(queries, 5), loaded(queries, 5), Neighbours(metric)(queries, 5, references)):
+    for value, index in (ours(queries, 5), loaded(queries, 5), Neighbours(metric)(queries, 5, references)):
         assert torch.equal(index, theirs[1])
         torch.testing.assert_close(value, 1 - theirs[0] if metric == "cosine" else theirs[0], rtol=1e-4, atol=1e-5)
     inside = Neighbours(metric)(references, 4, references, ref_includes_query=True)[1]

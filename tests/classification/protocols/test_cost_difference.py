@@ -52,9 +52,9 @@ def test_run_folders_differ_by_their_average_costs(experiment, tmp_path, capsys)
     free = path.with_name("free.yaml")
     free.write_text(f"_base_: {path.name}\nmodel: {{guidance: null}}\nreport: {{method: free}}\n")
     cost = {}
-    for name, given in (("guided", path), ("free", free)):
-        assert train(given, "--work-dir", tmp_path / name) == 0
-        rows = run(load_experiment(given), str(tmp_path / name), tmp_path / name)["costs"]
+    for name, yaml in (("guided", path), ("free", free)):
+        assert train(yaml, "--work-dir", tmp_path / name) == 0
+        rows = run(load_experiment(yaml), str(tmp_path / name), tmp_path / name)["costs"]
         cost[name] = next(row["mean"] for row in rows if row["metric"] == "average cost")
     out = tmp_path / "difference.json"
     capsys.readouterr()

@@ -29,12 +29,12 @@ def test_from_yaml_to_the_figures(experiment, tmp_path, capsys):
     path = experiment(CLOSED, over=GUIDED)
     assert train(path, "--work-dir", tmp_path / "run") == 0
     capsys.readouterr()
-    found = run(load_experiment(path), str(tmp_path / "run"), tmp_path / "out")
+    report = run(load_experiment(path), str(tmp_path / "run"), tmp_path / "out")
     printed = capsys.readouterr().out
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["costs"] == found["costs"]
-    rows = {row["metric"]: row for row in found["costs"]}
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["costs"] == report["costs"]
+    rows = {row["metric"]: row for row in report["costs"]}
     assert set(rows) == {"error rate", "average cost", "hierarchical distance of mistakes", "distortion"}
-    accuracy = next(r for r in found["results"] if (r["split"], r["metric"]) == ("test", "classifier accuracy"))
+    accuracy = next(r for r in report["results"] if (r["split"], r["metric"]) == ("test", "classifier accuracy"))
     assert rows["error rate"]["mean"] == pytest.approx(1 - accuracy["mean"]) and rows["error rate"]["n"] == 60
     assert 2 * rows["error rate"]["mean"] <= rows["average cost"]["mean"] <= 6 * rows["error rate"]["mean"]
     assert rows["distortion"]["ci95"] is None and rows["average cost"]["method"] == "Guided prototypes"

@@ -19,13 +19,13 @@ def method(**encoder) -> ProtoNet:
 
 
 def test_every_image_once_in_order_whatever_the_batch_size():
-    net, given = method(), images(11)
-    whole = embed_split(net, given, batch_size=100)
+    net, dataset = method(), images(11)
+    whole = embed_split(net, dataset, batch_size=100)
     assert whole.shape == (11, 4) and not whole.requires_grad
     net.eval()
-    one_by_one = torch.cat([net(given[i]["inputs"][None]) for i in range(11)])
+    one_by_one = torch.cat([net(dataset[i]["inputs"][None]) for i in range(11)])
     torch.testing.assert_close(whole, one_by_one)
-    torch.testing.assert_close(embed_split(net, given, batch_size=4), whole)
+    torch.testing.assert_close(embed_split(net, dataset, batch_size=4), whole)
 
 
 def test_mode_and_statistics_are_as_before():

@@ -20,21 +20,21 @@ def test_accuracy_of_a_run_against_a_loop():
     order = torch.randperm(60, generator=generator)
     support, query = order[:30].view(6, 5), order[30:].view(6, 5)
     answers = torch.stack([torch.randperm(5, generator=generator) for _ in range(6)])
-    own = trained()
-    found = run_accuracies(own, OneShotRuns(images, support, query, answers, generated=True))
+    network = trained()
+    accuracies = run_accuracies(network, OneShotRuns(images, support, query, answers, generated=True))
     with torch.no_grad():
-        x = own.method(1 - images.float() / 255)
+        x = network.method(1 - images.float() / 255)
     for r in range(6):
         right = [
             min(range(5), key=lambda c: (x[q] - x[support[r, c]]).square().sum().item()) == answers[r, k]
             for k, q in enumerate(query[r])
         ]
-        assert found[r].item() == pytest.approx(sum(right) / 5)
+        assert accuracies[r].item() == pytest.approx(sum(right) / 5)
 
 
 def test_the_row_says_that_the_runs_are_generated(repmet_data):
-    own = trained(root=str(repmet_data))
-    row = one_shot_row(own)
+    network = trained(root=str(repmet_data))
+    row = one_shot_row(network)
     runs = one_shot_runs(repmet_data, seed=0)
     assert ("generated" in row["dataset"]) == runs.generated
     assert (row["metric"], row["n"], row["seeds"]) == ("20-way 1-shot accuracy", 20, [5])
