@@ -5,11 +5,14 @@
     python -m detection.detect work_dirs/demo --support my_classes.pth --images another.jpg
     python -m detection.detect work_dirs/demo --support my_support --images my_photos --finetune
     python -m detection.detect work_dirs/demo --images my_photos
+    python -m detection.detect --mark nut clip.mp4@12.4s 10,20,60,80 --images clip.mp4 --track
 
 A support set is a folder of images with VOC XML files, a COCO JSON file or YOLO's data.yaml, or crops of objects sorted into
-a folder for each class. Writes `results.json` (COCO's format of results), `images.json` (the images and categories that its
-numbers mean) and `pictures/`: boxes with class and score, and below them the support that each resembles most. `--format`
-gives a data set of another tool in the place of the two files: see `detection.exports`.
+a folder for each class; `--mark` shows a class by one box. Writes `results.json` (COCO's format of results), `images.json`
+(the images and categories that its numbers mean) and `pictures/`: boxes with class and score, and below them the support
+that each resembles most. `--format` gives a data set of another tool in the place of the two files: see `detection.exports`.
+Of a video or a camera (`--images clip.mp4`, `--images 0`) it writes `videos/`: the video with boxes drawn, and a line of
+JSON for each frame.
 """
 
 import argparse
@@ -24,6 +27,7 @@ import numpy as np
 from repmet.data.files.atomic import check_folder, make_folder, write_json
 from repmet.data.files.pictures import is_image_file
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
+from repmet.detection import detect_video
 from repmet.detection.exports import KINDS, export
 from repmet.detection.formats import coco
 from repmet.detection.results import Detections
@@ -55,21 +59,59 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
             raise UserError(f"{option} is in [0, 1], not {score:g}")
     if args.batch_size < 1:
         raise UserError(f"--batch-size is at least 1, not {args.batch_size}")
-    given = image_inputs(args.images) if args.images else []
-    inputs = _each_once(given)
-    if not inputs and not args.save:
+    videos, paths = detect_video.sources(args.images)
+    inputs = _each_once(image_inputs(paths) if paths else [])
+    _check(args, bool(inputs), bool(videos))
+    marks = _marks(args.mark)
+    if args.save:
+        check_folder(Path(args.save).parent)
+    if inputs or videos:
+        check_folder(args.out)
+    detector = opened(args)
+    _learn(detector, args, marks)
+    if args.save:
+        detector.save(args.save)
+        print(f"written: {args.save}")
+    code = _look(detector, inputs, args) if inputs else 0
+    problems = detect_video.look(detector, videos, args, lambda found: _shown(found, detector, args.show))
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if problems else code
+
+
+def _check(args: argparse.Namespace, images: bool, videos: bool) -> None:
+    """Raises ValueError for options that do not go together."""
+    shown = args.support or args.mark
+    if not images and not videos and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
     if args.finetune and not args.support:
         raise UserError("--finetune trains on a support set: name one by --support")
     if args.copy_images and not args.format:
         raise UserError("--copy-images goes with a data set: name its format by --format")
-    if args.save and not args.support:
+    if args.save and not shown:
         raise UserError("--save keeps what was learnt from a support set: name one by --support")
-    if args.save:
-        check_folder(Path(args.save).parent)
-    if inputs:
-        check_folder(args.out)
-    detector = opened(args)
+    if args.every < 1:
+        raise UserError(f"--every is at least 1, not {args.every}")
+    if (args.track or args.every > 1) and not videos:
+        raise UserError("--track and --every go with a video: name one by --images")
+    if args.format and videos:
+        raise UserError("--format writes a data set of images; of a video the lines of JSON have everything that was found")
+
+
+def _marks(words: Sequence[Sequence[str]]) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
+    """What `--mark` shows: by class, images and boxes."""
+    marks: dict[str, list[tuple[str, tuple[float, ...]]]] = {}
+    for name, image, sides in words:
+        try:
+            box = tuple(map(float, sides.split(",")))
+        except ValueError:
+            raise UserError(f"--mark {name} {image} {sides}: a box is x1,y1,x2,y2 in pixels") from None
+        marks.setdefault(name, []).append((image, box))
+    return marks
+
+
+def _learn(detector: Any, args: argparse.Namespace, marks: dict[str, list[tuple[str, tuple[float, ...]]]]) -> None:
+    """Shows the detector what `--support` and `--mark` name, if anything."""
     if args.support:
         support = Path(args.support)
         if support.is_file() and support.suffix.lower() not in (".json", ".yaml", ".yml") and not is_image_file(support):
@@ -82,11 +124,12 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
             detector.learn(support, finetune=finetune_rule(detector.cfg.get("finetune")))
         else:
             detector.learn(support)
+        for name, pairs in marks.items():
+            detector.add(name, pairs)
+    elif marks:
+        detector.learn(marks)
+    if args.support or marks:
         print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
-    if args.save:
-        detector.save(args.save)
-        print(f"written: {args.save}")
-    return _look(detector, inputs, args) if inputs else 0
 
 
 def _each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
@@ -146,7 +189,8 @@ def _shown(found: Detections, detector: Any, least: float | None) -> Detections:
     if least is not None:
         return found.filter(least)
     drawn = {name: PLAIN_SHOWN if value == PLAIN_THRESHOLD else value for name, value in detector.thresholds.items()}
-    return found[found.scores >= np.array([drawn.get(name, PLAIN_SHOWN) for name in found.names])]
+    above = found.scores >= np.array([drawn.get(name, PLAIN_SHOWN) for name in found.names])
+    return found[above if found.tracks is None else above | (found.tracks >= 0)]
 
 
 def command_line(prog: str) -> argparse.ArgumentParser:
@@ -158,8 +202,18 @@ def command_line(prog: str) -> argparse.ArgumentParser:
     shipped = "a file, or a run folder for its last one (default: the weights that ship)"
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=shipped)
     parser.add_argument("--support", metavar="DIR|FILE", help="what shows the classes, or what --save wrote")
+    parser.add_argument(
+        "--mark",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("NAME", "IMAGE", "X1,Y1,X2,Y2"),
+        help="show a class by one box of an image, or of a frame such as clip.mp4@12.4s; may come several times",
+    )
     parser.add_argument("--finetune", action="store_true", help="train the detector on the support images first")
-    parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="files, and folders of images")
+    parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="files, folders, videos, cameras (0)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video look at every N-th frame (default: 1)")
+    parser.add_argument("--track", action="store_true", help="of a video: number each object from frame to frame")
     parser.add_argument("--save", metavar="FILE", help="keep the representatives for later calls of this checkpoint")
     parser.add_argument("--out", default="work_dirs/detect", metavar="DIR", help="where to write (work_dirs/detect)")
     parser.add_argument("--format", choices=KINDS, help="write a data set for another tool instead of results.json")

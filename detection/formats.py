@@ -58,6 +58,7 @@ def to_supervision(found: Detections) -> supervision.Detections:
         xyxy=found.boxes,
         confidence=found.scores,
         class_id=found.labels.astype(int),
+        tracker_id=found.tracks,
         data={"class_name": np.array(found.names, dtype=str)},
     )
 

@@ -37,6 +37,8 @@ class Detections(detections.Detections):
         nearest: (n,) int64, the number of the support that is nearest in the embedding; -1 where none was shown.
         supports: (S, h, w, 3) uint8, the pictures that `nearest` numbers, or None.
         picture: the image itself, where it was not read from a file.
+        tracks: (n,) int64, of a frame of a video the number that an object keeps from frame to frame; -1 of a find without a
+            track; None where nobody asked (`repmet.track`).
     """
 
     boxes: np.ndarray
@@ -48,6 +50,7 @@ class Detections(detections.Detections):
     nearest: np.ndarray
     supports: np.ndarray | None = field(default=None, repr=False)
     picture: Image | None = field(default=None, repr=False)
+    tracks: np.ndarray | None = None
 
     @property
     def names(self) -> list[str]:
@@ -133,7 +136,7 @@ class Detections(detections.Detections):
         return voc(self)
 
     def to_supervision(self) -> supervision.Detections:
-        """`supervision.Detections`, with `class_name` in its data."""
+        """`supervision.Detections`, with `class_name` in its data, and `tracker_id` where there are tracks."""
         from repmet.detection.formats import to_supervision
 
         return to_supervision(self)
@@ -165,7 +168,8 @@ class Detections(detections.Detections):
         return text.getvalue()
 
     def _rows(self) -> dict[str, np.ndarray]:
-        return super()._rows() | {"nearest": self.nearest}
+        more = {} if self.tracks is None else {"tracks": self.tracks}
+        return super()._rows() | {"nearest": self.nearest} | more
 
     def __repr__(self) -> str:
         counts = {name: self.names.count(name) for name in dict.fromkeys(self.names)}

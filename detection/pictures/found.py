@@ -40,7 +40,8 @@ def found_picture(found: Detections, *, min_score: float = 0.3) -> Image.Image:
     taken: list[tuple[float, float, float]] = []
     for k in shown:
         x, y = found.boxes[k][:2] * scale
-        text = f"{fit(classes[found.labels[k]], 140, 12)} {found.scores[k]:.2f}"
+        number = "" if found.tracks is None or found.tracks[k] < 0 else f" #{found.tracks[k]}"
+        text = f"{fit(classes[found.labels[k]], 140, 12)}{number} {found.scores[k]:.2f}"
         taken.append(tag(draw, (x, y - TAG), text, _colour(found.labels[k]), picture.size, taken))
     if found.supports is None or not len(shown):
         return picture

@@ -4,6 +4,7 @@ import functools
 import http.server
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from repmet.data.readers.image_inputs import image_inputs, is_one_image
+from repmet.data.readers.image_inputs import image_inputs, is_one_image, video_frames
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
@@ -94,6 +95,32 @@ def test_an_iterator_is_asked_for_no_more_than_the_next() -> None:
     images = image_inputs(stream())
     next(images)
     assert asked == [0]
+
+
+def test_a_video_is_its_frames_and_an_address_one_of_them(photos, tmp_path) -> None:
+    pytest.importorskip("av")
+    from repmet.data.files.video import VideoWriter
+
+    clip = tmp_path / "clip one.mp4"
+    with VideoWriter(clip, 10) as writer:
+        for number in range(4):
+            writer.write(Image.new("RGB", (64, 48), (60 * number,) * 3), number / 10)
+    found = image_inputs([photos / "b.png", str(clip), clip])
+    assert isinstance(found, Iterator)
+    found = list(found)
+    assert [image.name for image in found[:3]] == [str(photos / "b.png"), f"{clip}@0.000s", f"{clip}@0.100s"]
+    assert len(found) == 9 and found[2].path is None and found[2].frame.number == 1
+    assert found[2].stem == "clip one_000000.100s"
+    (image,) = image_inputs(f"{clip}@0.2s")  # the name that a frame has leads to it
+    assert abs(np.asarray(image.open()).mean() - np.asarray(found[3].open()).mean()) < 1
+    assert is_one_image(f"{clip}@0.2s") and not is_one_image(clip) and image.frame.seconds == 0.2
+    assert len(list(video_frames(clip, every=3))) == 2
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such video"):
+        image_inputs(f"{tmp_path}/gone.mp4@1s")
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such video"):
+        video_frames(tmp_path / "gone.mp4")
+    with pytest.raises(ValueError, match="n is at least 1, not 0"):
+        video_frames(clip, every=0)
 
 
 def test_an_address_is_fetched_when_it_is_opened(photos) -> None:
