@@ -18,7 +18,8 @@ from repmet.data.files.atomic import check_folder, write_json
 from repmet.detection.checkpoint import open_detector
 from repmet.detection.embedding.embedder import caching_embedder
 from repmet.detection.protocols.own_data import embedded_own_data, read_own_data
-from repmet.detection.protocols.score_quality import prior_rows, quality_of_draw
+from repmet.detection.protocols.score_figures import prior_rows
+from repmet.detection.protocols.score_quality import quality_of_draw
 from repmet.detection.scoring.methods import Method, check_methods, spaces_of
 from repmet.detection.scoring.rule import few_shot_rule
 from repmet.errors import UserError, exit_code
@@ -26,8 +27,8 @@ from repmet.experiments.reporting.intervals import mean_interval
 from repmet.experiments.running.provenance import origin
 
 PROG = "python -m detection.score_quality"
-COLUMNS = ("ece", "ece_product", "ece_softmax", "f1", "f1_best", "f1_common", "auroc", "false_finds", "false_finds_empty")
-COLUMNS += ("precision_covered", "recall_covered")
+COLUMNS = ("ece", "ece_product", "ece_softmax", "f1", "f1_best", "f1_common", "f1_unknown", "auroc", "false_finds")
+COLUMNS += ("false_finds_empty", "precision_covered", "recall_covered")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
     rule = few_shot_rule(detector.cfg)
     embedder = caching_embedder(detector, spaces_of([method]))
     seeds, rows = range(args.seed, args.seed + args.draws), []
+    measured = {"protocol": "score quality", "seed": args.seed, **origin(), "rule": asdict(rule)}
     for data in [read_own_data(root, *args.lists) for root in args.data]:
         data = embedded_own_data(data, embedder, max(args.marks), seeds, rule)
         print(f"{data.name:<22}{'marks':>6}" + "".join(f"{name:>18}" for name in COLUMNS))
@@ -51,9 +53,9 @@ def run(args: argparse.Namespace) -> None:
                 row[name] = mean_interval(values).as_json() if values else None
             rows.append(row)
             print(f"{'':<22}{k:>6}" + "".join(f"{_cell(row[name]):>18}" for name in COLUMNS), flush=True)
+        write_json(Path(args.out) / "score_quality.json", measured | {"rows": rows})  # what is there if it is stopped
     prior = prior_rows(rows)
     print(f"score_prior: {prior}")
-    measured = {"protocol": "score quality", "seed": args.seed, **origin(), "rule": asdict(rule)}
     write_json(Path(args.out) / "score_quality.json", measured | {"rows": rows, "score_prior": prior})
     print(f"written: {Path(args.out) / 'score_quality.json'}")
 

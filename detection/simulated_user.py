@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
     rule = few_shot_rule(detector.cfg)
     embedder = caching_embedder(detector, spaces_of(["logistic"]))
     seeds, rows = range(args.seed, args.seed + args.draws), []
+    measured = {"protocol": "simulated user", "seed": args.seed, **origin(), "rule": asdict(rule)}
     for data in [read_own_data(root) for root in args.data]:
         data = embedded_own_data(data, embedder, 1 + max(args.clicks), seeds, rule)
         pool = [r for r in data.train if r.id not in data.embedded]
@@ -46,8 +47,7 @@ def run(args: argparse.Namespace) -> None:
             figures = {name: mean_interval([d[clicks][name] for d in drawn]).as_json() for name in COLUMNS}
             rows.append({"set": data.name, "policy": args.policy, "clicks": clicks, "draws": len(seeds), **figures})
             print(f"{'':<22}{clicks:>8}" + "".join(f"{figures[name]['mean']:>20.3f}" for name in COLUMNS), flush=True)
-    measured = {"protocol": "simulated user", "seed": args.seed, **origin(), "rule": asdict(rule)}
-    write_json(Path(args.out) / "simulated_user.json", measured | {"rows": rows})
+        write_json(Path(args.out) / "simulated_user.json", measured | {"rows": rows})  # what is there if it is stopped
     print(f"written: {Path(args.out) / 'simulated_user.json'}")
 
 

@@ -12,6 +12,11 @@ from repmet.errors import UserError
 Content = Mapping[str, Any]
 Row = dict[str, Any]
 
+# By protocol: the kind of its rows, and the keys that say what a row is of.
+_FLAT = {
+    "score quality": ("score_quality", ("set", "method", "marks", "draws")),
+    "simulated user": ("clicks", ("set", "policy", "clicks", "draws")),
+}
 _COMMON = ("experiment", "seed", "sha256", "machine", "versions", "seconds", "training", "rule")
 
 
@@ -49,6 +54,9 @@ def _about(content: Content) -> dict[str, Any]:
         marked = [row for of in content["sets"] for line in of["rows"] for row in _own_data_rows(line)]
         reached = [row for of in content["sets"] for row in _proposal_rows(of)]
         return {"rows": {"own_data": marked, "proposals": reached}}
+    if (protocol := content.get("protocol")) in _FLAT:
+        kind, about = _FLAT[protocol]
+        return {"rows": {kind: [row for line in content["rows"] for row in _flat_rows(line, about)]}}
     if "parity" in content:
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
         figures = [row for one in content["parity"] for row in _parity_rows(one)]
@@ -109,6 +117,12 @@ def _own_data_rows(row: Content) -> Iterator[Row]:
     yield from (of | {"metric": metric, **row[metric]} for metric in ("AP50", "AP", "false_finds"))
     if "AP50_above_first" in row:
         yield of | {"metric": "AP50_above_first", **row["AP50_above_first"], "against": "the first method"}
+
+
+def _flat_rows(row: Content, about: Sequence[str]) -> Iterator[Row]:
+    """A figure a key whose value is one; what was not to be measured is left out."""
+    of = {key: row[key] for key in about}
+    yield from (of | {"metric": metric, **figure} for metric, figure in row.items() if metric not in of and figure)
 
 
 def _proposal_rows(row: Content) -> Iterator[Row]:

@@ -12,6 +12,7 @@ import repmet.benchmarks.tables.comparison
 import repmet.benchmarks.tables.costs
 import repmet.benchmarks.tables.detection
 import repmet.benchmarks.tables.own_data
+import repmet.benchmarks.tables.scores
 import repmet.benchmarks.tables.speed
 import repmet.benchmarks.tables.summary  # noqa: F401  (these register their tables)
 from repmet.benchmarks.tables.registry import render
@@ -24,6 +25,7 @@ PAGES = (
     "docs/runtime.md",
     "docs/results/index.md",
     "docs/results/detection.md",
+    "docs/results/scores.md",
     "docs/results/classification.md",
     "docs/results/class-trees.md",
     "docs/results/retrieval.md",

@@ -36,6 +36,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "timings": (("case", "against"), ("spread",)),
     "own_data": (("set", "method", "marks", "draws"), ("against", "values")),
     "proposals": (("set", "images"), ()),
+    "score_quality": (("set", "method", "marks", "draws"), ()),
+    "clicks": (("set", "policy", "clicks", "draws"), ()),
     "parity": (("runtime", "set", "marks", "images"), ()),
 }
 

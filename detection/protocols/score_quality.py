@@ -1,23 +1,23 @@
 """Do scores mean what they say? Calibration, automatic thresholds, and whether objects of no class are told from known ones.
 
-Marks are drawn and test lists searched as in `own_data`. Of a set with several classes every second one is not shown: its
-objects are unknown.
+Marks are drawn and test lists searched as in `own_data`, first with all classes shown. Then, of a set with several classes,
+every second one is not shown: its objects are unknown, and images that hold no others are empty.
 
-Shapes: N classes, n finds.
+Shapes: N classes, P proposals of an image, n finds.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from repmet.data.sources.voc import ImageRecord
+from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.protocols.own_data import OwnData
-from repmet.detection.scoring.calibration import LOWEST, Calibration
+from repmet.detection.protocols.score_figures import best_f1, expected_calibration_error, f1_at, platt
+from repmet.detection.scoring.calibration import Calibration
 from repmet.detection.scoring.estimate import estimates
 from repmet.detection.scoring.held_out import HIT_IOU, hits
 from repmet.detection.scoring.logistic import LogisticRegression
@@ -26,109 +26,151 @@ from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.scorer import ClassScorer
 from repmet.detection.scoring.thresholds import calibration_of, held_out
 
-BINS = 15
-SHOWN = 0.05  # finds below are nobody's business: there are hundreds in each image
+PLAIN_HALF = 0.5  # the threshold of a score that has none of its own
 
 
-def expected_calibration_error(probabilities: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """`sum_b (n_b / n) |mean of p - share of right|` over equal bins (Naeini et al., AAAI 2015), from `SHOWN` on."""
-    shown = probabilities >= SHOWN
-    p, right = probabilities[shown], right[shown]
-    place = np.minimum((p * bins).astype(int), bins - 1)
-    counts = np.bincount(place, minlength=bins)
-    gaps = np.bincount(place, p, bins) - np.bincount(place, right, bins)
-    return float(np.abs(gaps).sum() / max(counts.sum(), 1))
+@dataclass(frozen=True)
+class Finds:
+    """All finds in some images.
 
+    Attributes:
+        scores, labels: (n,), as the scorer gives them, and class numbers.
+        right: (n,) bool.
+        empty: (n,) bool, whether the find's image holds no object of the classes.
+        objects: (N,), how many there are to be found; difficult ones are not.
+        images, empty_images: how many.
+    """
 
-def f1_at(scores: np.ndarray, right: np.ndarray, objects: int, threshold: float) -> float:
-    """F1 of the finds from a threshold on."""
-    taken = scores >= threshold
-    return float(2 * right[taken].sum() / max(taken.sum() + objects, 1))
+    scores: np.ndarray
+    labels: np.ndarray
+    right: np.ndarray
+    empty: np.ndarray
+    objects: np.ndarray
+    images: int
+    empty_images: int
 
+    def class_mean_f1(self, scores: np.ndarray, thresholds: Sequence[float] | np.ndarray | None) -> float:
+        """The mean over the classes that have objects; at the best threshold of each where none are given."""
+        values = []
+        for c in np.flatnonzero(self.objects):
+            of_class = self.labels == c
+            part = scores[of_class], self.right[of_class], int(self.objects[c])
+            values.append(best_f1(*part) if thresholds is None else f1_at(*part, thresholds[c]))
+        return float(np.mean(values)) if values else 0.0
 
-def best_f1(scores: np.ndarray, right: np.ndarray, objects: int) -> float:
-    """The highest F1 of any threshold, chosen with the labels."""
-    order = np.argsort(-scores, kind="stable")
-    counts = np.arange(1, len(scores) + 1)
-    return float((2 * np.cumsum(right[order]) / (counts + objects)).max(initial=0.0))
-
-
-def platt(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Slope and offset of `sigmoid(a log s + b)` that fit finds best: a row of `score_prior`."""
-    logs = np.log(np.maximum(scores.astype(np.float64), LOWEST))
-
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        z = values[0] * logs + values[1]
-        error = expit(z) - right
-        return (np.logaddexp(0, z) - right * z).sum(), np.array([(error * logs).sum(), error.sum()])
-
-    slope, offset = minimize(loss, [1.0, 2.0], jac=True, method="L-BFGS-B").x
-    return float(slope), float(offset)
+    def false_finds(self, taken: np.ndarray) -> dict[str, float | None]:
+        """Wrong ones among the taken (n,) an image, and an empty image."""
+        empty = (taken & self.empty).sum() / self.empty_images if self.empty_images else None
+        return {
+            "false_finds": float((taken & ~self.right).sum() / self.images),
+            "false_finds_empty": None if empty is None else float(empty),
+        }
 
 
 def quality_of_draw(data: OwnData, method: Method, k: int, seed: int) -> dict[str, float | None]:
     """The figures of one draw of k marks a class.
 
     Returns:
-        `ece`, `ece_product`, `ece_softmax`: of the calibrated scores, of softmax times objectness, of the softmax;
-        `f1`, `f1_best`, `f1_common`: class means at the automatic thresholds, at the best threshold of each class and at the
-        best one for all, both chosen with the test labels; `false_finds`: at the automatic thresholds, an image;
-        `false_finds_empty`: in images that hold no object of the classes; `auroc`: of objects of known classes against those
-        of others; `precision_covered`, `recall_covered`: 1 where the interval of `scoring.estimate` holds what the test list
-        gives, else 0; `slope`, `offset`: of Platt's scaling with the test labels. None where nothing is to be measured.
+        With all classes shown: `ece`, `ece_product`, `ece_softmax`: of the calibrated scores, of softmax times objectness,
+        of the softmax; `f1`, `f1_best`, `f1_common`: class means at the automatic thresholds, at the best threshold of each
+        class and at the best one for all, both chosen with the test labels; `f1_product`, `f1_softmax`: of raw scores from
+        0.5 on; `false_finds`: at the automatic thresholds, an image; `precision_covered`, `recall_covered`: 1 where the
+        interval of `scoring.estimate` holds what the test list gives, else 0; `slope`, `offset`: of Platt's scaling with the
+        test labels. With half of the classes shown: `auroc`, `auroc_product`, `auroc_softmax`: of objects of known classes
+        against those of others; `false_finds_empty`: in images that hold no object of the classes, at the automatic
+        thresholds, and `false_finds_empty_product`, `_softmax` from 0.5 on; `f1_unknown`, `f1_unknown_best`: as `f1`
+        and `f1_best`. None where nothing is to be measured.
     """
-    rule = method.rule
-    shown = data.classes[::2] if len(data.classes) > 1 else data.classes
-    marks = [boxes for name, boxes in zip(data.classes, data.marks(k, seed), strict=True) if name in shown]
-    supports = SupportSet(shown, marks, data.records, data.embedded)
+    figures = _all_shown(data, method, k, seed)
+    return figures | (_half_shown(data, method, k, seed) if len(data.classes) > 1 else dict.fromkeys(_HALF_SHOWN))
+
+
+def _all_shown(data: OwnData, method: Method, k: int, seed: int) -> dict[str, float | None]:
+    supports, queries = _drawn(data, data.classes, k, seed)
     scorer = method.learn(supports)
     calibration = calibration_of(scorer, supports)
-    queries = data.queries(marks)
-    scores, labels, right, empty, objects = searched(scorer, data, queries, shown)
-    p = scores if calibration is None else calibration(scores, labels)
-    thresholds = np.full(len(shown), 0.5) if calibration is None else np.array(calibration.thresholds)
-    parts = [(p[labels == c], right[labels == c], objects[c]) for c in range(len(shown)) if objects[c]]
-    present = [c for c in range(len(shown)) if objects[c]]
-    auto = [f1_at(*part, thresholds[c]) for c, part in zip(present, parts, strict=True)]
-    common = max(np.mean([f1_at(*part, t) for part in parts]) for t in np.linspace(0.02, 0.98, 49))
-    taken = p >= thresholds[labels]
-    soft = searched(replace(scorer, rule=replace(rule, objectness=0)), data, queries, shown)
-    slope, offset = platt(scores, right)
+    finds = searched(scorer, data, queries, data.classes)
+    p, thresholds = _calibrated(finds, calibration)
+    taken = p >= thresholds[finds.labels]
+    common = [finds.class_mean_f1(p, np.full(len(thresholds), t)) for t in np.linspace(0.02, 0.98, 49)]
+    soft = searched(_softmax_alone(scorer), data, queries, data.classes)
+    slope, offset = platt(finds.scores, finds.right)
+    half = np.full(len(thresholds), PLAIN_HALF)
     return {
-        "ece": expected_calibration_error(p, right),
-        "ece_product": expected_calibration_error(scores, right),
-        "ece_softmax": expected_calibration_error(soft[0], soft[2]),
-        "f1": float(np.mean(auto)),
-        "f1_best": float(np.mean([best_f1(*part) for part in parts])),
-        "f1_common": float(common),
-        "false_finds": float((taken & ~right).sum() / len(queries)),
-        "false_finds_empty": float((taken & empty).sum() / count) if (count := _empty(queries, shown)) else None,
-        "auroc": known_from_unknown(scorer, data, queries, shown),
-        **_covered(scorer, supports, calibration, (taken & right).sum(), taken.sum(), objects.sum()),
+        "ece": expected_calibration_error(p, finds.right),
+        "ece_product": expected_calibration_error(finds.scores, finds.right),
+        "ece_softmax": expected_calibration_error(soft.scores, soft.right),
+        "f1": finds.class_mean_f1(p, thresholds),
+        "f1_best": finds.class_mean_f1(p, None),
+        "f1_common": max(common),
+        "f1_product": finds.class_mean_f1(finds.scores, half),
+        "f1_softmax": soft.class_mean_f1(soft.scores, half),
+        "false_finds": finds.false_finds(taken)["false_finds"],
+        **_covered(scorer, supports, calibration, finds, taken),
         "slope": slope,
         "offset": offset,
     }
 
 
+_HALF_SHOWN = (
+    *("auroc", "auroc_product", "auroc_softmax", "false_finds_empty", "false_finds_empty_product"),
+    *("false_finds_empty_softmax", "f1_unknown", "f1_unknown_best"),
+)
+
+
+def _half_shown(data: OwnData, method: Method, k: int, seed: int) -> dict[str, float | None]:
+    classes = data.classes[::2]
+    supports, queries = _drawn(data, classes, k, seed)
+    scorer = method.learn(supports)
+    calibration = calibration_of(scorer, supports)
+    finds = searched(scorer, data, queries, classes)
+    soft = searched(_softmax_alone(scorer), data, queries, classes)
+    p, thresholds = _calibrated(finds, calibration)
+    known, best = objects_scored(scorer, calibration, data, queries, classes)
+    mixed = 0 < known.sum() < len(known)
+    return {name: float(roc_auc_score(known, scores)) if mixed else None for name, scores in best.items()} | {
+        "false_finds_empty": finds.false_finds(p >= thresholds[finds.labels])["false_finds_empty"],
+        "false_finds_empty_product": finds.false_finds(finds.scores >= PLAIN_HALF)["false_finds_empty"],
+        "false_finds_empty_softmax": soft.false_finds(soft.scores >= PLAIN_HALF)["false_finds_empty"],
+        "f1_unknown": finds.class_mean_f1(p, thresholds),
+        "f1_unknown_best": finds.class_mean_f1(p, None),
+    }
+
+
+def _drawn(data: OwnData, classes: Sequence[str], k: int, seed: int) -> tuple[SupportSet, list[ImageRecord]]:
+    """The marks of some classes, and the images to search."""
+    marks = [boxes for name, boxes in zip(data.classes, data.marks(k, seed), strict=True) if name in classes]
+    return SupportSet(tuple(classes), marks, data.records, data.embedded), data.queries(marks)
+
+
+def _calibrated(finds: Finds, calibration: Calibration | None) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n,) and thresholds (N,)."""
+    if calibration is None:
+        return finds.scores, np.full(len(finds.objects), PLAIN_HALF)
+    return calibration(finds.scores, finds.labels), np.array(calibration.thresholds)
+
+
+def _softmax_alone(scorer: ClassScorer) -> ClassScorer:
+    return replace(scorer, rule=replace(scorer.rule, objectness=0))
+
+
 def _covered(
-    scorer: ClassScorer, supports: SupportSet, calibration: Calibration | None, right: int, taken: int, objects: int
+    scorer: ClassScorer, supports: SupportSet, calibration: Calibration | None, finds: Finds, taken: np.ndarray
 ) -> dict[str, float | None]:
     """Whether the intervals expected from the marks hold the precision and recall of the test list."""
-    finds = held_out(scorer, supports) if isinstance(scorer, LogisticRegression) and calibration else None
-    if finds is None or not taken or not objects:
+    marked = held_out(scorer, supports) if isinstance(scorer, LogisticRegression) and calibration else None
+    right, objects = (taken & finds.right).sum(), finds.objects.sum()
+    if marked is None or not taken.any() or not objects:
         return {"precision_covered": None, "recall_covered": None}
-    expected = estimates(finds, calibration)[-1]
+    expected = estimates(marked, calibration)[-1]
     return {
-        "precision_covered": float(expected.precision.low <= right / taken <= expected.precision.high),
+        "precision_covered": float(expected.precision.low <= right / taken.sum() <= expected.precision.high),
         "recall_covered": float(expected.recall.low <= right / objects <= expected.recall.high),
     }
 
 
-def searched(
-    scorer: ClassScorer, data: OwnData, queries: Sequence[ImageRecord], classes: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All finds (n,): score, class, whether it is right, whether its image holds no object of the classes; and the number
-    of objects by class (N,). Difficult objects are not to be found."""
+def searched(scorer: ClassScorer, data: OwnData, queries: Sequence[ImageRecord], classes: Sequence[str]) -> Finds:
+    """What a scorer finds in the queries."""
     rows, objects = [], np.zeros(len(classes), int)
     for record in queries:
         (found,) = scorer.detect([data.embedded[record.id]])
@@ -138,27 +180,42 @@ def searched(
             of_class = found.labels == c
             right[of_class] = hits(found.boxes[of_class], boxes)
             objects[c] += len(boxes)
-        empty = not set(record.names) & set(classes)
-        rows.append((found.scores, found.labels, right, np.full(len(found), empty)))
-    return *map(np.concatenate, zip(*rows, strict=True)), objects
+        rows.append((found.scores, found.labels, right, np.full(len(found), not set(record.names) & set(classes))))
+    empty = sum(not set(r.names) & set(classes) for r in queries)
+    return Finds(*map(np.concatenate, zip(*rows, strict=True)), objects, len(queries), empty)
 
 
-def known_from_unknown(
-    scorer: ClassScorer, data: OwnData, queries: Sequence[ImageRecord], classes: Sequence[str]
-) -> float | None:
-    """AUROC of the highest class score of an object's best proposal: known objects against those of other classes."""
-    best, known = [], []
+def objects_scored(
+    scorer: ClassScorer,
+    calibration: Calibration | None,
+    data: OwnData,
+    queries: Sequence[ImageRecord],
+    classes: Sequence[str],
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Of every object that a proposal reaches: whether its class is known, and the highest class score of its best proposal:
+    calibrated (`auroc`), softmax times objectness (`auroc_product`) and softmax (`auroc_softmax`)."""
+    known: list[bool] = []
+    parts: list[dict[str, np.ndarray]] = []
     for record in queries:
         image = data.embedded[record.id]
         if not len(record.boxes) or not len(image.boxes):
             continue
-        scores = scorer.scores(image).amax(1).numpy()  # (P,)
         iou = pairwise_iou(record.boxes, image.boxes.numpy())
-        nearest = iou.argmax(1)
         reached = (iou.max(1) >= HIT_IOU) & ~np.asarray(record.difficult, bool)
-        best += scores[nearest[reached]].tolist()
+        rows = iou.argmax(1)[reached]
+        parts.append({f"auroc{name}": values[rows] for name, values in _highest(scorer, calibration, image).items()})
         known += [record.names[b] in classes for b in np.flatnonzero(reached)]
-    return float(roc_auc_score(known, best)) if 0 < sum(known) < len(known) else None
+    names = parts[0] if parts else ()
+    return np.array(known, bool), {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _highest(scorer: ClassScorer, calibration: Calibration | None, image: EmbeddedImage) -> dict[str, np.ndarray]:
+    """The highest score of any class, (P,), by kind of score."""
+    soft = scorer.scores(image).numpy()  # (P, N)
+    product = scorer.rule.reported(soft, image.objectness.numpy())
+    classes = np.broadcast_to(np.arange(soft.shape[1]), soft.shape)
+    p = product if calibration is None else calibration(product, classes)
+    return {"": p.max(1), "_product": product.max(1), "_softmax": soft.max(1)}
 
 
 def _plain(record: ImageRecord, classes: Sequence[str]) -> list[np.ndarray]:
@@ -166,17 +223,3 @@ def _plain(record: ImageRecord, classes: Sequence[str]) -> list[np.ndarray]:
     plain = ~np.asarray(record.difficult, bool)
     names = np.array(record.names, object)
     return [record.boxes[plain & (names == name)] for name in classes]
-
-
-def _empty(queries: Sequence[ImageRecord], classes: Sequence[str]) -> int:
-    return sum(not set(r.names) & set(classes) for r in queries)
-
-
-def prior_rows(rows: Sequence[Mapping]) -> list[list[float]]:
-    """`score_prior` from what several sets gave: marks, mean slope, mean offset, mean best F1."""
-    table = []
-    for k in sorted({row["marks"] for row in rows}):
-        chosen = [row for row in rows if row["marks"] == k]
-        means = [float(np.mean([row[name]["mean"] for row in chosen])) for name in ("slope", "offset", "f1_best")]
-        table.append([k, *(round(value, 2) for value in means)])
-    return table

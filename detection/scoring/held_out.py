@@ -16,6 +16,7 @@ from repmet.detection.scoring.training_rows import MarkedRegions, Rows
 FOLDS = 5
 FINDS = 20  # of a class in an image, the best: the rest are at scores that nobody looks at
 HIT_IOU = 0.5
+UNMARKED = 0.75  # quantile of the scores on marks from which on a find beside them is taken for an unmarked object
 
 Suppress = Callable[[np.ndarray, np.ndarray], np.ndarray]  # boxes (P, 4), scores (P,) -> numbers of those kept, best first
 
@@ -37,8 +38,8 @@ def held_out_finds(
     Args:
         rows, span: that the classifier of all images was fitted to; which rows are background is not asked anew.
         decay, objectness: of `logistic`, the power of the objectness in a score.
-        marks: `partial`: objects may be unmarked. A find beside the marks that scores as high as the better half of those
-            on marks is more likely one of these than a mistake, and is left out.
+        marks: `partial`: objects may be unmarked. A find beside the marks that scores as high as the best quarter of those
+            on marks (`UNMARKED`) is more likely one of these than a mistake, and is left out.
         most: images that teach, at most, evenly spread over the others; None: all of them.
 
     Returns:
@@ -74,7 +75,7 @@ def held_out_finds(
     if marks == "partial":
         for c in np.unique(finds.labels[finds.right]):
             of_class = finds.labels == c
-            high = finds.scores >= np.median(finds.scores[finds.right & of_class])
+            high = finds.scores >= np.quantile(finds.scores[finds.right & of_class], UNMARKED)
             kept &= ~(high & of_class & ~finds.right)
     return finds[kept]
 

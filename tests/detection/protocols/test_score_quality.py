@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 from parts import parts
 
-from repmet.detection.protocols.score_quality import (
-    best_f1,
-    expected_calibration_error,
-    f1_at,
-    platt,
-    prior_rows,
-    quality_of_draw,
-)
+from repmet.detection.protocols.score_figures import best_f1, expected_calibration_error, f1_at, platt, prior_rows
+from repmet.detection.protocols.score_quality import quality_of_draw
 from repmet.detection.protocols.simulated_user import clicks_of_draw
 from repmet.detection.scoring.methods import Method
 from repmet.detection.scoring.rule import FewShotRule
@@ -43,8 +37,10 @@ def test_platt_finds_the_numbers_that_made_the_labels() -> None:
 def test_the_protocol_where_all_is_plain_to_see() -> None:
     figures = quality_of_draw(parts(), Method("logistic", RULE), 3, 0)
     assert figures["f1"] == figures["f1_best"] == figures["f1_common"] == 1 and figures["false_finds"] == 0
-    assert figures["auroc"] == 1  # bolts are known, nuts are not shown
+    assert figures["auroc"] == figures["auroc_softmax"] == 1  # bolts are known, nuts are not shown
+    assert figures["f1_unknown"] == figures["f1_unknown_best"] == 1
     assert figures["false_finds_empty"] == 0 and 0 <= figures["ece"] < 0.5
+    assert {figures[f"{interval}_covered"] for interval in ("precision", "recall")} <= {0.0, 1.0}
     rows = [{"marks": 3} | {name: {"mean": value} for name, value in figures.items() if value is not None}]
     assert prior_rows(rows) == [[3, round(figures["slope"], 2), round(figures["offset"], 2), 1.0]]
 
