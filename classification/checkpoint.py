@@ -12,18 +12,18 @@ from mmengine.registry import MODELS
 
 from repmet.classification.experiment import read_split, size_model
 from repmet.classification.methods.base import Method
+from repmet.data.files.digest import sha256_of
 from repmet.errors import UserError
 from repmet.experiments.config.as_trained import take_over
 from repmet.experiments.config.loading import check_tree, load_experiment, parse_experiment
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import (
     check_weights,
-    download,
     latest_checkpoint,
     load_checkpoint,
     refuse_classes,
-    sha256_of,
 )
+from repmet.experiments.running.safe_loaders import download
 from repmet.experiments.running.training_command import training_command
 
 BEST = "best.pth"

@@ -7,10 +7,7 @@
 Shapes: N classes, K representatives a class, S support images, e embedding dimensions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from repmet.classification.decoded_batches import batches
 from repmet.classification.image_encoder import open_encoder
 from repmet.classification.learnt_images import LearntImages, read_classes, write_classes
 from repmet.classification.prediction import Prediction
@@ -166,7 +164,7 @@ class FewShotClassifier:
         """Embeddings (n, e) of images, as `data.readers.image_inputs.image_inputs` takes them."""
         inputs = image_inputs(images)
         return torch.cat(
-            [self.encoder(torch.stack(pixels)) for _, pixels in self._batches(inputs, None, self.encoder.pixels)]
+            [self.encoder(torch.stack(pixels)) for _, pixels in batches(inputs, self.encoder.pixels, self.batch_size, None)]
         )
 
     def save(self, path: str | Path) -> None:
@@ -205,8 +203,8 @@ class FewShotClassifier:
             return self.encoder.pixels(picture), np.asarray(small)
 
         embeddings, thumbnails = [], []
-        batches = self._batches([image for _, image in pairs], None, looked_at)
-        for _, batch in bar(batches, "learning", -(-len(pairs) // self.batch_size), show=progress):
+        looked = batches([image for _, image in pairs], looked_at, self.batch_size, None)
+        for _, batch in bar(looked, "learning", -(-len(pairs) // self.batch_size), show=progress):
             embeddings.append(self.encoder(torch.stack([pixels for pixels, _ in batch])))
             thumbnails += [small for _, small in batch]
         return LearntImages(
@@ -222,7 +220,7 @@ class FewShotClassifier:
     def _answers(
         self, learnt: LearntImages, inputs: Iterable[ImageInput], farthest: float | None, unreadable: list[str] | None
     ) -> Iterator[Prediction]:
-        for images, pixels in self._batches(inputs, unreadable, self.encoder.pixels):
+        for images, pixels in batches(inputs, self.encoder.pixels, self.batch_size, unreadable):
             embeddings = self.encoder(torch.stack(pixels))  # (B, e)
             d2 = squared_distances(embeddings, learnt.points)  # (B, N, K)
             probabilities = soft_posterior(d2, learnt.sigma).numpy()  # (B, N)
@@ -239,27 +237,3 @@ class FewShotClassifier:
                     nearest.values[i].numpy(),
                     farthest is not None and distances[i] > farthest,
                 )
-
-    def _batches(
-        self, inputs: Iterable[ImageInput], unreadable: list[str] | None, look: Callable[[Image.Image], Any]
-    ) -> Iterator[tuple[list[ImageInput], list[Any]]]:
-        """Images and what `look` makes of their pictures, a batch at a time; several threads decode."""
-        together = self.batch_size if isinstance(inputs, list) else 1
-        inputs = iter(inputs)
-        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            while batch := list(islice(inputs, together)):
-                looked = list(pool.map(partial(_looked_at, look, catch=unreadable is not None), batch))
-                if unreadable is not None:
-                    unreadable += [str(result) for result in looked if isinstance(result, Exception)]
-                kept = [pair for pair in zip(batch, looked, strict=True) if not isinstance(pair[1], Exception)]
-                if kept:
-                    yield [image for image, _ in kept], [result for _, result in kept]
-
-
-def _looked_at(look: Callable[[Image.Image], Any], image: ImageInput, *, catch: bool) -> Any:
-    try:
-        return look(image.open())
-    except (UserError, OSError) as error:
-        if not catch:
-            raise
-        return error

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from repmet.errors import UserError
-from repmet.experiments.config.loading import parse_options
+from repmet.experiments.config.options import parse_options
 
 FLAGS = {name: f"episodes.{name}" for name in ("way", "shot", "query", "seed", "episodes")}
 _NOT_OF_LISTS = (

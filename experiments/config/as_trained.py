@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from repmet.errors import UserError
-from repmet.experiments.config.loading import parse_options
+from repmet.experiments.config.options import parse_options
 
 _STARTS = ("weights", "init_cfg", "fresh", "pretrained")  # of a training, whose weights the checkpoint brings now
 _SHOWN = 3  # keys in one line

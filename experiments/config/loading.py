@@ -20,9 +20,10 @@ import repmet.experiments.running.representatives_hook
 import repmet.experiments.running.tensorboard
 import repmet.experiments.running.training_record  # noqa: F401  (these six register what experiments name)
 from repmet.data.files.text import read_text
-from repmet.errors import UserError
+from repmet.errors import UserError, one_line
 from repmet.experiments.config.dialect import ExperimentDumper, ExperimentLoader
 from repmet.experiments.config.merging import merge, without_marks
+from repmet.experiments.config.options import parse_options, set_option
 from repmet.experiments.config.sections import RUNNER_KEYS, place_data
 from repmet.experiments.config.strictness import Source, UnknownKey, check_keys
 from repmet.experiments.config.suites import (
@@ -68,7 +69,7 @@ def load_experiment(
     values = _read(path, sources, (), {})
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     for key, value in [*parse_options(options).items(), *given.items()]:
-        _set_option(values, key, value)
+        set_option(values, key, value)
         sources.insert(0, Source("--cfg-options", {}, key))
     values = without_marks(values)
     place_data(values.get("data"))
@@ -109,24 +110,6 @@ def parse_experiment(text: str, name: str) -> Config:
 def experiment_text(cfg: Config) -> str:
     """A configuration as YAML that `parse_experiment` reads back unchanged."""
     return yaml.dump(_plain(cfg.to_dict()), Dumper=ExperimentDumper, sort_keys=False, allow_unicode=True, width=120)
-
-
-def parse_options(options: Mapping[str, Any] | Iterable[str] | None) -> dict[str, Any]:
-    """`["a.b=1e-3", "c=null"]` as {"a.b": 0.001, "c": None}; values are YAML."""
-    if options is None or isinstance(options, Mapping):
-        return dict(options or {})
-    parsed = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or not key:
-            raise UserError(f"--cfg-options {option}: write KEY=VALUE, for instance train_cfg.max_epochs=12")
-        if value == "None":
-            raise UserError(f"--cfg-options {option}: write {key}=null; values are YAML")
-        try:
-            parsed[key] = yaml.load(value, Loader=ExperimentLoader)
-        except yaml.YAMLError as error:
-            raise UserError(f"--cfg-options {option}: the value is no YAML ({_one_line(error)})") from None
-    return parsed
 
 
 def check_tree(cfg: Config, path: str | Path, tree: str, command: str) -> None:
@@ -194,9 +177,9 @@ def _read_package(base: str, path: Path, sources: list[Source]) -> dict:
     try:
         values = get_config(base).to_dict()
     except (ValueError, AssertionError) as error:
-        raise UserError(f"{path}: _base_ {base} names no package that brings configurations: {_one_line(error)}") from None
+        raise UserError(f"{path}: _base_ {base} names no package that brings configurations: {one_line(error)}") from None
     except OSError as error:
-        raise FileNotFoundError(f"{path}: _base_ {base} is not there ({_one_line(error)})") from None
+        raise FileNotFoundError(f"{path}: _base_ {base} is not there ({one_line(error)})") from None
     values = {key: value for key, value in values.items() if key in RUNNER_KEYS or key.endswith("_pipeline")}
     sources.append(Source(base, values))
     return values
@@ -220,38 +203,10 @@ def _parse(text: str, name: str) -> dict:
     try:
         values = yaml.load("\n".join(lines), Loader=ExperimentLoader)
     except yaml.YAMLError as error:
-        raise UserError(f"{name}: malformed YAML: {_one_line(error)}") from None
+        raise UserError(f"{name}: malformed YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise UserError(f"{name}: an experiment is a mapping of sections, got {type(values).__name__}")
     return values
-
-
-def _set_option(values: dict, key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    node: Any = values
-    for depth, part in enumerate(parents):
-        if isinstance(node, list | tuple):
-            node = node[_index(node, part, key)]
-            continue
-        if not isinstance(node.get(part), dict | list | tuple):
-            if node.get(part) is not None:
-                raise UserError(f"--cfg-options {key}: {'.'.join(parents[: depth + 1])} is a value, not a section")
-            node[part] = {}
-        elif isinstance(node[part], tuple):
-            node[part] = list(node[part])
-        node = node[part]
-    if isinstance(node, list):
-        node[_index(node, last, key)] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise UserError(f"--cfg-options {key}: {'.'.join(parents)} is a value, not a section")
-
-
-def _index(node: list | tuple, part: str, key: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
-        raise UserError(f"--cfg-options {key}: {part!r} is no index of a list of {len(node)}")
-    return int(part)
 
 
 def _plain(node: Any) -> Any:
@@ -260,7 +215,3 @@ def _plain(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return type(node)(_plain(value) for value in node)
     return str(node) if isinstance(node, Path) else node
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -23,15 +23,14 @@ from torch import nn
 
 from repmet.data.files.atomic import check_folder, write_text
 from repmet.errors import UserError, one_line
-from repmet.experiments.running import finite_hook, schedules  # noqa: F401  (the first registers its hook)
+from repmet.experiments.running import finite_hook, safe_loaders, schedules  # noqa: F401  (the first two register themselves)
 from repmet.experiments.running.checkpoints import (
     check_weights,
-    history,
     latest_checkpoint,
     load_checkpoint,
-    plain,
     save_checkpoint,
 )
+from repmet.experiments.running.plain_values import history, plain, plain_hub, plain_state, to_cpu
 from repmet.experiments.running.pretrained import check_pretrained
 
 _in_this_process = itertools.count()
@@ -217,13 +216,13 @@ class ExperimentRunner(Runner):
         checkpoint = {
             "meta": meta,
             "state_dict": OrderedDict((k, v.detach().cpu()) for k, v in model.state_dict().items()),
-            "message_hub": _plain_hub(self.message_hub.state_dict()),
+            "message_hub": plain_hub(self.message_hub.state_dict()),
         }
         if save_optimizer:
-            checkpoint["optimizer"] = _to_cpu(self.optim_wrapper.state_dict())
+            checkpoint["optimizer"] = to_cpu(self.optim_wrapper.state_dict())
         if save_param_scheduler and self.param_schedulers is not None:
             own = self.param_schedulers if isinstance(self.param_schedulers, dict) else {"": self.param_schedulers}
-            states = {name: [_state(scheduler) for scheduler in each] for name, each in own.items()}
+            states = {name: [plain_state(scheduler) for scheduler in each] for name, each in own.items()}
             checkpoint["param_schedulers"] = states if isinstance(self.param_schedulers, dict) else states[""]
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         save_checkpoint(checkpoint, Path(out_dir) / filename)
@@ -238,33 +237,6 @@ def _section(name: str) -> Iterator[None]:
         raise
     except (ValueError, TypeError, AssertionError) as error:
         raise UserError(f"{name}: {one_line(error)}") from error
-
-
-def _state(scheduler: Any) -> dict:
-    return {name: value for name, value in scheduler.state_dict().items() if not callable(value)}
-
-
-def _plain_hub(state: dict) -> dict:
-    """The message hub's state without what only this process can use."""
-    kept = OrderedDict()
-    for name, value in state["runtime_info"].items():
-        if name == "cfg":  # a text that `meta.experiment` has already
-            continue
-        try:
-            kept[name] = plain(value)
-        except TypeError:
-            continue
-    known = kept.keys() | state["log_scalars"].keys()
-    resumed = {name: value for name, value in state["resumed_keys"].items() if name in known}
-    return {"log_scalars": state["log_scalars"], "runtime_info": kept, "resumed_keys": resumed}
-
-
-def _to_cpu(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
-    if isinstance(value, Mapping):
-        return {k: _to_cpu(v) for k, v in value.items()}
-    return type(value)(_to_cpu(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 _CHATTER = ("Exp name", "Distributed training is not used", '"FileClient" will be', '"HardDiskBackend" is the', "Dataset ")

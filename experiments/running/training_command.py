@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from repmet.experiments.config.loading import parse_options
+from repmet.experiments.config.options import parse_options
 
 _ELSEWHERE = ("data.root", "work_dir", "load_from", "resume")  # where a run found and put things, not what it was
 

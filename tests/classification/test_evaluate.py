@@ -17,8 +17,9 @@ from repmet.classification.experiment import read_split
 from repmet.classification.pictures.page import confusion, decisions
 from repmet.classification.pictures.pictures import most_confused
 from repmet.classification.protocols.evaluation import evaluate
+from repmet.data.files.digest import sha256_of
 from repmet.experiments.config.loading import load_experiment
-from repmet.experiments.running.checkpoints import experiment_of, sha256_of
+from repmet.experiments.running.checkpoints import experiment_of
 from tests.classification.conftest import (
     CLOSED,
     MAGNET,

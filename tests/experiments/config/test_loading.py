@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from repmet.experiments.config.loading import experiment_text, load_experiment, parse_experiment, parse_options
+from repmet.experiments.config.loading import experiment_text, load_experiment, parse_experiment
+from repmet.experiments.config.options import parse_options
 
 
 def test_inherits_and_overrides(write_yaml):

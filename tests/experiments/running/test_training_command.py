@@ -4,7 +4,8 @@ import shlex
 
 import pytest
 
-from repmet.experiments.config.loading import load_experiment, parse_options
+from repmet.experiments.config.loading import load_experiment
+from repmet.experiments.config.options import parse_options
 from repmet.experiments.running.training_command import training_command
 
 
