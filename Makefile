@@ -57,7 +57,7 @@ test: setup $(VENV)/.packages-dev
 	$(MAKE) --no-print-directory types
 	$(RUN) -m benchmarks.tables --check
 	$(MAKE) --no-print-directory docs
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Without it the tests of the page in a browser are skipped, with the reason.
 browser: setup $(VENV)/.packages-dev
