@@ -31,11 +31,11 @@ def refresh_cases(threads: int, seconds: float, classes: tuple[int, ...] = (100,
 
         def theirs(members: list = members) -> list[KMeans]:
             with threadpool_limits(threads):
-                return [KMeans(CLUSTERS, n_init=1, max_iter=20, random_state=0).fit(own) for own in members]
+                return [KMeans(CLUSTERS, n_init=1, max_iter=20, random_state=0).fit(rows) for rows in members]
 
         index.refresh(points, labels)
-        own = torch.arange(len(labels))
-        mine = index.distances(points)[own, labels].amin(-1).sum().item()
+        rows = torch.arange(len(labels))
+        mine = index.distances(points)[rows, labels].amin(-1).sum().item()
         other = sum(fit.inertia_ for fit in theirs())
         if mine > SLACK * other:
             raise AssertionError(f"k-means of {number} classes: squared distances of {mine:.5g}, scikit-learn's {other:.5g}")

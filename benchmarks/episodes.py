@@ -61,8 +61,8 @@ def proto_net() -> ProtoNet:
 def published_conv4(encoder: nn.Module) -> nn.Sequential:
     """conv4 as it is published and commonly written (bias, ReLU before pooling), with the weights of ours."""
     layers: list[nn.Module] = []
-    own = [module for module in encoder.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
-    for conv, norm in zip(own[::2], own[1::2], strict=True):
+    modules = [module for module in encoder.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
+    for conv, norm in zip(modules[::2], modules[1::2], strict=True):
         plain = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
         copy = nn.BatchNorm2d(conv.out_channels)
         copy.load_state_dict(norm.state_dict())
@@ -132,8 +132,8 @@ def evaluation_cases(folder: Path, method: ProtoNet, number: int, peer_number: i
     check_episodes(embeddings, images.labels, easyfsl, theirs, model)
 
     def ours_from_files() -> Tensor:
-        given = images_of(folder)
-        return episode_accuracies(embed_split(method, given), sample_episodes(given.labels, way, shot, query, number, 0))
+        images = images_of(folder)
+        return episode_accuracies(embed_split(method, images), sample_episodes(images.labels, way, shot, query, number, 0))
 
     def ours_from_embeddings() -> Tensor:
         return episode_accuracies(embeddings, sample_episodes(images.labels, way, shot, query, number, 0))
@@ -145,15 +145,15 @@ def evaluation_cases(folder: Path, method: ProtoNet, number: int, peer_number: i
         ("evaluation from files", ours_from_files, easyfsl.loader(theirs, *TEST, each), model),
         ("evaluation from embeddings", ours_from_embeddings, easyfsl.loader(features, *TEST, each), same),
     ):
-        found: list[float] = []
+        accuracies: list[float] = []
         result = compare(
             f"{case}, {way}-way {shot}-shot {query}-query, {number} episodes",
             ours,
             f"easyfsl ({CALLS * each} episodes measured)",
-            lambda f=found, p=peer, e=loader: f.extend(easyfsl.accuracies(p, e)),
+            lambda f=accuracies, p=peer, e=loader: f.extend(easyfsl.accuracies(p, e)),
             rounds=(5, 5),
         )
-        mine, other = mean_interval(ours()), mean_interval(found)
+        mine, other = mean_interval(ours()), mean_interval(accuracies)
         print(
             f"    accuracy: ours {100 * mine.mean:.2f} +- {100 * mine.ci95:.2f} over {mine.n} episodes, "
             f"easyfsl {100 * other.mean:.2f} +- {100 * other.ci95:.2f} over {other.n}"
@@ -174,11 +174,11 @@ def check_episodes(embeddings: Tensor, labels: Tensor, easyfsl, theirs, model, e
     way, shot, query = TEST
     loader = easyfsl.loader(theirs, *TEST, episodes)
     drawn = torch.tensor(list(loader.batch_sampler)).unflatten(1, (way, shot + query))
-    given = Episodes(labels[drawn[:, :, 0]], drawn[:, :, :shot], drawn[:, :, shot:])
-    given.check(labels)
+    same_episodes = Episodes(labels[drawn[:, :, 0]], drawn[:, :, :shot], drawn[:, :, shot:])
+    same_episodes.check(labels)
     batches = [loader.collate_fn([theirs[i] for i in images]) for images in drawn.flatten(1).tolist()]
     other = torch.tensor(list(easyfsl.accuracies(model, batches)))
-    mine = episode_accuracies(embeddings, given).to(other.dtype)
+    mine = episode_accuracies(embeddings, same_episodes).to(other.dtype)
     torch.testing.assert_close(mine, other, rtol=0, atol=1.01 / (way * query))
 
 

@@ -74,9 +74,9 @@ def episode_rows(number: int, episodes: Episodes, pools: Pools, embedded: dict, 
     """What an episode adds to the list."""
     episode, ids = episodes.episodes[number], class_numbers(episodes)
     supports = SupportSet.of(episode, SHOT, pools.support, embedded)
-    found = Method(METHOD, rule).detect(supports, [embedded[image] for _, image in episode.slots])
+    detections = Method(METHOD, rule).detect(supports, [embedded[image] for _, image in episode.slots])
     slots = np.array([[number, slot] for slot in range(len(episode.slots))])
-    return detection_rows(number, episode, found, ids), ground_truth(number, episode, pools, ids), slots
+    return detection_rows(number, episode, detections, ids), ground_truth(number, episode, pools, ids), slots
 
 
 def scenes_detector(folder: Path, images: int, seed: int = 0) -> tuple[nn.Module, list, FewShotRule, Pools]:
@@ -95,8 +95,8 @@ def scenes_detector(folder: Path, images: int, seed: int = 0) -> tuple[nn.Module
 def figures_of(parts: Sequence[Rows]) -> dict:
     """The figures over a list of episodes, from nothing, and without intervals, which the published way has none of."""
     metric = EpisodicMetric()
-    for found, truth, slots in parts:
-        metric.add(found, truth, slots=slots)
+    for detections, truth, slots in parts:
+        metric.add(detections, truth, slots=slots)
     return metric.compute(intervals=False)
 
 
@@ -128,8 +128,8 @@ def check_equal(
         equal = all(map(np.array_equal, chain(*mine), chain(*peer)))
         if batch_size == 1 and not equal:
             raise AssertionError("images embedded once give other detections than images embedded for every episode")
-    one, other = figures_of(mine), figures_of(peer)
-    return max(abs(one[name] - other[name]) for name in ("repmet_pooled", "pooled_ap", "class_map", "episode_map"))
+    ours, theirs = figures_of(mine), figures_of(peer)
+    return max(abs(ours[name] - theirs[name]) for name in ("repmet_pooled", "pooled_ap", "class_map", "episode_map"))
 
 
 def episodes_case(folder: Path, number: int, peer_number: int, images: int) -> Comparison:
@@ -163,16 +163,16 @@ def episodes_case(folder: Path, number: int, peer_number: int, images: int) -> C
     print(f"both ways find the same, bit for bit; in batches of eight the figures differ by {off:.1e}", flush=True)
     embedded = Embedder(model, pipeline, spaces=(METHOD,))(pools.used_by(drawn))
     figures = growing_list_seconds([episode_rows(n, drawn, pools, embedded, rule) for n in range(number)])
-    own = statistics.median(mine)
+    our_seconds = statistics.median(mine)
     totals = [number * each + figures for each in network]
-    low, _, high = statistics.quantiles([total / own for total in totals], n=4)
+    low, _, high = statistics.quantiles([total / our_seconds for total in totals], n=4)
     case = f"{number} episodes of {WAY * QUERY} queries, {WAY}-way {SHOT}-shot, {len(pools.used_by(drawn))} images"
-    theirs = statistics.median(totals)
+    their_seconds = statistics.median(totals)
     print(
-        f"ours {own:.0f} s; published: {number * statistics.median(network):.0f} s of network "
+        f"ours {our_seconds:.0f} s; published: {number * statistics.median(network):.0f} s of network "
         f"({peer_number} episodes measured) and {figures:.0f} s of figures"
     )
-    return Comparison(case, own * 1e3, PEER, theirs * 1e3, theirs / own, high - low)
+    return Comparison(case, our_seconds * 1e3, PEER, their_seconds * 1e3, their_seconds / our_seconds, high - low)
 
 
 def synthetic_episodes(number: int, per_episode: int, seed: int = 0) -> Iterator[Rows]:
@@ -189,10 +189,10 @@ def synthetic_episodes(number: int, per_episode: int, seed: int = 0) -> Iterator
             near[:, None], corner[image] + rng.normal(0, 5, (per_episode, 2)), rng.uniform(0, 150, (per_episode, 2))
         )
         score = rng.random(per_episode) ** 4
-        found = np.column_stack(
+        detections = np.column_stack(
             [np.full(per_episode, episode), image, rng.choice(classes, per_episode), score, place, place + 40]
         )
-        yield found, truth, np.column_stack([np.full(slots, episode), np.arange(slots)])
+        yield detections, truth, np.column_stack([np.full(slots, episode), np.arange(slots)])
 
 
 def figures_case(number: int, total: int) -> Comparison:

@@ -61,23 +61,23 @@ class Parity:
 
 
 def compared(
-    data: OwnData, marks: int, most: int, embedder: Embedder, rule: FewShotRule, folders: dict[str, Path], threads: int
+    data: OwnData, marks: int, max_images: int, embedder: Embedder, rule: FewShotRule, folders: dict[str, Path], threads: int
 ) -> Iterator[Parity]:
     """A row for every runtime.
 
     Args:
-        most: images of the test list that are looked at, evenly from it.
+        max_images: images of the test list that are looked at, evenly from it.
         folders: by the name of a row, `onnxruntime`, `openvino`, or with ` int8` behind it: the export.
     """
     boxes = data.marks(marks, SEED)
     records = data.records
     shown = [records[i] for i in dict.fromkeys(i for pairs in boxes for i, _ in pairs)]
     queries = data.queries(boxes)
-    queries = [queries[k] for k in np.unique(np.linspace(0, len(queries) - 1, most).round().astype(int))]
+    queries = [queries[k] for k in np.unique(np.linspace(0, len(queries) - 1, max_images).round().astype(int))]
     embedded = with_views(embedder([*shown, *queries]), shown, embedder, rule.support_views)
     scorer = Method(METHOD, rule).learn(SupportSet(data.classes, boxes, records, embedded))
-    found = [scorer.detect([embedded[r.id]])[0] for r in queries]
-    ap50 = figures_of(found, queries, data.classes)["AP50"]
+    detections = [scorer.detect([embedded[r.id]])[0] for r in queries]
+    ap50 = figures_of(detections, queries, data.classes)["AP50"]
     support = {
         c: [(records[i].path, records[i].boxes[b]) for i, b in pairs] for c, pairs in zip(data.classes, boxes, strict=True)
     }

@@ -93,12 +93,12 @@ def measure(
 ) -> list[Mapping[str, object]]:
     """One row a figure, with intervals over episodes; the calibration error is of all episodes' answers together."""
     generator = torch.Generator().manual_seed(seed)
-    found = [episode(embeddings, labels, way, shot, modes, none_share, generator) for _ in range(episodes)]
+    results = [episode(embeddings, labels, way, shot, modes, none_share, generator) for _ in range(episodes)]
     rows = []
-    for name in found[0][0]:
-        estimate = mean_interval([figures[name] for figures, _, _ in found])
+    for name in results[0][0]:
+        estimate = mean_interval([figures[name] for figures, _, _ in results])
         rows.append({"metric": f"{way}-way {shot}-shot {name}", **estimate.as_json()})
-    error = calibration_error(np.concatenate([p for _, p, _ in found]), np.concatenate([y for _, _, y in found]))
+    error = calibration_error(np.concatenate([p for _, p, _ in results]), np.concatenate([y for _, _, y in results]))
     return [*rows, {"metric": f"{way}-way {shot}-shot calibration error", "mean": error, "ci95": None, "n": episodes}]
 
 

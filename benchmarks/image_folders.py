@@ -25,8 +25,8 @@ def lay_out(data: str | Path | None, folder: Path) -> str:
     for split, archive in archives.items():
         with zipfile.ZipFile(archive) as pack:
             for member in pack.namelist():
-                if found := _MEMBER.fullmatch(member):
-                    target = folder / split / f"{found['alphabet']}_{found['character']}" / found["file"]
+                if match := _MEMBER.fullmatch(member):
+                    target = folder / split / f"{match['alphabet']}_{match['character']}" / match["file"]
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(pack.read(member))
     return "Omniglot"

@@ -6,5 +6,5 @@ from pathlib import Path
 
 def peak_memory() -> float:
     """The most memory that this program has held, in MiB; `getrusage` would count what its parent held before it began."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024
+    match = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return int(match[1]) / 1024

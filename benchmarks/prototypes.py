@@ -69,8 +69,8 @@ def check(x: Tensor, prototypes: Tensor, labels: Tensor) -> None:
 def step_memory(way: str) -> float:
     """MiB by which a step raises the greatest memory of a process that does nothing else."""
     command = [sys.executable, "-m", "benchmarks.prototypes", "--memory-of", way]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(found.stdout.strip().splitlines()[-1])
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(process.stdout.strip().splitlines()[-1])
 
 
 def _own_step_memory(way: str) -> float:
@@ -94,9 +94,9 @@ def main(argv: list[str] | None = None) -> list[Comparison]:
         print(_own_step_memory(args.memory_of))
         return []
     torch.set_num_threads(args.threads)
-    given = inputs()
-    check(*given)
-    row = compare(CASE, ours(*given), "broadcast", broadcast(*given), seconds=args.seconds, rounds=(3, 21))
+    batch = inputs()
+    check(*batch)
+    row = compare(CASE, ours(*batch), "broadcast", broadcast(*batch), seconds=args.seconds, rounds=(3, 21))
     memory = {way: round(step_memory(way), 1) for way in WAYS}
     print(format_table([row]))
     print(f"\nmemory of a step: ours {memory['ours']} MiB, broadcast {memory['broadcast']} MiB")

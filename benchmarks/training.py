@@ -146,8 +146,8 @@ def built(step: Step | Pair, which: Sequence[int] = (0, 1)) -> list[Callable[[],
 def step_memory(step: Step | Pair, which: int, threads: int) -> float:
     """MiB by which building and two steps of one way raise the greatest memory of a process of their own."""
     command = [sys.executable, "-m", "benchmarks.training", "--memory-of", f"{which}", step.name, "--threads", f"{threads}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(found.stdout.strip().splitlines()[-1])
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(process.stdout.strip().splitlines()[-1])
 
 
 def own_step_memory(step: Step | Pair, which: int) -> float:

@@ -61,10 +61,10 @@ def check_torch() -> Iterator[Finding]:
         yield vision
         return
     # torchvision 0.N belongs to torch 2.(N - 15): its compiled part loads beside no other
-    own, belongs = _version(torch.__version__), _version(vision.__version__)
-    if own[0] == 2 and belongs[1] - 15 != own[1]:
+    installed_torch, belongs = _version(torch.__version__), _version(vision.__version__)
+    if installed_torch[0] == 2 and belongs[1] - 15 != installed_torch[1]:
         said = f"{vision.__version__} belongs to torch 2.{belongs[1] - 15}, not to {torch.__version__}"
-        yield Finding("FAIL", "torchvision", said, f'pip install "torchvision==0.{own[1] + 15}.*"')
+        yield Finding("FAIL", "torchvision", said, f'pip install "torchvision==0.{installed_torch[1] + 15}.*"')
     else:
         yield Finding("ok", "torchvision", vision.__version__)
 

@@ -75,13 +75,13 @@ def test_build_develop_compiles_and_installs(checkout, python, tmp_path) -> None
     result = run(python, "setup.py", "build", "develop", cwd=checkout, FORCE_CUDA="0")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert (checkout / "csrc" / "_cpu.so").is_file()
-    found = installed(python, tmp_path)
-    assert found["backend"] == "csrc"
-    assert found["pooled"] == 1.0
-    assert Path(found["file"]).is_relative_to(checkout)
-    assert any(name.endswith("direct_url.json") for name in found["record"])
+    installation = installed(python, tmp_path)
+    assert installation["backend"] == "csrc"
+    assert installation["pooled"] == 1.0
+    assert Path(installation["file"]).is_relative_to(checkout)
+    assert any(name.endswith("direct_url.json") for name in installation["record"])
     site = next((tmp_path / "environment").glob("lib/*/site-packages"))
-    for name in found["record"]:  # what an uninstaller would remove
+    for name in installation["record"]:  # what an uninstaller would remove
         assert (site / name).exists()
     again = run(python, "setup.py", "develop", cwd=checkout, FORCE_CUDA="0")
     assert again.returncode == 0, again.stderr[-3000:]
@@ -94,9 +94,9 @@ def test_without_a_compiler_it_installs_with_one_notice(checkout, python, tmp_pa
     assert result.stderr.count("no C++ compiler") == 1
     command = run(tmp_path / "environment" / "bin" / "repmet", "--version", cwd=tmp_path)
     assert command.stdout == "repmet 0.1.0\n", command.stderr
-    found = installed(python, tmp_path)
-    assert found["backend"] == "torchvision"
-    assert found["pooled"] == 1.0
+    installation = installed(python, tmp_path)
+    assert installation["backend"] == "torchvision"
+    assert installation["pooled"] == 1.0
 
 
 def test_force_cuda_without_a_toolkit_says_so(checkout, python) -> None:

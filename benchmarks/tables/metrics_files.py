@@ -59,11 +59,11 @@ def _about(content: Content) -> dict[str, Any]:
         return {"rows": {kind: [row for line in content["rows"] for row in _flat_rows(line, about)]}}
     if "parity" in content:
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
-        figures = [row for one in content["parity"] for row in _parity_rows(one)]
+        figures = [row for entry in content["parity"] for row in _parity_rows(entry)]
         return {"rows": {"parity": figures}, "environment": env, "versions": content["env"].get("versions") or {}}
     if "env" in content and isinstance(rows, list):
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
-        timings = [row for one in rows for row in _timing_rows(one)]
+        timings = [row for entry in rows for row in _timing_rows(entry)]
         return {"rows": {"timings": timings}, "environment": env, "versions": content["env"].get("versions") or {}}
     if "experiment" in content and isinstance(rows, list):
         if "risk_coverage" in content:

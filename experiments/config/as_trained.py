@@ -41,8 +41,8 @@ def take_over(
                 f"--cfg-options {key}={_short(here)}: {name} was trained with {_short(there)} and is measured as it was "
                 "trained; leave the option out"
             )
-    own = {key: _at(cfg, key) for key in kept}
-    for key, value in [*((key, _at(trained, key)) for key in keys), *own.items()]:
+    unchanged = {key: _at(cfg, key) for key in kept}
+    for key, value in [*((key, _at(trained, key)) for key in keys), *unchanged.items()]:
         section, _, last = key.rpartition(".")
         holder = _at(cfg, section) if section else cfg
         if holder is not None and (value is not None or last in holder):

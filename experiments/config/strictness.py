@@ -219,13 +219,13 @@ class _Walk:
 
     def registered(self, names: Iterable[str]) -> dict[str, Callable]:
         """What the named registries hold, mmengine's own and those of the packages that were imported."""
-        found: dict[str, Callable] = {}
+        modules: dict[str, Callable] = {}
         for name in names:
             root = getattr(registries, name)
             # The tree's own names last: they win over those of another package in the same process.
             for child in sorted(root.children.values(), key=lambda child: child.scope == self.tree):
                 if self.scope in (None, child.scope):
                     child.import_from_location()
-                    found.update(child.module_dict)
-            found = {**root.module_dict, **found}
-        return found
+                    modules.update(child.module_dict)
+            modules = {**root.module_dict, **modules}
+        return modules

@@ -148,8 +148,8 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
 
 def check_weights(model: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Raises ValueError where a checkpoint's weights do not fit a model, and names the first that does not."""
-    own = model.state_dict()
-    for name, tensor in own.items():
+    weights = model.state_dict()
+    for name, tensor in weights.items():
         if not tensor.numel():  # a buffer that takes the size of what it loads
             continue
         if name in state and state[name].shape != tensor.shape:
@@ -157,7 +157,7 @@ def check_weights(model: nn.Module, state: Mapping[str, torch.Tensor], path: str
                 f"{path}: {name} has shape {tuple(state[name].shape)}, the model's has {tuple(tensor.shape)}: the "
                 "checkpoint belongs to another experiment (other classes or sizes); use the experiment it was trained by"
             )
-    for what, names in (("lacks", own.keys() - state.keys()), ("has in addition", state.keys() - own.keys())):
+    for what, names in (("lacks", weights.keys() - state.keys()), ("has in addition", state.keys() - weights.keys())):
         names = sorted(n for n in names if not n.endswith("num_batches_tracked"))
         if names:
             raise UserError(

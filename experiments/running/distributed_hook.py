@@ -23,8 +23,8 @@ class MeanLossHook(Hook):
     ) -> None:
         if not outputs or get_world_size() == 1:
             return
-        own = {name: float(value) for name, value in outputs.items()}
-        parts = all_gather_object(own)  # by name: a process may have had no region for one of them
-        for name in own:
+        local = {name: float(value) for name, value in outputs.items()}
+        parts = all_gather_object(local)  # by name: a process may have had no region for one of them
+        for name in local:
             values = [part[name] for part in parts if name in part]
             outputs[name] = torch.tensor(sum(values) / len(values))

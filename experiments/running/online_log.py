@@ -51,8 +51,8 @@ def add_online_log(cfg: Config, section: Mapping[str, Any] | None, resume: bool)
             f"not {service!r} and {mode!r}"
         )
     package, install, _ = SERVICES[service]
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:  # a folder of that name, such as W&B's own, is no package
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:  # a folder of that name, such as W&B's own, is no package
         raise UserError(
             f"online_log.service={service} needs the package {package}, which is not installed: {install}; or leave it out: "
             "online_log=null (TensorBoard's files are written with or without it)"

@@ -56,13 +56,13 @@ def invocation() -> str | None:
 
 def versions() -> dict[str, str]:
     """Python and the packages that figures depend on, as far as they are installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def machine() -> str:

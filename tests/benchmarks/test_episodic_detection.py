@@ -46,7 +46,7 @@ def test_the_growing_list_is_timed_at_every_length(monkeypatch):
 
 def test_synthetic_detections_are_as_many_as_asked_and_some_hit():
     parts = list(benchmark.synthetic_episodes(4, 5000))
-    assert [len(found) for found, _, _ in parts] == [5000] * 4
+    assert [len(detections) for detections, _, _ in parts] == [5000] * 4
     figures = benchmark.figures_of(parts)
     assert 0 < figures["pooled_ap"] < 0.5
     assert figures["counts"]["n_ground_truth"] == 200 and figures["counts"]["n_detections"] == 20_000

@@ -10,13 +10,13 @@ from repmet.benchmarks import prototypes
 
 
 def test_both_ways_give_one_gradient():
-    given = prototypes.inputs(16, 12, 8)
-    prototypes.check(*given)
-    x, P, y = given
+    batch = prototypes.inputs(16, 12, 8)
+    prototypes.check(*batch)
+    x, P, y = batch
     logits = -torch.cdist(x, P)
     expected = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, y), (x, P))
     for way in prototypes.WAYS.values():
-        for mine, theirs in zip(way(*given)(), expected, strict=True):
+        for mine, theirs in zip(way(*batch)(), expected, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
 
 

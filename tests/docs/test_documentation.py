@@ -52,8 +52,8 @@ def code(kind: str) -> list:
 
 def marked(name: str) -> str:
     """The code of the block that is marked `<!-- test: NAME -->`."""
-    (found,) = [block.values[1] for block in code("python") if block.values[0] == name]
-    return found
+    (block_code,) = [block.values[1] for block in code("python") if block.values[0] == name]
+    return block_code
 
 
 @functools.cache

@@ -40,42 +40,42 @@ def test_every_failure_says_how_to_repair_it(monkeypatch, capsys):
 
 def test_opencv_that_needs_libgl(monkeypatch):
     monkeypatch.setattr(doctor, "_installed", lambda name: "4.12" if name == "opencv-python" else None)
-    found = findings(doctor.check_opencv)["OpenCV"]
-    assert found.level == "FAIL"
-    assert "pip uninstall -y opencv-python &&" in found.repair
+    finding = findings(doctor.check_opencv)["OpenCV"]
+    assert finding.level == "FAIL"
+    assert "pip uninstall -y opencv-python &&" in finding.repair
 
 
 def test_torchvision_of_another_torch(monkeypatch):
-    own = {"torch": types.SimpleNamespace(__version__="2.12.0", get_num_threads=lambda: 1), "torchvision": torchvision}
-    monkeypatch.setattr(doctor, "_import", lambda name, repair="": own[name])
+    modules = {"torch": types.SimpleNamespace(__version__="2.12.0", get_num_threads=lambda: 1), "torchvision": torchvision}
+    monkeypatch.setattr(doctor, "_import", lambda name, repair="": modules[name])
     monkeypatch.setattr(torchvision, "__version__", "0.26.0+cpu")
-    found = findings(doctor.check_torch)["torchvision"]
-    assert found.level == "FAIL"
-    assert "belongs to torch 2.11" in found.said
-    assert '"torchvision==0.27.*"' in found.repair
+    finding = findings(doctor.check_torch)["torchvision"]
+    assert finding.level == "FAIL"
+    assert "belongs to torch 2.11" in finding.said
+    assert '"torchvision==0.27.*"' in finding.repair
 
 
 def test_cuda_toolkit_of_another_major_version(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(doctor.shutil, "which", lambda *args, **kwargs: "/opt/cuda/bin/nvcc")
     monkeypatch.setattr(doctor, "_output", lambda command: "Cuda compilation tools, release 11.8, V11.8.89")
-    found = findings(doctor.check_cuda)["CUDA toolkit"]
-    assert found.level == "FAIL"
-    assert found.said.startswith("11.8, but torch is built with 13.0")
+    finding = findings(doctor.check_cuda)["CUDA toolkit"]
+    assert finding.level == "FAIL"
+    assert finding.said.startswith("11.8, but torch is built with 13.0")
 
 
 def layers(**changed) -> types.SimpleNamespace:
     """Stands in for the compiled ops: torchvision's, which take the same arguments."""
     ops = torchvision.ops
-    own = {"backend": lambda device: "csrc", "roi_align": ops.roi_align, "roi_pool": ops.roi_pool, "nms": ops.nms}
-    return types.SimpleNamespace(**(own | changed))
+    ops_of_csrc = {"backend": lambda device: "csrc", "roi_align": ops.roi_align, "roi_pool": ops.roi_pool, "nms": ops.nms}
+    return types.SimpleNamespace(**(ops_of_csrc | changed))
 
 
 def test_ops_are_run_and_timed(monkeypatch):
     monkeypatch.setattr(doctor, "_import", lambda name, repair="": layers())
-    found = findings(doctor.check_ops)
-    assert [found[f"{op} cpu"].level for op in ("roi_align", "roi_pool", "nms")] == ["ok"] * 3
-    assert "ms (csrc)" in found["nms cpu"].said
+    by_op = findings(doctor.check_ops)
+    assert [by_op[f"{op} cpu"].level for op in ("roi_align", "roi_pool", "nms")] == ["ok"] * 3
+    assert "ms (csrc)" in by_op["nms cpu"].said
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_ops_are_run_and_timed(monkeypatch):
 )
 def test_an_op_that_is_wrong_fails(monkeypatch, wrong, said):
     monkeypatch.setattr(doctor, "_import", lambda name, repair="": layers(nms=wrong))
-    found = findings(doctor.check_ops)["nms cpu"]
-    assert found.level == "FAIL"
-    assert said in found.said
-    assert found.repair == doctor.REPAIR_OPS
+    finding = findings(doctor.check_ops)["nms cpu"]
+    assert finding.level == "FAIL"
+    assert said in finding.said
+    assert finding.repair == doctor.REPAIR_OPS
 
 
 def test_ops_from_torchvision_are_a_warning(monkeypatch):

@@ -268,9 +268,9 @@ def test_it_trains_and_predicts(name: str, scenes: Path, tmp_path: Path, monkeyp
     batch = pseudo_collate([pipeline({"img_id": image.id, "img_path": str(image.path)}) for image in images])
     assert max(batch["inputs"][0].shape) == LONGEST_SIDE
     with torch.inference_mode():
-        found = [sample.pred_instances for sample in runner.model.eval().test_step(batch)]
-    assert len(found) == 2
-    for image, instances in zip(images, found, strict=True):
+        predictions = [sample.pred_instances for sample in runner.model.eval().test_step(batch)]
+    assert len(predictions) == 2
+    for image, instances in zip(images, predictions, strict=True):
         n = len(instances)
         assert 0 < n <= 10
         assert instances.bboxes.shape == (n, 4) and instances.scores.shape == instances.labels.shape == (n,)

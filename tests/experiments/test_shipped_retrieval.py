@@ -85,7 +85,8 @@ def test_it_trains(name, tmp_path):
     if isinstance(runner.model.criterion, ProbabilisticProxyLoss):
         wrapper = runner.optim_wrapper
         rates = {id(p): group for group in wrapper.param_groups for p in group["params"]}
-        own = rates[id(runner.model.criterion.proxies.directions)]
+        proxy_group = rates[id(runner.model.criterion.proxies.directions)]
         assert (
-            own["initial_lr" if "initial_lr" in own else "lr"] > cfg.optim_wrapper.optimizer.lr and own["weight_decay"] == 0
+            proxy_group["initial_lr" if "initial_lr" in proxy_group else "lr"] > cfg.optim_wrapper.optimizer.lr
+            and proxy_group["weight_decay"] == 0
         )

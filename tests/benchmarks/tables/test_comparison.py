@@ -68,8 +68,8 @@ def test_every_column_says_its_seeds_and_a_cell_where_it_has_others():
 
 
 def test_seeds_are_summed_up_and_other_families_left_out():
-    own = [result(f"comparison/{s}", row("Triplet, conv4", "repmet", m, seed=s)) for s, m in enumerate((0.7, 0.8))]
-    text = render("classification-comparison", [*own, result("digits", row("Free prototypes", "repmet", 0.9))])
+    results = [result(f"comparison/{s}", row("Triplet, conv4", "repmet", m, seed=s)) for s, m in enumerate((0.7, 0.8))]
+    text = render("classification-comparison", [*results, result("digits", row("Free prototypes", "repmet", 0.9))])
     assert "| Triplet | 25.0 ± " in text and "| seeds | 0, 1 |" in text and "digits" not in text
     assert render("classification-comparison", [result("digits", row("Free", "repmet", 0.9))]) == NOTHING
 
@@ -107,6 +107,6 @@ def test_released_forms_are_compared_seed_by_seed():
 
 
 def test_retrieval_figures_are_no_errors_of_classes():
-    own = retrieved("retrieval/a_0", "EL-nivMF, conv4", r1=0.5, ned=0.9)
-    text = render("classification-errors", [own])
+    retrieval = retrieved("retrieval/a_0", "EL-nivMF, conv4", r1=0.5, ned=0.9)
+    text = render("classification-errors", [retrieval])
     assert "EL-nivMF" not in text and "recall" not in text and "NED" not in text

@@ -147,10 +147,10 @@ def test_typo_in_faster_rcnn(mmdet_yaml, option, near):
 
 def test_a_trees_own_name_wins_over_that_of_another_package(monkeypatch):
     monkeypatch.setattr(TRANSFORMS, "_children", dict(TRANSFORMS.children))
-    own = Registry("own", parent=TRANSFORMS, scope="toy")
+    toy_registry = Registry("own", parent=TRANSFORMS, scope="toy")
     other = Registry("other", parent=TRANSFORMS, scope="other")
 
-    @own.register_module(name="Shrink")
+    @toy_registry.register_module(name="Shrink")
     def shrink(size): ...
 
     @other.register_module(name="Shrink")

@@ -36,14 +36,14 @@ class SpoilingHook(Hook):
 
 def events(folder) -> list[Event]:
     """Every event of every file: a TFRecord is length (8 bytes), its checksum (4), the data, their checksum (4)."""
-    found = []
+    records = []
     for path in sorted(folder.glob("events.*")):
         data, at = path.read_bytes(), 0
         while at < len(data):
             length = int.from_bytes(data[at : at + 8], "little")
-            found.append(Event.FromString(data[at + 12 : at + 12 + length]))
+            records.append(Event.FromString(data[at + 12 : at + 12 + length]))
             at += 16 + length
-    return found
+    return records
 
 
 def test_run_folder(toy_yaml, tmp_path, capsys):

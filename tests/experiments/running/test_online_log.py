@@ -56,8 +56,8 @@ def fake(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def section(service: str, **own: str) -> str:
-    return "online_log={" + ", ".join(f"{k}: {v}" for k, v in ({"service": service} | own).items()) + "}"
+def section(service: str, **options: str) -> str:
+    return "online_log={" + ", ".join(f"{k}: {v}" for k, v in ({"service": service} | options).items()) + "}"
 
 
 def logged(calls: list) -> dict:
@@ -126,8 +126,8 @@ def test_tensorboard_is_written_whatever_the_visualizer_says(toy_yaml, tmp_path,
     ),
 )
 def test_what_is_wrong_is_one_line(toy_yaml, tmp_path, capsys, monkeypatch, options, said):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n in ("wandb", "comet_ml") else found(n, *a))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n in ("wandb", "comet_ml") else find_spec(n, *a))
     assert train(toy_yaml, "--work-dir", tmp_path / "run", "--cfg-options", options) == 2
     assert said in capsys.readouterr().err.strip().split("\n")[-1]
 

@@ -73,11 +73,11 @@ def test_without_git_there_is_none(monkeypatch):
 
 
 def test_versions():
-    found = provenance.versions()
-    assert torch.__version__.startswith(found["torch"].partition("+")[0])
-    assert re.fullmatch(r"3\.\d+\.\d+\S*", found["python"])
-    assert {"numpy", "torchvision", "onedl-mmengine"} <= found.keys()
-    assert all(isinstance(version, str) and version for version in found.values())
+    versions = provenance.versions()
+    assert torch.__version__.startswith(versions["torch"].partition("+")[0])
+    assert re.fullmatch(r"3\.\d+\.\d+\S*", versions["python"])
+    assert {"numpy", "torchvision", "onedl-mmengine"} <= versions.keys()
+    assert all(isinstance(version, str) and version for version in versions.values())
 
 
 def test_versions_leave_out_what_is_not_installed(monkeypatch):

@@ -14,15 +14,15 @@ def wrapper() -> OptimWrapper:
     return OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9))
 
 
-def run(own: OptimWrapper, cfg: list[dict], epochs: int, iters_per_epoch: int, built=None) -> tuple[list[float], list]:
+def run(optimizer: OptimWrapper, cfg: list[dict], epochs: int, iters_per_epoch: int, built=None) -> tuple[list[float], list]:
     """The oracle: an uninterrupted training's learning rates, stepping as the hook does."""
-    built = built or [PARAM_SCHEDULERS.build({**c}, default_args={"optimizer": own}) for c in cfg]
+    built = built or [PARAM_SCHEDULERS.build({**c}, default_args={"optimizer": optimizer}) for c in cfg]
     rates = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(epochs):
             for _ in range(iters_per_epoch):
-                rates.append(own.param_groups[0]["lr"])
+                rates.append(optimizer.param_groups[0]["lr"])
                 for s in built:
                     if not s.by_epoch:
                         s.step()
@@ -45,23 +45,23 @@ WARMUP = {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0
     ],
 )
 def test_replay_equals_an_uninterrupted_run(main):
-    own = wrapper()
-    run(own, [WARMUP, {**main, "end": 5}], epochs=5, iters_per_epoch=4)
+    optimizer = wrapper()
+    run(optimizer, [WARMUP, {**main, "end": 5}], epochs=5, iters_per_epoch=4)
     longer = [WARMUP, {**main, "end": 12}]
 
     def build():
-        return [PARAM_SCHEDULERS.build({**c}, default_args={"optimizer": own}) for c in longer]
+        return [PARAM_SCHEDULERS.build({**c}, default_args={"optimizer": optimizer}) for c in longer]
 
-    built = replay(own, build, iters=20, iters_per_epoch=4)
-    rates, _ = run(own, longer, epochs=7, iters_per_epoch=4, built=built)
+    built = replay(optimizer, build, iters=20, iters_per_epoch=4)
+    rates, _ = run(optimizer, longer, epochs=7, iters_per_epoch=4, built=built)
     expected, _ = run(wrapper(), longer, epochs=12, iters_per_epoch=4)
     assert rates == expected[20:]
 
 
 def test_same_parameters_and_position():
-    own = wrapper()
+    optimizer = wrapper()
     cfg = [{"type": "MultiStepLR", "milestones": [1, 4], "gamma": 0.5, "end": 6}]
-    _, (old,) = run(own, cfg, epochs=3, iters_per_epoch=1)
+    _, (old,) = run(optimizer, cfg, epochs=3, iters_per_epoch=1)
     saved = old.state_dict()
     (new,) = run(wrapper(), cfg, epochs=0, iters_per_epoch=1)[1]
     (longer,) = run(wrapper(), [{**cfg[0], "end": 9}], epochs=0, iters_per_epoch=1)[1]

@@ -20,22 +20,22 @@ from repmet.experiments.running.training_command import training_command
     ],
 )
 def test_the_options_give_the_experiment_back(toy_yaml, options):
-    given = load_experiment(toy_yaml)
-    trained = given.to_dict()
+    from_file = load_experiment(toy_yaml)
+    trained = from_file.to_dict()
     for key, value in options.items():
         *parents, last = key.split(".")
         node = trained
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = value
-    trained = type(given)(trained)
-    words = shlex.split(training_command(given, trained, "toy.yaml"))
-    assert words[:4] == ["python", "-m", f"{given.tree}.train", "toy.yaml"]
+    trained = type(from_file)(trained)
+    words = shlex.split(training_command(from_file, trained, "toy.yaml"))
+    assert words[:4] == ["python", "-m", f"{from_file.tree}.train", "toy.yaml"]
     if not options:
         assert words[4:] == []
         return
     assert words[4] == "--cfg-options"
-    assert read_back(given.to_dict(), words[5:]) == trained.to_dict()
+    assert read_back(from_file.to_dict(), words[5:]) == trained.to_dict()
 
 
 def read_back(values: dict, options: list[str]) -> dict:
@@ -50,20 +50,25 @@ def read_back(values: dict, options: list[str]) -> dict:
 
 
 def test_the_seed_has_its_own_option(toy_yaml):
-    given = load_experiment(toy_yaml)
-    own = given.randomness.seed
-    seeded = load_experiment(toy_yaml, {"randomness.seed": own + 3})
-    assert training_command(given, seeded, "a.yaml").endswith(f"train a.yaml --seed {own + 3}")
-    assert training_command(given, given, "a.yaml", own + 4).endswith(f"train a.yaml --seed {own + 4}")
-    assert "--seed" not in training_command(given, given, "a.yaml", own)
+    from_file = load_experiment(toy_yaml)
+    seed = from_file.randomness.seed
+    seeded = load_experiment(toy_yaml, {"randomness.seed": seed + 3})
+    assert training_command(from_file, seeded, "a.yaml").endswith(f"train a.yaml --seed {seed + 3}")
+    assert training_command(from_file, from_file, "a.yaml", seed + 4).endswith(f"train a.yaml --seed {seed + 4}")
+    assert "--seed" not in training_command(from_file, from_file, "a.yaml", seed)
 
 
 def test_where_the_files_lie_does_not_matter(toy_yaml):
-    given = load_experiment(toy_yaml)
-    elsewhere = given.to_dict() | {"load_from": "elsewhere/x.pth", "work_dir": "elsewhere/run"}
+    from_file = load_experiment(toy_yaml)
+    elsewhere = from_file.to_dict() | {"load_from": "elsewhere/x.pth", "work_dir": "elsewhere/run"}
     elsewhere["model"] = dict(elsewhere["model"]) | {"weights": "elsewhere/resnet.pth"}
-    here = given.to_dict()
+    here = from_file.to_dict()
     here["model"] = dict(here["model"]) | {"weights": "data/resnet.pth"}
-    assert training_command(type(given)(here), type(given)(elsewhere), "a.yaml") == f"python -m {given.tree}.train a.yaml"
+    assert (
+        training_command(type(from_file)(here), type(from_file)(elsewhere), "a.yaml")
+        == f"python -m {from_file.tree}.train a.yaml"
+    )
     elsewhere["model"]["weights"] = "elsewhere/other.pth"
-    assert "model.weights=elsewhere/other.pth" in training_command(type(given)(here), type(given)(elsewhere), "a.yaml")
+    assert "model.weights=elsewhere/other.pth" in training_command(
+        type(from_file)(here), type(from_file)(elsewhere), "a.yaml"
+    )

@@ -64,11 +64,11 @@ def test_every_checkpoint_says_what_its_training_was(toy_yaml, tmp_path, train) 
     options = {"train_cfg.max_epochs": 3, "data.size": 20, "default_hooks.checkpoint.max_keep_ckpts": -1}
     train(load_experiment(toy_yaml, options), tmp_path)
     for epoch in (1, 2, 3):
-        found = record(tmp_path / f"epoch_{epoch}.pth")
-        assert 1e7 < found.pop("peak_memory") < 1e11
+        training = record(tmp_path / f"epoch_{epoch}.pth")
+        assert 1e7 < training.pop("peak_memory") < 1e11
         log = load_checkpoint(tmp_path / f"epoch_{epoch}.pth")["message_hub"]["log_scalars"]["train/loss"]["log"]
-        assert found.pop("losses") == pytest.approx(log.tolist(), abs=1e-4)  # 5 batches an epoch: a stretch each
-        assert found == {
+        assert training.pop("losses") == pytest.approx(log.tolist(), abs=1e-4)  # 5 batches an epoch: a stretch each
+        assert training == {
             "images": 20,
             "epochs": epoch,
             "steps": 5 * epoch,
@@ -90,16 +90,16 @@ def test_seconds_add_up_over_every_resume(toy_yaml, tmp_path, train, clock) -> N
     for epochs in (1, 3, 4):
         train(load_experiment(toy_yaml, {"train_cfg.max_epochs": epochs}), tmp_path, resume="auto")
         clock.now += PAUSE_SECONDS
-        found = record(tmp_path / f"epoch_{epochs}.pth")
-        assert (found["epochs"], found["seconds"]) == (epochs, EPOCH_SECONDS * epochs)
+        training = record(tmp_path / f"epoch_{epochs}.pth")
+        assert (training["epochs"], training["seconds"]) == (epochs, EPOCH_SECONDS * epochs)
 
 
 def test_weights_that_are_only_a_start_bring_no_time(toy_yaml, tmp_path, train) -> None:
     train(load_experiment(toy_yaml, {"train_cfg.max_epochs": 3}), tmp_path / "a")
     options = {"train_cfg.max_epochs": 1, "load_from": str(tmp_path / "a" / "epoch_3.pth")}
     train(load_experiment(toy_yaml, options), tmp_path / "b")
-    found = record(tmp_path / "b" / "epoch_1.pth")
-    assert (found["epochs"], found["seconds"]) == (1, EPOCH_SECONDS)
+    training = record(tmp_path / "b" / "epoch_1.pth")
+    assert (training["epochs"], training["seconds"]) == (1, EPOCH_SECONDS)
 
 
 def test_a_checkpoint_without_a_record_can_be_resumed(toy_yaml, tmp_path, train) -> None:
@@ -109,8 +109,8 @@ def test_a_checkpoint_without_a_record_can_be_resumed(toy_yaml, tmp_path, train)
     del checkpoint["meta"]["training"]
     torch.save(checkpoint, path)
     train(load_experiment(toy_yaml, {"train_cfg.max_epochs": 2}), tmp_path, resume="auto")
-    found = record(tmp_path / "epoch_2.pth")
-    assert (found["epochs"], found["seconds"]) == (2, EPOCH_SECONDS)
+    training = record(tmp_path / "epoch_2.pth")
+    assert (training["epochs"], training["seconds"]) == (2, EPOCH_SECONDS)
 
 
 def test_a_training_by_iterations_counts_its_passes_over_the_images(write_yaml, tmp_path, train) -> None:

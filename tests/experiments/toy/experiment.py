@@ -69,7 +69,7 @@ def prepare(cfg: Config) -> None:
     classes = cfg.data.classes
     if not classes:
         raise UserError("data.classes is empty: name at least one")
-    own = {"type": "ToyDataset", "size": cfg.data.size, "classes": classes}
-    cfg.train_dataloader.dataset = own | dict(cfg.train_dataloader.get("dataset") or {})
+    dataset = {"type": "ToyDataset", "size": cfg.data.size, "classes": classes}
+    cfg.train_dataloader.dataset = dataset | dict(cfg.train_dataloader.get("dataset") or {})
     cfg.model.num_classes = len(classes)
     cfg.checkpoint_meta = {"classes": list(classes)}
