@@ -25,5 +25,5 @@ def base_detections(model: nn.Module, pipeline: list, records: Sequence[OpenImag
     with DefaultScope.overwrite_default_scope("mmdet"):
         steps = Compose(pipeline)
     samples = model.test_step(pseudo_collate([sample(steps, record) for record in records]))
-    found = [s.pred_instances.cpu().numpy() for s in samples]
-    return [(Detections(p.bboxes, p.scores, p.labels), np.full(len(p.labels), -1)) for p in found]
+    predicted = [s.pred_instances.cpu().numpy() for s in samples]
+    return [(Detections(p.bboxes, p.scores, p.labels), np.full(len(p.labels), -1)) for p in predicted]

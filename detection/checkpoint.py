@@ -64,9 +64,9 @@ def load_detector(cfg: Config, checkpoint: str | Path, options: Sequence[str] = 
     if facts.get("tree", "detection") != "detection":
         raise UserError(f"{checkpoint}: was trained by an experiment of the {facts['tree']} tree, it is no detector")
     if "yaml" in facts:
-        own = parse_experiment(facts["yaml"], f"the experiment in {checkpoint}")
+        embedded = parse_experiment(facts["yaml"], f"the experiment in {checkpoint}")
         keys = ("model", "test_pipeline")
-        take_over(cfg, own, keys, kept=("model.test_cfg",), options=options, name=str(checkpoint))
+        take_over(cfg, embedded, keys, kept=("model.test_cfg",), options=options, name=str(checkpoint))
     trained_on = facts.get("base_classes")
     prepare_data(cfg, trained_on)
     if trained_on is not None:

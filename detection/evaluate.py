@@ -59,18 +59,18 @@ from repmet.experiments.running.provenance import origin
 PROG = "python -m detection.evaluate"
 
 
-def make_episodes(cfg: Config, pools: Pools, given: str | None) -> Episodes:
+def make_episodes(cfg: Config, pools: Pools, file: str | None) -> Episodes:
     """The episodes of a file, which then fixes way, shot and query; or drawn as the experiment says."""
     section, data = cfg.episodes, cfg.data
     support, query = list(pools.support.values()), list(pools.query.values())
-    if given is not None:
-        published = Path(given).suffix in (".pkl", ".npz")
-        episodes = read_published(given, support, query) if published else load_episodes(given)
+    if file is not None:
+        published = Path(file).suffix in (".pkl", ".npz")
+        episodes = read_published(file, support, query) if published else load_episodes(file)
         episodes.check_against(support, query)
         if (shown := episodes.shown_queries()) and published:
-            say(f"{given}: in {len(shown)} places a query image gives its episode a support, as it was published")
+            say(f"{file}: in {len(shown)} places a query image gives its episode a support, as it was published")
         elif shown:
-            raise UserError(f"{given}: what was shown would have to be found; draw the episodes again\n" + listed(shown))
+            raise UserError(f"{file}: what was shown would have to be found; draw the episodes again\n" + listed(shown))
         return episodes
     return sample_episodes(
         support,
@@ -165,7 +165,7 @@ def few_shot(
     episodes = make_episodes(cfg, pools, episode_file)
     rule, methods = few_shot_rule(cfg), cfg.episodes.get("methods") or DEFAULT_METHODS
     check_methods(methods)
-    own = finetune_rule(cfg.get("finetune"))
+    finetuning = finetune_rule(cfg.get("finetune"))
     if finetune:
         check_trainable(detector.model)
     images = pools.used_by(episodes)
@@ -176,8 +176,8 @@ def few_shot(
     base = base_representatives(detector.model.roi_head.bbox_head, rule)
     results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed, base=base))
     if finetune:
-        say(f"fine-tuning on each episode's supports ({own.train}, {own.epochs} epochs) ...")
-        results += evaluate_finetuned(episodes, pools, embedded, rule, own, detector, seed=cfg.episodes.seed)
+        say(f"fine-tuning on each episode's supports ({finetuning.train}, {finetuning.epochs} epochs) ...")
+        results += evaluate_finetuned(episodes, pools, embedded, rule, finetuning, detector, seed=cfg.episodes.seed)
     rows, paired = result_rows(results, episodes), differences(results, seed=cfg.episodes.seed)
     if not is_main_process():
         return rows, paired

@@ -144,11 +144,11 @@ class ExaminesClasses:
         images = len(supports.by_image)
         sizes = [m for m in (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120) if m < images - 1]
         curve = []
-        for most in [*sizes, None]:
-            finds = self._held_out(supports, most)
+        for max_images in [*sizes, None]:
+            finds = self._held_out(supports, max_images)
             if finds is None or self.learnt.calibration is None:
                 raise UserError("a learning curve needs marks in at least two images, some class in both")
-            curve.append((most or images - 1, estimates(finds, self.learnt.calibration)[-1].f1))
+            curve.append((max_images or images - 1, estimates(finds, self.learnt.calibration)[-1].f1))
         return curve
 
     def mark_next(self, images: Any, count: int = 5) -> list[ImageInput]:
@@ -171,8 +171,8 @@ class ExaminesClasses:
         worths, looks, inputs = [], [], list(image_inputs(images))
         for image in inputs:
             embedded = self.embedder([record := OpenImage.of(image.name, image.open())])[record.id]
-            found, _ = self.learnt.detect(embedded)
-            doubt = np.sort(found.scores * (1 - found.scores))[::-1]
+            detections, _ = self.learnt.detect(embedded)
+            doubt = np.sort(detections.scores * (1 - detections.scores))[::-1]
             worths.append(float(doubt[:10].sum()))
             scores = self.learnt.scorer.scores(embedded).amax(1).numpy() if len(embedded.boxes) else np.zeros(0)
             row = int((scores * (1 - scores)).argmax()) if len(scores) else None
@@ -195,11 +195,11 @@ class ExaminesClasses:
             )
         return self._supports
 
-    def _held_out(self, supports: SupportSet, most: int | None = None) -> HeldOutFinds | None:
+    def _held_out(self, supports: SupportSet, max_images: int | None = None) -> HeldOutFinds | None:
         scorer = self.learnt.scorer
         if not isinstance(scorer, LogisticRegression):
             raise UserError(f"supports are left out in turn for `logistic`; the method here is {self.method!r}")
-        return held_out(scorer, supports, most)
+        return held_out(scorer, supports, max_images)
 
 
 def enough(curve: list[tuple[int, float]]) -> int | None:

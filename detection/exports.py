@@ -44,11 +44,11 @@ class Exported:
     boxes: int
 
 
-def export(found: Iterable[Detections], folder: str | Path, kind: str, *, images: bool = False) -> Exported:
+def export(detections: Iterable[Detections], folder: str | Path, kind: str, *, images: bool = False) -> Exported:
     """Writes detections of several images, looked at for the same classes.
 
     Args:
-        found: as `FewShotDetector.detect` gives them.
+        detections: as `FewShotDetector.detect` gives them.
         folder: is made where it is not there.
         kind: one of `KINDS`.
         images: put a copy of the images beside the annotations, where the format looks for them.
@@ -59,7 +59,7 @@ def export(found: Iterable[Detections], folder: str | Path, kind: str, *, images
     """
     if kind not in KINDS:
         raise UserError(f"no format {kind!r}; {did_you_mean(kind, KINDS)}")
-    results = list(found)
+    results = list(detections)
     if not results:
         raise UserError("there is nothing to export: no image was looked at")
     folder = check_folder(Path(folder))
@@ -71,17 +71,17 @@ def export(found: Iterable[Detections], folder: str | Path, kind: str, *, images
 
 def file_names(results: Sequence[Detections]) -> list[str]:
     """What each image is called in a data set: its path below the folder of all, no two alike but for the suffix."""
-    paths = [Path(os.path.abspath(one.image.path)) for one in results if one.image.path]
+    paths = [Path(os.path.abspath(result.image.path)) for result in results if result.image.path]
     try:
         above = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
     except ValueError:  # on different drives
         above = None
     names: list[str] = []
     taken: set[str] = set()
-    for one in results:
-        path = one.image.path
+    for result in results:
+        path = result.image.path
         if path is None:
-            name = PurePosixPath(f"{one.image.stem}.png")
+            name = PurePosixPath(f"{result.image.stem}.png")
         else:
             whole = Path(os.path.abspath(path))
             name = PurePosixPath((whole.relative_to(above) if above is not None else Path(whole.name)).as_posix())
@@ -94,14 +94,14 @@ def file_names(results: Sequence[Detections]) -> list[str]:
 
 
 def _copy(results: Sequence[Detections], names: Sequence[str], folder: Path) -> None:
-    for one, name in zip(results, names, strict=True):
+    for result, name in zip(results, names, strict=True):
         to = folder / name
         make_folder(to.parent)
-        if one.image.path is None:
-            picture = one.open()
+        if result.image.path is None:
+            picture = result.open()
             write_atomically(to, lambda file, picture=picture: picture.save(file, format="PNG"))
         else:
-            shutil.copyfile(one.image.path, to)
+            shutil.copyfile(result.image.path, to)
 
 
 def _coco(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
@@ -112,8 +112,8 @@ def _coco(results: Sequence[Detections], names: Sequence[str], folder: Path) -> 
 
 
 def _yolo(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
-    for one, name in zip(results, names, strict=True):
-        _written(folder / "labels" / PurePosixPath(name).with_suffix(".txt"), one.to_yolo())
+    for result, name in zip(results, names, strict=True):
+        _written(folder / "labels" / PurePosixPath(name).with_suffix(".txt"), result.to_yolo())
     classes = dict(enumerate(results[0].classes))
     content = {"path": ".", "train": "images", "val": "images", "names": classes}
     return _written(folder / "data.yaml", yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
@@ -121,8 +121,8 @@ def _yolo(results: Sequence[Detections], names: Sequence[str], folder: Path) -> 
 
 def _voc(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
     stems = [PurePosixPath(name).with_suffix("") for name in names]
-    for one, name, stem in zip(results, names, stems, strict=True):
-        tree = xml.fromstring(one.to_voc())
+    for result, name, stem in zip(results, names, stems, strict=True):
+        tree = xml.fromstring(result.to_voc())
         for tag, value in (("folder", "JPEGImages"), ("filename", name)):
             (tree.find(tag) if tree.find(tag) is not None else xml.SubElement(tree, tag)).text = value
         _written(folder / "Annotations" / f"{stem}.xml", xml.tostring(tree, encoding="unicode") + "\n")
@@ -132,10 +132,10 @@ def _voc(results: Sequence[Detections], names: Sequence[str], folder: Path) -> P
 def _labelstudio(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
     """Boxes are percentages of the image; local files are served by Label Studio below the root that it is told."""
     tasks = []
-    for one, name in zip(results, names, strict=True):
-        width, height = one.size
+    for result, name in zip(results, names, strict=True):
+        width, height = result.size
         shown = []
-        for number, (_, label, score, x1, y1, x2, y2) in enumerate(one.rows()):
+        for number, (_, label, score, x1, y1, x2, y2) in enumerate(result.rows()):
             value = {
                 "x": 100 * x1 / width,
                 "y": 100 * y1 / height,
@@ -152,9 +152,9 @@ def _labelstudio(results: Sequence[Detections], names: Sequence[str], folder: Pa
                 "score": score,
             }
             shown.append(region | {"original_width": width, "original_height": height, "image_rotation": 0, "value": value})
-        source = one.image.source
+        source = result.image.source
         address = source if isinstance(source, str) else f"/data/local-files/?d={quote(name)}"
-        score = float(one.scores.mean()) if len(one) else 0.0
+        score = float(result.scores.mean()) if len(result) else 0.0
         prediction = {"model_version": "repmet", "score": score, "result": shown}
         tasks.append({"data": {"image": address}, "predictions": [prediction]})
     view = xml.Element("View")
@@ -173,10 +173,10 @@ def _cvat(results: Sequence[Detections], names: Sequence[str], folder: Path) -> 
     labels = xml.SubElement(xml.SubElement(xml.SubElement(root, "meta"), "task"), "labels")
     for name in results[0].classes:
         xml.SubElement(xml.SubElement(labels, "label"), "name").text = name
-    for number, (one, name) in enumerate(zip(results, names, strict=True)):
-        width, height = one.size
+    for number, (result, name) in enumerate(zip(results, names, strict=True)):
+        width, height = result.size
         image = xml.SubElement(root, "image", id=str(number), name=name, width=str(width), height=str(height))
-        for _, label, _, *sides in one.rows():
+        for _, label, _, *sides in result.rows():
             corners = dict(zip(("xtl", "ytl", "xbr", "ybr"), (f"{side:.2f}" for side in sides), strict=True))
             xml.SubElement(image, "box", {"label": label, "source": "auto", "occluded": "0", **corners, "z_order": "0"})
     xml.indent(root)
@@ -188,9 +188,9 @@ def _csv(results: Sequence[Detections], names: Sequence[str], folder: Path) -> P
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "width", "height", "class", "score", "x1", "y1", "x2", "y2"))
-    for one, name in zip(results, names, strict=True):
-        rows: list[Any] = [row[1:] for row in one.rows()] or [("",) * 6]
-        writer.writerows((name, *one.size, *row) for row in rows)
+    for result, name in zip(results, names, strict=True):
+        rows: list[Any] = [row[1:] for row in result.rows()] or [("",) * 6]
+        writer.writerows((name, *result.size, *row) for row in rows)
     return _written(folder / "detections.csv", text.getvalue())
 
 

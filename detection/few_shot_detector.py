@@ -243,7 +243,7 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
         for image, record, (seen, nearest) in looked_at(
             inputs, together, lambda records: self._look(records, unknown), unreadable
         ):
-            found = Detections(
+            result = Detections(
                 **vars(seen),
                 nearest=nearest,
                 classes=names,
@@ -252,7 +252,7 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
                 supports=self.learnt.crops.numpy() if self.learnt else None,
                 picture=None if image.path else picture(record),
             )
-            yield found[found.scores >= least[found.labels]].best_first()
+            yield result[result.scores >= least[result.labels]].best_first()
 
     def _least(self, min_score: float | None, classes: int) -> np.ndarray:
         """By class, the score from which on finds are shown."""

@@ -33,10 +33,10 @@ def run(out: Path) -> None:
     start = time.perf_counter()
     image = photograph()
     detector = FewShotDetector().learn({"coin": [(image, COIN)]})
-    found = detector.detect(image)
-    path = replace(found, supports=None).save(out / "coins.png")
+    detections = detector.detect(image)
+    path = replace(detections, supports=None).save(out / "coins.png")
     seconds = time.perf_counter() - start
-    print(f"one coin was marked, {len(found)} were found in {seconds:.0f} s (the photograph shows 24); look at {path}")
+    print(f"one coin was marked, {len(detections)} were found in {seconds:.0f} s (the photograph shows 24); look at {path}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

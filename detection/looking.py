@@ -38,9 +38,9 @@ def looked_at(
         ValueError, ConnectionError: without `unreadable`, the first of these; when its turn comes.
     """
     for run in runs_of_one_size(inputs, together, unreadable):
-        for (image, record), found in zip(run, _each(look, [record for _, record in run], unreadable), strict=True):
-            if found is not None:
-                yield image, record, found
+        for (image, record), result in zip(run, _each(look, [record for _, record in run], unreadable), strict=True):
+            if result is not None:
+                yield image, record, result
 
 
 def _each(look: Look, records: list[OpenImage], unreadable: list[str] | None) -> list[Found | None]:

@@ -68,18 +68,18 @@ class SavedClasses:
         Args:
             unknown: with the objects that belong to no class, under the number N.
         """
-        ((found, proposals),) = after_nms([image], self.scorer.scores(image), self.scorer.rule)
+        ((detections, proposals),) = after_nms([image], self.scorer.scores(image), self.scorer.rule)
         if self.calibration is not None:
-            found = replace(found, scores=self.calibration(found.scores, found.labels))
-        labels = torch.from_numpy(found.labels)
+            detections = replace(detections, scores=self.calibration(detections.scores, detections.labels))
+        labels = torch.from_numpy(detections.labels)
         d2 = squared_distances(image.embeddings[SPACE][proposals], self.embeddings[:, None])[..., 0]  # (n, S)
         of_its_class = self.labels[None] == labels[:, None]
         nearest = (d2.masked_fill(~of_its_class, torch.inf).argmin(1) if len(d2) else labels).numpy()
         if not unknown:
-            return found, nearest
-        sure = found[found.scores >= self.thresholds[found.labels]]
+            return detections, nearest
+        sure = detections[detections.scores >= self.thresholds[detections.labels]]
         others = unknown_objects(image, sure.boxes, len(self.classes), self.scorer.rule.nms)
-        both = (np.concatenate([getattr(found, name), getattr(others, name)]) for name in ("boxes", "scores", "labels"))
+        both = (np.concatenate([getattr(detections, name), getattr(others, name)]) for name in ("boxes", "scores", "labels"))
         return Detections(*both), np.concatenate([nearest, np.full(len(others), -1)])
 
     def with_supports(self, more: "SavedClasses") -> "SavedClasses":

@@ -115,30 +115,30 @@ class Embedder:
         """What the cache holds of these images. One process looks: what it misses is shared, as all must see it alike."""
         if self.cache is None:
             return {}
-        found: list[dict[str, EmbeddedImage]] = [{}]
+        cached: list[dict[str, EmbeddedImage]] = [{}]
         if is_main_process() or not self.share:
-            found = [{r.id: image for r in records if (image := self.cache.get(r)) is not None}]
+            cached = [{r.id: image for r in records if (image := self.cache.get(r)) is not None}]
         if self.share:
-            broadcast_object_list(found)
-        if found[0] and self.cache.folder:
-            say(f"{len(found[0])} of {len(records)} images were embedded before: {self.cache.folder}")
-        return found[0]
+            broadcast_object_list(cached)
+        if cached[0] and self.cache.folder:
+            say(f"{len(cached[0])} of {len(records)} images were embedded before: {self.cache.folder}")
+        return cached[0]
 
     @torch.inference_mode()
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
         samples = [sample(self.pipeline, r) for r in records]
         batch = self.model.data_preprocessor(pseudo_collate(samples), False)
         levels = self.model.extract_feat(batch["inputs"] if self.maps is None else self._maps(records, batch["inputs"]))
-        found = self.model.rpn_head.predict(levels, batch["data_samples"], rescale=False)
+        predicted = self.model.rpn_head.predict(levels, batch["data_samples"], rescale=False)
         metas = [s.metainfo for s in batch["data_samples"]]
         if hasattr(
             self.model.roi_head, "refine"
         ):  # its embedding is read where the objects are, not where they were proposed
-            found = self.model.roi_head.refine(levels, found, metas)
+            predicted = self.model.roi_head.refine(levels, predicted, metas)
 
         # Proposals of every image, then its annotated boxes in the pixels that the network sees.
         regions, counts = [], []
-        for proposals, meta, record in zip(found, metas, records, strict=True):
+        for proposals, meta, record in zip(predicted, metas, records, strict=True):
             scale = torch.as_tensor(meta["scale_factor"], dtype=torch.float32).repeat(2)
             annotated = (torch.as_tensor(record.boxes).float() * scale).to(proposals.bboxes)
             regions.append(torch.cat([proposals.bboxes, annotated]))
@@ -150,7 +150,7 @@ class Embedder:
         deltas = self.head.fc_reg(box_features)
 
         images, start = [], 0
-        for region, proposals, meta, (p, g) in zip(regions, found, metas, counts, strict=True):
+        for region, proposals, meta, (p, g) in zip(regions, predicted, metas, counts, strict=True):
             mid, end = start + p, start + p + g
             scale = torch.as_tensor(meta["scale_factor"], dtype=torch.float32).repeat(2).to(region)
             images.append(

@@ -139,19 +139,19 @@ def _labels(stated: Mapping[int, str], rows: Sequence, pool: Mapping[str, ImageR
 
 
 def _queries(
-    number: int, names: Mapping[int, str], given: Any, pool: Mapping[str, ImageRecord], problems: list[str]
+    number: int, names: Mapping[int, str], query_images: Any, pool: Mapping[str, ImageRecord], problems: list[str]
 ) -> dict[str, tuple[str, ...]]:
     """By class, the ids of its query images."""
-    flat = not isinstance(given, Mapping) and all(isinstance(path, str) for path in given)
+    flat = not isinstance(query_images, Mapping) and all(isinstance(path, str) for path in query_images)
     query: dict[str, list[str]] = {name: [] for name in names.values()}
     for place, (category, name) in enumerate(names.items()):
-        for path in () if flat else given[category] if isinstance(given, Mapping) else given[place]:
+        for path in () if flat else query_images[category] if isinstance(query_images, Mapping) else query_images[place]:
             record = _found(path, pool)
             if record is None:
                 problems.append(f"episode {number}: the query images have no {path}")
             else:
                 query[name].append(record.id)
-    for path in given if flat else ():
+    for path in query_images if flat else ():
         record = _found(path, pool)
         held = [name for name in query if record is not None and plain_boxes(record, name)]
         if held:  # of two classes, that with fewer images

@@ -59,7 +59,7 @@ def sample_episodes(
     pools = {"support": _by_id(support, "support"), "query": _by_id(query, "query")}
     boxes, holders = {}, {}
     for name in sorted(classes):
-        boxes[name] = {i: found for i, r in pools["support"].items() if (found := plain_boxes(r, name))}
+        boxes[name] = {i: plain for i, r in pools["support"].items() if (plain := plain_boxes(r, name))}
         holders[name] = [i for i, r in pools["query"].items() if plain_boxes(r, name)]
     _check_supply(boxes, holders, shots[-1], query_images)
     drawn = tuple(_filled(seed, number, boxes, holders, way, shots[-1], query_images) for number in range(episodes))

@@ -43,7 +43,7 @@ def draw_lists(records: Sequence[ImageRecord], classes: Sequence[str], shot: int
         ValueError: a class has too few boxes that are not difficult; each is named with its count.
     """
     by_id = {r.id: r for r in sorted(records, key=lambda r: r.id)}
-    boxes = {name: {i: found for i, r in by_id.items() if (found := plain_boxes(r, name))} for name in classes}
+    boxes = {name: {i: plain for i, r in by_id.items() if (plain := plain_boxes(r, name))} for name in classes}
     short = {name: sum(map(len, images.values())) for name, images in boxes.items()}
     if problems := [f"{name}: {count} boxes" for name, count in short.items() if count < shot]:
         raise UserError(f"{len(problems)} of {len(boxes)} classes have fewer than {shot} boxes to show\n" + listed(problems))
@@ -97,15 +97,15 @@ def draw_boxes(images: Mapping[str, list[int]], name: str, shot: int, seed: int)
 
 
 def _voc_file(path: Path, by_id: Mapping[str, ImageRecord], name: str, shot: int) -> tuple[tuple[str, int], ...]:
-    found: list[tuple[str, int]] = []
+    shots: list[tuple[str, int]] = []
     for line in lines_of(path):
         record = by_id.get(Path(line).stem)
         boxes = plain_boxes(record, name) if record is not None else []
         if not boxes:
             what = "is not among the support images" if record is None else f"holds no plain {name} box"
             raise UserError(f"{path}: {line} {what}; give the data set that the lists were made for")
-        found += [(record.id, box) for box in boxes]
-    return tuple(found[:shot])
+        shots += [(record.id, box) for box in boxes]
+    return tuple(shots[:shot])
 
 
 def _coco_file(path: Path, by_name: Mapping[str, ImageRecord], name: str) -> tuple[tuple[str, int], ...]:
@@ -115,12 +115,12 @@ def _coco_file(path: Path, by_name: Mapping[str, ImageRecord], name: str) -> tup
         wanted = [(files[a["image_id"]], [float(side) for side in a["bbox"]]) for a in content["annotations"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a COCO file: {error}") from None
-    found = []
+    shots = []
     for file, (x, y, width, height) in wanted:
         record = by_name.get(file)
         boxes = [k for k, n in enumerate(record.names) if n == name] if record is not None else []
         gaps = [float(np.abs(record.boxes[k] - (x, y, x + width, y + height)).max()) for k in boxes]
         if not gaps or min(gaps) > _NEAR:
             raise UserError(f"{path}: {file} has no {name} box at {[x, y, width, height]} among the support images")
-        found.append((record.id, boxes[int(np.argmin(gaps))]))
-    return tuple(found)
+        shots.append((record.id, boxes[int(np.argmin(gaps))]))
+    return tuple(shots)

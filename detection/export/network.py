@@ -75,7 +75,7 @@ class ExportedNetwork(nn.Module):
         proposals, scores = self._proposals(levels, edge)
         logits, deltas = head(self._pyramid(levels, proposals))
         moved, fit = decode(proposals, deltas, head.bbox_coder.stds, edge), logits[:, 0].sigmoid()
-        found = Suppression.apply(moved, fit, rule.nms.iou_threshold, rule.max_per_img)
+        objects = Suppression.apply(moved, fit, rule.nms.iou_threshold, rule.max_per_img)
         kept = Suppression.apply(moved, (scores * fit).sqrt(), rule.nms.iou_threshold, rule.max_per_img)
         regions = torch.cat([moved[kept], marks])
         features, box_features = head.roi_features(self._pooled(levels, regions))
@@ -88,8 +88,8 @@ class ExportedNetwork(nn.Module):
             fit[kept],
             embeddings[:count],
             embeddings[count:],
-            moved[found],
-            fit[found],
+            moved[objects],
+            fit[objects],
         )
 
     def _padded(self, image: Tensor) -> Tensor:

@@ -69,6 +69,6 @@ class ExportedDetector:
             raise UserError(f"{name}: too odd an image to be looked at ({width}x{height})")
         scale = np.tile(np.divide(size, (width, height)), 2).astype(np.float32)
         corners = np.zeros((0, 4), np.float32) if marks is None else np.asarray(marks, np.float32) * scale
-        found = self._session.run({"image": resized(pixels, size), "marks": corners})
-        back = {name: found[name] / scale for name in ("boxes", "proposals", "objects")}
-        return Seen(**found | back)
+        outputs = self._session.run({"image": resized(pixels, size), "marks": corners})
+        back = {name: outputs[name] / scale for name in ("boxes", "proposals", "objects")}
+        return Seen(**outputs | back)

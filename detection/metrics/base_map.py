@@ -44,15 +44,15 @@ def base_metrics(
     Raises:
         ValueError: the arrays are not laid out as described, a class is outside 0..N - 1, or no box is to be found.
     """
-    found = read_detections(as_table(detections, DETECTION_COLUMNS[1:], "detections"))
+    scored = read_detections(as_table(detections, DETECTION_COLUMNS[1:], "detections"))
     truth = read_ground_truth(as_table(ground_truth, GROUND_TRUTH_COLUMNS[1:], "ground truth", "difficult"))
-    for labels, what in ((found.label, "detections"), (truth.label, "ground truth")):
+    for labels, what in ((scored.label, "detections"), (truth.label, "ground truth")):
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(f"{what}: classes {labels.min()} to {labels.max()}, but there are {num_classes}, from 0")
-    scores = gather(0, found, truth, match(found, truth, iou=0.5, plus_one=plus_one))
+    scores = gather(0, scored, truth, match(scored, truth, iou=0.5, plus_one=plus_one))
     if not scores.n_ground_truth:
         raise ValueError(f"no box is to be found in {len(truth.image)} of ground truth: there is nothing to measure")
-    coco_ap = _coco_ap(found, truth, np.union1d(truth.image, found.image))
+    coco_ap = _coco_ap(scored, truth, np.union1d(truth.image, scored.image))
     nothing = Scores(*[np.empty(0, dtype=np.float32)] * 3)
     per_class = {}
     for label, n in sorted(scores.n_ground_truth.items()):
@@ -69,7 +69,7 @@ def base_metrics(
     return {**means, "per_class": per_class}
 
 
-def _coco_ap(found: ScoredBoxes, truth: GroundTruth, images: np.ndarray) -> dict[int, float]:
+def _coco_ap(scored: ScoredBoxes, truth: GroundTruth, images: np.ndarray) -> dict[int, float]:
     """AP over IoU 0.50:0.05:0.95 of every class with boxes, by pycocotools."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -89,7 +89,7 @@ def _coco_ap(found: ScoredBoxes, truth: GroundTruth, images: np.ndarray) -> dict
             zip(truth.image, truth.label, truth.boxes, sides, truth.difficult, strict=True), start=1
         )
     ]
-    if not len(found.image):
+    if not len(scored.image):
         return dict.fromkeys(labels, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
         reference = COCO()
@@ -99,8 +99,8 @@ def _coco_ap(found: ScoredBoxes, truth: GroundTruth, images: np.ndarray) -> dict
             "categories": [{"id": label} for label in labels],
         }
         reference.createIndex()
-        boxes = np.column_stack((found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2])).astype(float)
-        rows = np.column_stack((found.image, boxes, found.score, found.label))  # (n, 7)
+        boxes = np.column_stack((scored.boxes[:, :2], scored.boxes[:, 2:] - scored.boxes[:, :2])).astype(float)
+        rows = np.column_stack((scored.image, boxes, scored.score, scored.label))  # (n, 7)
         evaluation = COCOeval(reference, reference.loadRes(rows), "bbox")
         evaluation.params.maxDets = [1, 10, COCO_DETECTIONS]
         evaluation.params.catIds = labels

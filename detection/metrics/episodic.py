@@ -64,16 +64,16 @@ class EpisodicMetric:
                 `slots`, or an episode that was added before.
         """
         added = []
-        for number, found, truth, images in self._split(detections, ground_truth, slots):
+        for number, scored, truth, images in self._split(detections, ground_truth, slots):
             if number in self._episodes:
                 raise ValueError(f"episode {number} was added before: an episode comes whole, in one call")
-            unknown = ~np.isin(found.image, images)
+            unknown = ~np.isin(scored.image, images)
             if unknown.any():
                 raise ValueError(
-                    f"episode {number}: a detection is in image {found.image[np.argmax(unknown)]}, for which there is no "
+                    f"episode {number}: a detection is in image {scored.image[np.argmax(unknown)]}, for which there is no "
                     "ground truth; if that image holds no box, list it in `slots`"
                 )
-            added.append(gather(number, found, truth, match(found, truth, iou=self.iou, plus_one=self.plus_one)))
+            added.append(gather(number, scored, truth, match(scored, truth, iou=self.iou, plus_one=self.plus_one)))
         for episode in added:
             self._commit(episode)
 
@@ -114,19 +114,19 @@ class EpisodicMetric:
         by_class = [average_precision(voc_curve({label: self._of_class(label)}, n)) for label, n in boxes]
         maps = self.per_episode()["map"]
         maps = maps[~np.isnan(maps)]
-        n_ground_truth, n_found = sum(self._n_ground_truth.values()), sum(len(part.found) for part in self._parts.values())
+        n_ground_truth, n_hits = sum(self._n_ground_truth.values()), sum(len(part.hits) for part in self._parts.values())
         n_false = sum(len(part.false) for part in self._parts.values())
         n_background = sum(len(self._of_class(label).background) for label in self._scores)
-        found = {
+        result = {
             "repmet_pooled": published,
             "pooled_ap": average_precision(greedy),
             "class_map": float(np.mean(by_class)),
             "episode_map": float(np.mean(maps)),
-            "recall": n_found / n_ground_truth,
+            "recall": n_hits / n_ground_truth,
             "counts": {
                 "n_detections": self._n_detections,
                 "n_ground_truth": n_ground_truth,
-                "tp": n_found,
+                "tp": n_hits,
                 "fp_wrong": n_false - n_background,
                 "fp_background": n_background,
             },
@@ -134,8 +134,8 @@ class EpisodicMetric:
         if intervals:
             both = jackknife_interval(published, self.pooled_without()), bootstrap_interval(maps, seed=self.seed)
             for name, interval in zip(("repmet_pooled", "episode_map"), both, strict=True):
-                found[f"{name}_ci95"] = np.clip(interval, 0.0, 1.0).tolist()
-        return found
+                result[f"{name}_ci95"] = np.clip(interval, 0.0, 1.0).tolist()
+        return result
 
     def pooled_without(self) -> np.ndarray:
         """`repmet_pooled` without each of up to 50 groups of neighbouring episodes, (G,), for `jackknife_interval`: of two
@@ -161,15 +161,15 @@ class EpisodicMetric:
     def _split(
         self, detections: np.ndarray, ground_truth: np.ndarray, slots: np.ndarray | None
     ) -> Iterator[tuple[int, ScoredBoxes, GroundTruth, np.ndarray]]:
-        found = ByEpisode(as_table(detections, DETECTION_COLUMNS, "detections"))
+        scored = ByEpisode(as_table(detections, DETECTION_COLUMNS, "detections"))
         truth = ByEpisode(as_table(ground_truth, GROUND_TRUTH_COLUMNS, "ground truth", "difficult"))
         empty = ByEpisode(as_table([] if slots is None else slots, ("episode", "image"), "slots"))
-        for number in sorted({*found.numbers, *truth.numbers, *empty.numbers}):
+        for number in sorted({*scored.numbers, *truth.numbers, *empty.numbers}):
             if not float(number).is_integer():
                 raise ValueError(f"episode {number} is no whole number; is the order of columns right?")
             boxes = read_ground_truth(truth.rows(number), f"ground truth of episode {number:.0f}")
             images = np.concatenate((boxes.image, empty.rows(number)[:, 0]))
-            yield int(number), read_detections(found.rows(number), f"detections of episode {number:.0f}"), boxes, images
+            yield int(number), read_detections(scored.rows(number), f"detections of episode {number:.0f}"), boxes, images
 
     def _commit(self, episode: EpisodeScores) -> None:
         self._episodes[episode.number] = figures(episode)

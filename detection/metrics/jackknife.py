@@ -27,14 +27,14 @@ def leave_one_out(groups: Sequence[Pooled]) -> np.ndarray:
     Every curve is followed at the scores of all found boxes. Where such a score is of the group that is left out, recall
     stands still and precision is not above the point before, so that the area is that of the others' own curve.
     """
-    score = np.unique(np.concatenate([group.found for group in groups]))[::-1]  # (p,)
-    tp = sum(_at_least(group.found, score) for group in groups)
+    score = np.unique(np.concatenate([group.hits for group in groups]))[::-1]  # (p,)
+    tp = sum(_at_least(group.hits, score) for group in groups)
     fp = sum(_at_least(group.false, score) for group in groups)
     n = sum(group.n for group in groups)
     without = np.full(len(groups), np.nan)
     for g, group in enumerate(groups):
         if n > group.n:
-            own_tp, own_fp = tp - _at_least(group.found, score), fp - _at_least(group.false, score)
+            own_tp, own_fp = tp - _at_least(group.hits, score), fp - _at_least(group.false, score)
             precision = own_tp / np.maximum(own_tp + own_fp, 1)
             without[g] = average_precision(Curve(score, own_tp / (n - group.n), precision))
     return without

@@ -36,11 +36,11 @@ class Outcome(IntEnum):
 
 
 class Matches(NamedTuple):
-    """`outcome` (n,) uint8 of `Outcome`, `found` (m,) float32 score at which RepMet's rules find each box, 0 if they do
-    not, and `wrong` (w,) float32 scores of their wrong-class detections."""
+    """`outcome` (n,) uint8 of `Outcome`, `hit_score` (m,) float32 score at which RepMet's rules find each box, 0 if they
+    do not, and `wrong` (w,) float32 scores of their wrong-class detections."""
 
     outcome: np.ndarray
-    found: np.ndarray
+    hit_score: np.ndarray
     wrong: np.ndarray
 
 
@@ -60,27 +60,27 @@ def match(detections: ScoredBoxes, ground_truth: GroundTruth, *, iou: float, plu
     blocks = list(_overlapping(detections, truth, iou, plus_one))
     d, g, overlap = (np.concatenate(parts) for parts in zip(*blocks, strict=True)) if blocks else ([], [], [])
     d, g = np.asarray(d, dtype=np.int64), np.asarray(g, dtype=np.int64)  # (h,) the pairs with IoU >= t
-    own, counted = label[d] == truth.label[g], ~truth.difficult[g]
+    same_class, counted = label[d] == truth.label[g], ~truth.difficult[g]
 
     best = np.zeros(len(truth.image), dtype=np.float32)
-    np.maximum.at(best, g[own & counted], score[d[own & counted]])
-    found = np.empty_like(best)
-    found[order] = best
+    np.maximum.at(best, g[same_class & counted], score[d[same_class & counted]])
+    hit_score = np.empty_like(best)
+    hit_score[order] = best
 
     hits_own = np.zeros(len(score), dtype=bool)
-    hits_own[d[own]] = True
-    stray = ~own & counted & ~hits_own[d]
+    hits_own[d[same_class]] = True
+    stray = ~same_class & counted & ~hits_own[d]
     wrong = _best_of_each(np.stack((g[stray], label[d[stray]])), score[d[stray]])
 
     outcome = np.full(len(score), Outcome.BACKGROUND, dtype=np.uint8)
     outcome[d] = Outcome.WRONG_CLASS
-    d, g, overlap = d[own], g[own], np.asarray(overlap)[own]
+    d, g, overlap = d[same_class], g[same_class], np.asarray(overlap)[same_class]
     nearest = _first_of_each(d, np.lexsort((g, -overlap, d)))  # each detection's box
     d, g = d[nearest], g[nearest]
     outcome[d] = Outcome.DUPLICATE
     outcome[d[_first_of_each(g, np.lexsort((-score[d], g)))]] = Outcome.RIGHT
     outcome[d[truth.difficult[g]]] = Outcome.IGNORED
-    return Matches(outcome, found, wrong)
+    return Matches(outcome, hit_score, wrong)
 
 
 def _overlapping(

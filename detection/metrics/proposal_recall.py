@@ -34,8 +34,8 @@ def proposal_recall(
         ValueError: there is no object.
     """
     best, area = [], []
-    for own, score, truth in zip(boxes, scores, objects, strict=True):
-        chosen = own[np.argsort(-score, kind="stable")[:n]]
+    for proposals, score, truth in zip(boxes, scores, objects, strict=True):
+        chosen = proposals[np.argsort(-score, kind="stable")[:n]]
         best.append(pairwise_iou(truth, chosen).max(1, initial=0.0))
         area.append(np.prod(truth[:, 2:] - truth[:, :2], axis=1))
     iou, size = np.concatenate(best), np.concatenate(area)  # (M,) each

@@ -24,22 +24,22 @@ class Scores(NamedTuple):
 
 
 class EpisodeScores(NamedTuple):
-    """One episode: `classes` by label, `n_ground_truth` boxes to be found by label, and RepMet's own lists: scores of
-    `found` boxes and, rising, of `wrong`-class detections."""
+    """One episode: `classes` by label, `n_ground_truth` boxes to be found by label, and RepMet's lists: scores of the
+    boxes that were found (`hits`) and, rising, of `wrong`-class detections."""
 
     number: int
     n_detections: int
     n_ground_truth: Mapping[int, int]
     classes: Mapping[int, Scores]
-    found: np.ndarray
+    hits: np.ndarray
     wrong: np.ndarray
 
 
 class Pooled(NamedTuple):
-    """What one or more episodes bring into the published benchmark's curve: scores of `found` boxes and of `false`
-    detections, float32 and rising, and `n` boxes to be found."""
+    """What one or more episodes bring into the published benchmark's curve: scores of the boxes that were found
+    (`hits`) and of `false` detections, float32 and rising, and `n` boxes to be found."""
 
-    found: np.ndarray
+    hits: np.ndarray
     false: np.ndarray
     n: int
 
@@ -58,8 +58,8 @@ def gather(number: int, detections: ScoredBoxes, truth: GroundTruth, matches: Ma
         classes[int(label)] = Scores(*(np.sort(detections.score[of_class & kind]) for kind in kinds))
     labels, counts = np.unique(truth.label[~truth.difficult], return_counts=True)
     n_ground_truth = dict(zip(labels.tolist(), counts.tolist(), strict=True))
-    found = matches.found[matches.found > 0]
-    return EpisodeScores(number, len(outcome), n_ground_truth, classes, found, np.sort(matches.wrong))
+    hits = matches.hit_score[matches.hit_score > 0]
+    return EpisodeScores(number, len(outcome), n_ground_truth, classes, hits, np.sort(matches.wrong))
 
 
 def figures(episode: EpisodeScores) -> dict[str, float]:
@@ -76,26 +76,26 @@ def figures(episode: EpisodeScores) -> dict[str, float]:
         "map": float(np.mean(by_class)),
         "repmet_pooled": average_precision(repmet_curve([pooled(episode)])),
         "pooled_ap": average_precision(voc_curve(episode.classes, n)),
-        "recall": len(episode.found) / n,
+        "recall": len(episode.hits) / n,
     }
 
 
 def pooled(episode: EpisodeScores) -> Pooled:
     """The episode's part of the published benchmark's curve: wrong classes once a box, background every time."""
     false = [episode.wrong, *(scores.background for scores in episode.classes.values())]
-    return Pooled(np.sort(episode.found), np.sort(np.concatenate(false)), sum(episode.n_ground_truth.values()))
+    return Pooled(np.sort(episode.hits), np.sort(np.concatenate(false)), sum(episode.n_ground_truth.values()))
 
 
 def joined(parts: Sequence[Pooled]) -> Pooled:
     """Several parts as one."""
-    found, false, n = zip(*parts, strict=True)
-    return Pooled(np.sort(np.concatenate(found)), np.sort(np.concatenate(false)), sum(n))
+    hits, false, n = zip(*parts, strict=True)
+    return Pooled(np.sort(np.concatenate(hits)), np.sort(np.concatenate(false)), sum(n))
 
 
 def repmet_curve(parts: Sequence[Pooled]) -> Curve:
     """The published benchmark's curve over the boxes of one or more episodes."""
-    found = np.concatenate([part.found for part in parts])
-    return precision_recall(found, [part.false for part in parts], sum(part.n for part in parts))
+    hits = np.concatenate([part.hits for part in parts])
+    return precision_recall(hits, [part.false for part in parts], sum(part.n for part in parts))
 
 
 def voc_curve(classes: Mapping[int, Scores], n: int) -> Curve:

@@ -39,8 +39,8 @@ def _gradients(grad: Tensor, tensors: list[Tensor | None], geometry: dict) -> li
         leaves = [None if t is None else t.requires_grad_() for t in _working(*tensors)]
         output = _convolve(*leaves, geometry)
     wanted = [leaf for leaf in leaves if leaf is not None]
-    found = iter(torch.autograd.grad(output, wanted, grad.to(output.dtype)))
-    gradients = [None if leaf is None else next(found) for leaf in leaves]
+    leaf_gradients = iter(torch.autograd.grad(output, wanted, grad.to(output.dtype)))
+    gradients = [None if leaf is None else next(leaf_gradients) for leaf in leaves]
     gradients[1] = gradients[1] * _on_the_map(leaves[1].detach(), leaves[0].shape[-2:], leaves[2].shape[-2:], geometry)
     return gradients
 

@@ -207,10 +207,10 @@ class ObjectRoIHead(StandardRoIHead):
         rois = bbox2roi([p.bboxes for p in proposals])
         logits, deltas = head(extractor.pyramid(levels, rois))
         refined = []
-        for i, (found, meta) in enumerate(zip(proposals, metas, strict=True)):
+        for i, (proposed, meta) in enumerate(zip(proposals, metas, strict=True)):
             mine = rois[:, 0] == i
             boxes = head.decode(rois[mine], deltas[mine], meta, rescale=False)
             fit = logits[mine, 0].sigmoid()
-            kept = roi_layers.nms(boxes, (found.scores * fit).sqrt(), rule.nms.iou_threshold)[: rule.max_per_img]
+            kept = roi_layers.nms(boxes, (proposed.scores * fit).sqrt(), rule.nms.iou_threshold)[: rule.max_per_img]
             refined.append(InstanceData(bboxes=boxes[kept], scores=fit[kept]))
         return refined

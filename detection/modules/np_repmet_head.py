@@ -104,16 +104,16 @@ class NPRepMetBBoxHead(RepMetBBoxHead):
         reduction_override: str | None = None,
     ) -> dict:
         """mmdet's, with `loss_negative`."""
-        found = super().loss_and_target(
+        result = super().loss_and_target(
             cls_score, bbox_pred, rois, sampling_results, rcnn_train_cfg, concat, reduction_override
         )
-        labels, label_weights, *_ = found["bbox_targets"]
+        labels, label_weights, *_ = result["bbox_targets"]
         values = negative_loss(self.apart(cls_score)[2], labels, self.near_labels(sampling_results))
         values = self.negative_loss_weight * values * label_weights
         if reduction_override != "none":
             values = values.sum() / (label_weights > 0).sum().clamp_min(1)
-        found["loss_bbox"]["loss_negative"] = values
-        return found
+        result["loss_bbox"]["loss_negative"] = values
+        return result
 
     def near_labels(self, sampling_results: list[SamplingResult]) -> Tensor:
         """The class that each region nearly is, N for none, in the order of the regions: (R,).

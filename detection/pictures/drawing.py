@@ -67,9 +67,9 @@ def support_crop(image: Image.Image, box: Sequence[float]) -> Image.Image:
 
 def query_cell(query: QueryPicture, class_names: Sequence[str], min_score: float, iou: float) -> Image.Image:
     """The query at `CELL` pixels with its boxes, and a line below it."""
-    found = query.detections.above(min_score)
+    detections = query.detections.above(min_score)
     hard = np.zeros(len(query.boxes), dtype=bool) if query.difficult is None else np.asarray(query.difficult, dtype=bool)
-    shown = ScoredBoxes(np.zeros(len(found), int), found.labels, found.scores, found.boxes)
+    shown = ScoredBoxes(np.zeros(len(detections), int), detections.labels, detections.scores, detections.boxes)
     truth = GroundTruth(np.zeros(len(hard), int), np.asarray(query.labels), np.asarray(query.boxes), hard)
     matches = match(shown, truth, iou=iou, plus_one=True)
     image = open_rgb(query.path)
@@ -77,7 +77,7 @@ def query_cell(query: QueryPicture, class_names: Sequence[str], min_score: float
     picture = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     draw = ImageDraw.Draw(picture)
     tags = []
-    missed = (matches.found == 0) & ~hard
+    missed = (matches.hit_score == 0) & ~hard
     for box, label in zip(truth.boxes[missed] * scale, truth.label[missed], strict=True):
         dashed(draw, box, MISSED)
         tags.append((box[0], box[3], class_names[label], "", MISSED))

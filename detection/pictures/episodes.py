@@ -45,9 +45,9 @@ def write_sheets(
         for number in numbers:
             episode = episodes.episodes[number]
             shown = SupportSet.of(episode, result.shot, pools.support, embedded)
-            found = method.detect(shown, [embedded[image] for _, image in episode.slots])
+            by_slot = method.detect(shown, [embedded[image] for _, image in episode.slots])
             queries = []
-            for (name, image), detections in zip(episode.slots, found, strict=True):
+            for (name, image), detections in zip(episode.slots, by_slot, strict=True):
                 r = pools.query[image]
                 keep = [k for k, n in enumerate(r.names) if n in episode.classes]
                 queries.append(

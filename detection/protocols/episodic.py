@@ -75,12 +75,14 @@ def ground_truth(number: int, episode: Episode, pools: Pools, class_ids: Mapping
     return np.array(rows, dtype=np.float64).reshape(-1, 8)
 
 
-def detection_rows(number: int, episode: Episode, found: Sequence[Detections], class_ids: Mapping[str, int]) -> np.ndarray:
+def detection_rows(
+    number: int, episode: Episode, detections: Sequence[Detections], class_ids: Mapping[str, int]
+) -> np.ndarray:
     """What was found on the episode's query slots, in the columns of `EpisodicMetric.add`, (n, 8)."""
     ids = np.array([class_ids[name] for name in episode.classes])
     tables = [
         np.column_stack([np.full(len(f), number), np.full(len(f), slot), ids[f.labels], f.scores, f.boxes])
-        for slot, f in enumerate(found)
+        for slot, f in enumerate(detections)
     ]
     return np.concatenate(tables)
 
@@ -109,9 +111,9 @@ def evaluate_episodes(
             metric = EpisodicMetric(seed=seed)
             for number, episode in my_share(list(enumerate(episodes.episodes))):
                 supports = SupportSet.of(episode, shot, pools.support, embedded)
-                found = method.detect(supports, [embedded[image] for _, image in episode.slots])
+                detections = method.detect(supports, [embedded[image] for _, image in episode.slots])
                 slots = np.array([[number, slot] for slot in range(len(episode.slots))])
-                metric.add(detection_rows(number, episode, found, class_ids), truth[number], slots=slots)
+                metric.add(detection_rows(number, episode, detections, class_ids), truth[number], slots=slots)
             parts = all_gather_object(metric)
             for part in parts[1:]:
                 parts[0].merge(part)
@@ -141,14 +143,14 @@ def evaluate_finetuned(
         metric, skipped = EpisodicMetric(seed=seed), []
         for number, episode in my_share(list(enumerate(episodes.episodes))):
             try:
-                found = play(episode, shot)
+                detections = play(episode, shot)
             except EpisodeDiverged as error:
                 print(f"episode {number}, {shot}-shot, is skipped: {error}", flush=True)
                 skipped.append(number)
                 continue
             slots = np.array([[number, slot] for slot in range(len(episode.slots))])
             truth = ground_truth(number, episode, pools, class_ids)
-            metric.add(detection_rows(number, episode, found, class_ids), truth, slots=slots)
+            metric.add(detection_rows(number, episode, detections, class_ids), truth, slots=slots)
         parts = all_gather_object((metric, skipped))
         for part, more in parts[1:]:
             parts[0][0].merge(part)
@@ -199,7 +201,7 @@ class _FinetunedOnKept(_Finetuned):
         images = [self.embedded[image] for _, image in episode.slots]
         embeddings = head.embed(raw_features(joined(images)))
         scores = class_scores(embeddings, head.representatives.points, self.rule, self.base)
-        return [found for found, _ in after_nms(images, scores, self.rule)]
+        return [detections for detections, _ in after_nms(images, scores, self.rule)]
 
 
 def class_numbers(episodes: Episodes) -> dict[str, int]:

@@ -11,18 +11,18 @@ MAX_PER_IMAGE = 100  # detections of an image that count, COCO's limit
 
 
 def metric_tables(
-    found: Sequence[Detections], queries: Sequence[ImageRecord], classes: Sequence[str]
+    detections: Sequence[Detections], queries: Sequence[ImageRecord], classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best detections of each image, (n, 7), and the boxes of the classes with `difficult`, (m, 7).
 
     Args:
-        found: by image; labels are places in `classes`.
+        detections: by image; labels are places in `classes`.
         queries: the images, in the same order.
         classes: names; boxes of others are left out.
     """
     label = {name: k for k, name in enumerate(classes)}
     rows, truth = [], []
-    for number, (record, image) in enumerate(zip(queries, found, strict=True)):
+    for number, (record, image) in enumerate(zip(queries, detections, strict=True)):
         best = image.best_first()[:MAX_PER_IMAGE]
         rows.append(np.column_stack([np.full(len(best), number), best.labels, best.scores, best.boxes]))
         truth += [

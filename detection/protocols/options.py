@@ -38,9 +38,9 @@ def refuse_unread(args: argparse.Namespace) -> None:
         raise UserError("--seeds draws lists and --lists reads published ones: give one of them")
     if args.seeds < 0:
         raise UserError(f"--seeds {args.seeds}: at least one list is drawn")
-    given = given_options(args)
+    options = given_options(args)
     for reason, unread in _unread(args):
-        names = [name for name, key in given.items() if any(f"{key}.".startswith(f"{other}.") for other in unread)]
+        names = [name for name, key in options.items() if any(f"{key}.".startswith(f"{other}.") for other in unread)]
         if names:
             raise UserError(f"{', '.join(names)}: {reason}; leave them out")
 

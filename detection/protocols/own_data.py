@@ -112,14 +112,14 @@ def _images_of(records: Sequence[ImageRecord]) -> Counter[str]:
     return Counter(name for r in records for name in dict.fromkeys(r.names) if plain_boxes(r, name))
 
 
-def figures_of(found: Sequence[Detections], queries: Sequence[ImageRecord], classes: Sequence[str]) -> dict[str, float]:
+def figures_of(detections: Sequence[Detections], queries: Sequence[ImageRecord], classes: Sequence[str]) -> dict[str, float]:
     """Class-mean AP50 (VOC's, all points), COCO's AP, and false finds an image; fractions in [0, 1] but for the last.
 
     A false find is a detection that hits no object of its class, duplicates included, counted for each class at the score
     at which half of its objects are found (all detections, where fewer are), and summed over the classes: what a person
     has to take back who wants half of everything.
     """
-    table, objects = metric_tables(found, queries, classes)
+    table, objects = metric_tables(detections, queries, classes)
     metrics = base_metrics(table, objects, len(classes), plus_one=False)
     wrong = sum(row["false_at_half"] for row in metrics["per_class"].values())
     return {"AP50": metrics["voc"], "AP": metrics["coco"], "false_finds": wrong / len(queries)}
@@ -130,8 +130,8 @@ def one_draw(data: OwnData, method: Method, k: int, seed: int) -> dict[str, floa
     marks = data.marks(k, seed)
     scorer = method.learn(SupportSet(data.classes, marks, data.records, data.embedded))
     queries = data.queries(marks)
-    found = [scorer.detect([data.embedded[r.id]])[0] for r in queries]
-    return figures_of(found, queries, data.classes)
+    detections = [scorer.detect([data.embedded[r.id]])[0] for r in queries]
+    return figures_of(detections, queries, data.classes)
 
 
 def over_draws(

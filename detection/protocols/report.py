@@ -44,16 +44,16 @@ def differences(results: Sequence[Result], *, reference: str = "repmet", seed: i
         other = by_key.get((reference, shot))
         if method == reference or other is None:
             continue
-        own_maps, other_maps = _maps(metric), _maps(other)
-        paired = np.array([own_maps[n] - other_maps[n] for n in sorted(own_maps.keys() & other_maps.keys())])
+        maps, reference_maps = _maps(metric), _maps(other)
+        paired = np.array([maps[n] - reference_maps[n] for n in sorted(maps.keys() & reference_maps.keys())])
         paired = paired[~np.isnan(paired)]
         if not len(paired):
             continue
         row = {"method": method, "reference": reference, "shot": shot, "episodes": len(paired)}
         row |= {"difference": float(paired.mean()), "ci95": _within(bootstrap_interval(paired, seed=seed))}
-        if own_maps.keys() == other_maps.keys():
-            own, others = (m.compute(intervals=False)["repmet_pooled"] for m in (metric, other))
-            difference = own - others
+        if maps.keys() == reference_maps.keys():
+            pooled, pooled_reference = (m.compute(intervals=False)["repmet_pooled"] for m in (metric, other))
+            difference = pooled - pooled_reference
             without = metric.pooled_without() - other.pooled_without()
             row |= {"pooled_difference": difference, "pooled_ci95": _within(jackknife_interval(difference, without))}
         rows.append(row)

@@ -89,8 +89,8 @@ def one_list(
     novel = supports.representatives(rule, METHOD)
     scorer = NearestRepresentative(rule=rule, representatives=stacked(base, novel) if len(base) else novel)
     names = [*base_classes, *novel_classes]
-    found = [scorer.detect([embedded[r.id]])[0] for r in queries]
-    per_class = base_metrics(*metric_tables(found, queries, names), len(names))["per_class"]
+    detections = [scorer.detect([embedded[r.id]])[0] for r in queries]
+    per_class = base_metrics(*metric_tables(detections, queries, names), len(names))["per_class"]
     groups = {"n": range(len(base_classes), len(names)), "b": range(len(base_classes))}
     figures = {}
     for group, members in groups.items():
@@ -120,12 +120,12 @@ def over_lists(
     """
     rows = []
     for shot, each in sorted(lists.items()):
-        own = {
+        local = {
             number: one_list(shots, shot, base, support, queries, embedded, base_classes, rule)
             for number, shots in my_share(list(enumerate(each)))
         }
         figures: dict[int, dict[str, float]] = {}
-        for part in all_gather_object(own):
+        for part in all_gather_object(local):
             figures |= part
         row: dict = {"shot": shot, "seeds": [s.seed for s in each], "method": METHOD}
         for name in figures[0]:
@@ -170,9 +170,9 @@ def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
         drawn = draw_lists(support, data.novel_classes, shots[-1], range(cfg.episodes.seed, cfg.episodes.seed + seeds))
         lists = dict.fromkeys(shots, drawn)
     by_id = {r.id: r for r in support}
-    shown = {i for each in lists.values() for one in each for boxes in one.support.values() for i, _ in boxes}
-    for one in {id(one): one for each in lists.values() for one in each}.values():
-        without_supports(queries, one, by_id)  # it may refuse, before the network runs
+    shown = {i for each in lists.values() for shot_list in each for boxes in shot_list.support.values() for i, _ in boxes}
+    for shot_list in {id(shot_list): shot_list for each in lists.values() for shot_list in each}.values():
+        without_supports(queries, shot_list, by_id)  # it may refuse, before the network runs
     images = {i: by_id[i] for i in sorted(shown)} | {r.id: r for r in queries}
     say(f"embedding {len(images)} distinct images ...")
     embedder, rule = caching_embedder(detector, (METHOD,)), few_shot_rule(cfg)

@@ -129,8 +129,8 @@ def clicks_of_draw(
 
 def _searched(data: OwnData, scorer: LogisticRegression, marks: Sequence[Sequence[tuple[str, int]]]) -> dict[str, float]:
     queries = data.queries(marks)
-    found = [scorer.detect([data.embedded[r.id]])[0] for r in queries]
-    figures = figures_of(found, queries, data.classes)
+    detections = [scorer.detect([data.embedded[r.id]])[0] for r in queries]
+    figures = figures_of(detections, queries, data.classes)
     return {name: figures[name] for name in ("AP50", "false_finds")}
 
 

@@ -69,7 +69,7 @@ def estimates(finds: HeldOutFinds, calibration: Calibration) -> list[Estimate]:
     for c in [*range(classes), None]:
         chosen = taken if c is None else taken & (finds.labels == c)
         right = np.bincount(finds.images[chosen & finds.right], minlength=images)
-        found = np.bincount(finds.images[chosen], minlength=images)
+        predicted = np.bincount(finds.images[chosen], minlength=images)
         objects = finds.objects.sum(1) if c is None else finds.objects[:, c]
-        rows.append(Estimate(share(right, found), share(right, objects)))
+        rows.append(Estimate(share(right, predicted), share(right, objects)))
     return rows

@@ -42,7 +42,7 @@ class ClassScorer(ABC):
 
     def detect(self, images: Sequence[EmbeddedImage]) -> list[Detections]:
         """Detections of every image, class by class with the best first, after NMS."""
-        return [found for found, _ in after_nms(images, self.scores(joined(images)), self.rule)]
+        return [detections for detections, _ in after_nms(images, self.scores(joined(images)), self.rule)]
 
     def state(self) -> dict[str, Any]:
         """Its kind, tensors and plain values, as `restored` takes them."""

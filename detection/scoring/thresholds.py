@@ -23,11 +23,11 @@ def calibration_of(scorer: ClassScorer, supports: SupportSet) -> Calibration | N
     return calibrate(Prior.at(float(marks), prior), len(supports), finds)
 
 
-def held_out(scorer: LogisticRegression, supports: SupportSet, most: int | None = None) -> HeldOutFinds | None:
+def held_out(scorer: LogisticRegression, supports: SupportSet, max_images: int | None = None) -> HeldOutFinds | None:
     """Finds in the marked images by fits that have not seen them (`scoring.held_out`).
 
     Args:
-        most: images that teach, at most.
+        max_images: images that teach, at most.
     """
     rule, images = scorer.rule, marked_regions(supports)
     rows = training_rows(images, len(supports), rule.marks)
@@ -47,5 +47,5 @@ def held_out(scorer: LogisticRegression, supports: SupportSet, most: int | None 
         objectness=rule.objectness,
         suppress=suppress,
         marks=rule.marks,
-        most=most,
+        max_images=max_images,
     )

@@ -226,8 +226,8 @@ class Finder:
             self.gallery.size(number)  # refuses what is too large to be opened
             detector = self._teacher.detector
             if self._teacher.ready:
-                found = detector.detect(str(path), min_score=FLOOR)[:KEPT]
-                rows = zip(found.boxes.tolist(), found.names, found.scores.tolist(), strict=True)
+                detections = detector.detect(str(path), min_score=FLOOR)[:KEPT]
+                rows = zip(detections.boxes.tolist(), detections.names, detections.scores.tolist(), strict=True)
                 self.finds[number] = [Find(tuple(box), name, score) for box, name, score in rows]
                 self._done[number] = generation
             else:

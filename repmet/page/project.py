@@ -108,8 +108,8 @@ class Project:
         """Keeps what was found: by image the box, the class and the score of each."""
         rows = [
             (image, box, name, {"state": "found", "score": round(score, 5)})
-            for image, found in finds.items()
-            for box, name, score in found
+            for image, image_finds in finds.items()
+            for box, name, score in image_finds
         ]
         write_text(self.folder / "finds.json", json.dumps(self._coco(self.state.classes, rows), ensure_ascii=False) + "\n")
 

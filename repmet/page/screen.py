@@ -86,8 +86,8 @@ class Screen(Hands):
     def _item(self, number: int) -> tuple[str, int, int, bool, str]:
         session, name = self.session, self.session.names[number]
         accepted = sum(mark.verdict == "accepted" for mark in session.state.of_image(name))
-        found = sum(find.score >= session.threshold(find.name) for find in session.finds(number))
-        return name, accepted, found, name in session.project.seen, session.finder.unreadable.get(number, "")
+        open_finds = sum(find.score >= session.threshold(find.name) for find in session.finds(number))
+        return name, accepted, open_finds, name in session.project.seen, session.finder.unreadable.get(number, "")
 
     # --- what is shown ---------------------------------------------------------------------------------------------------
 
@@ -118,8 +118,8 @@ class Screen(Hands):
         if self.active not in classes:
             self.active = classes[0] if classes else None
         boxes = [self._box(box, classes) for box in shown if box.name in classes]
-        own = colour(classes.index(self.active)) if self.active in classes else colour(0)
-        self.stage.show(boxes=boxes, selected=self.selected, colour=own, hint=self._hint(shown))
+        active_colour = colour(classes.index(self.active)) if self.active in classes else colour(0)
+        self.stage.show(boxes=boxes, selected=self.selected, colour=active_colour, hint=self._hint(shown))
         self.panel.show(self.active)
         self._show_chips(shown)
 

@@ -65,10 +65,10 @@ class View:
 
     def finds(self, number: int) -> list[Find]:
         """What was found in an image, without what is decided; best first, also below the thresholds."""
-        found, marks = self.finder.finds.get(number, []), self.state.of_image(self.names[number])
+        all_finds, marks = self.finder.finds.get(number, []), self.state.of_image(self.names[number])
         kept = self._open_finds.get(number)
-        if kept is None or kept[0] is not found or kept[1] != marks:
-            kept = self._open_finds[number] = (found, marks, undecided(found, marks))
+        if kept is None or kept[0] is not all_finds or kept[1] != marks:
+            kept = self._open_finds[number] = (all_finds, marks, undecided(all_finds, marks))
         return [find for find in kept[2] if find.name in self.state.classes]
 
     def shown(self, number: int) -> list[Shown]:

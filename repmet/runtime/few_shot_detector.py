@@ -211,9 +211,9 @@ class FewShotDetector:
         def look(records: list[OpenImage]) -> list[Found]:
             return [self._look(record, least, unknown) for record in records]
 
-        for image, record, (found, nearest) in looked_at(inputs, 1, look, unreadable):
+        for image, record, (result, nearest) in looked_at(inputs, 1, look, unreadable):
             yield Detections(
-                **vars(found),
+                **vars(result),
                 nearest=nearest,
                 classes=names,
                 image=image,
@@ -227,8 +227,8 @@ class FewShotDetector:
         if self._taught is not None:
             return self._taught.known.detect(seen, least, unknown=unknown)
         kept = seen.object_scores >= least[0]
-        found = detections.Detections(seen.objects[kept], seen.object_scores[kept], np.zeros(kept.sum()))
-        return found, np.full(len(found), -1)
+        objects = detections.Detections(seen.objects[kept], seen.object_scores[kept], np.zeros(kept.sum()))
+        return objects, np.full(len(objects), -1)
 
     # --- how ---------------------------------------------------------------------------------------------------------------
 

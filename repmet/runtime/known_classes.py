@@ -71,11 +71,11 @@ class KnownClasses:
         values = scores[rows, labels]
         if self.calibration is not None:
             values = self.calibration(values, labels)
-        found, sure = values >= least[labels], values >= self.thresholds[labels]
+        above, sure = values >= least[labels], values >= self.thresholds[labels]
         alike = seen.embeddings @ self.embeddings.T  # (P, S); of unit vectors the nearest is that of the largest product
-        of_class = self.labels[None] == labels[found, None]
-        nearest = np.where(of_class, alike[rows[found]], -np.inf).argmax(1) if found.any() else labels[found]
-        known = Detections(seen.boxes[rows[found]], values[found], labels[found])
+        of_class = self.labels[None] == labels[above, None]
+        nearest = np.where(of_class, alike[rows[above]], -np.inf).argmax(1) if above.any() else labels[above]
+        known = Detections(seen.boxes[rows[above]], values[above], labels[above])
         if not unknown:
             return known, nearest
         others = unknown_objects(seen, seen.boxes[rows[sure]], len(self.classes), self.rule.nms)

@@ -39,7 +39,7 @@ def make_batch() -> Callable[..., dict]:
         """An image for every list of (label, box); `sizes` are (height, width), `scale` is that of x and y."""
         generator = torch.Generator().manual_seed(seed)
         inputs, samples = [], []
-        for k, own in enumerate(objects):
+        for k, of_image in enumerate(objects):
             height, width = sizes[k] if sizes else (96, 128)
             inputs.append(torch.randint(256, (3, height, width), generator=generator, dtype=torch.uint8))
             sample = DetDataSample(
@@ -52,8 +52,8 @@ def make_batch() -> Callable[..., dict]:
                     "flip_direction": None,
                 }
             )
-            labels = torch.tensor([label for label, _ in own], dtype=torch.long)
-            boxes = torch.tensor([box for _, box in own], dtype=torch.float32).reshape(-1, 4)
+            labels = torch.tensor([label for label, _ in of_image], dtype=torch.long)
+            boxes = torch.tensor([box for _, box in of_image], dtype=torch.float32).reshape(-1, 4)
             sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
             away = torch.tensor(ignored[k] if ignored else [], dtype=torch.float32).reshape(-1, 4)
             sample.ignored_instances = InstanceData(bboxes=away, labels=torch.zeros(len(away), dtype=torch.long))

@@ -15,7 +15,7 @@ def records_of(photos: Path) -> list[OpenImage]:
 
 
 def everything(detector: FewShotDetector, photos: Path) -> dict:
-    return {found.image.path.name: found for found in detector.detect([photos], min_score=0.0)}
+    return {result.image.path.name: result for result in detector.detect([photos], min_score=0.0)}
 
 
 def same(a: dict, b: dict, tolerance: float = 0.0) -> None:
@@ -38,4 +38,6 @@ def close(a: dict, b: dict) -> None:
 def marks_of(records) -> dict:
     """The records' boxes as somebody marks them from Python."""
     names = sorted({n for r in records for n in r.names})
-    return {name: [(r.path, r.boxes[b]) for r in records for b, own in enumerate(r.names) if own == name] for name in names}
+    return {
+        name: [(r.path, r.boxes[b]) for r in records for b, label in enumerate(r.names) if label == name] for name in names
+    }

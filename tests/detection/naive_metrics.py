@@ -4,13 +4,13 @@ import numpy as np
 
 
 def iou(a, b, plus_one):
-    one = 1.0 if plus_one else 0.0
-    width = min(a[2], b[2]) - max(a[0], b[0]) + one
-    height = min(a[3], b[3]) - max(a[1], b[1]) + one
+    pixel = 1.0 if plus_one else 0.0
+    width = min(a[2], b[2]) - max(a[0], b[0]) + pixel
+    height = min(a[3], b[3]) - max(a[1], b[1]) + pixel
     if width <= 0 or height <= 0:
         return 0.0
     shared = width * height
-    area = [(x2 - x1 + one) * (y2 - y1 + one) for x1, y1, x2, y2 in (a, b)]
+    area = [(x2 - x1 + pixel) * (y2 - y1 + pixel) for x1, y1, x2, y2 in (a, b)]
     return shared / (area[0] + area[1] - shared)
 
 
@@ -42,22 +42,22 @@ def repmet_list(detections, truth, threshold, plus_one):
     for slot in sorted({tuple(row[:2]) for row in truth}):
         boxes = [row for row in truth if tuple(row[:2]) == slot]
         for c in classes:
-            found = [row for row in detections if tuple(row[:2]) == slot and row[2] == c and row[3] > 0]
-            own = [box for box in boxes if box[2] == c]
-            n_truth += sum(not box[7] for box in own)
+            of_class = [row for row in detections if tuple(row[:2]) == slot and row[2] == c and row[3] > 0]
+            objects = [box for box in boxes if box[2] == c]
+            n_truth += sum(not box[7] for box in objects)
 
             def hits(row, box):
                 return iou(row[4:8], box[3:7], plus_one) >= threshold
 
-            for box in own:
-                if not box[7] and (scores := [row[3] for row in found if hits(row, box)]):
+            for box in objects:
+                if not box[7] and (scores := [row[3] for row in of_class if hits(row, box)]):
                     listed.append((max(scores), True))
-            stray = [row for row in found if not any(hits(row, box) for box in own)]
+            stray = [row for row in of_class if not any(hits(row, box) for box in objects)]
             for box in boxes:
                 if box[2] != c and not box[7] and (scores := [row[3] for row in stray if hits(row, box)]):
                     listed.append((max(scores), False))
                     wrong += 1
-            for row in found:
+            for row in of_class:
                 if not any(hits(row, box) for box in boxes):
                     listed.append((row[3], False))
                     background += 1

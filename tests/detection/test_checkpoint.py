@@ -231,7 +231,7 @@ def test_a_real_detector_is_scored_by_its_own_predictions(experiment, checkpoint
     from repmet.detection.dataset import to_data_info
 
     detector = load_detector(experiment, checkpoint)
-    found, truth = [], []
+    detections, truth = [], []
     with DefaultScope.overwrite_default_scope("mmdet"):
         pipeline = Compose(PIPELINE)
     for i, record in enumerate(read_image_set(experiment.data.root, "test")):
@@ -239,10 +239,10 @@ def test_a_real_detector_is_scored_by_its_own_predictions(experiment, checkpoint
             (sample,) = detector.model.test_step(pseudo_collate([pipeline(to_data_info(record, ()))]))
         p = sample.pred_instances
         assert len(p) and p.bboxes[:, 2].max() <= 120  # in pixels of the file, not of the resized image
-        found.append(np.column_stack([np.full(len(p), i), p.labels, p.scores, p.bboxes]))
+        detections.append(np.column_stack([np.full(len(p), i), p.labels, p.scores, p.bboxes]))
         for name, box, hard in zip(record.names, record.boxes, record.difficult, strict=True):
             if name != "cow":
                 truth.append([i, ["cat", "dog"].index(name), *box, hard])
-    expected = base_metrics(np.concatenate(found), np.array(truth, dtype=float), 2)
+    expected = base_metrics(np.concatenate(detections), np.array(truth, dtype=float), 2)
     metrics = base_class_map(detector, batch_size=2)
     assert metrics == pytest.approx({name: expected[name] for name in ("voc07", "voc", "coco")})

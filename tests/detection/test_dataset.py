@@ -87,9 +87,9 @@ def test_testing_takes_every_image(devkit):
 def test_labels_follow_the_order_of_the_classes(devkit):
     boxes = [[10, 20, 50, 60], [60, 10, 100, 70]]  # x1, y1 from 0, x2 and y2 the right and lower edge's pixel from 0
     for classes, labels in ((("cat", "dog"), [0, 1]), (("dog", "cat"), [1, 0])):
-        found = instances(dataset(devkit, classes=classes), "both")
-        assert [o["bbox_label"] for o in found] == labels and [o["ignore_flag"] for o in found] == [0, 0]
-        np.testing.assert_allclose([o["bbox"] for o in found], boxes, atol=1)
+        objects = instances(dataset(devkit, classes=classes), "both")
+        assert [o["bbox_label"] for o in objects] == labels and [o["ignore_flag"] for o in objects] == [0, 0]
+        np.testing.assert_allclose([o["bbox"] for o in objects], boxes, atol=1)
 
 
 def test_boxes_are_those_of_the_reader(devkit):

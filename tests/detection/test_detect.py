@@ -28,20 +28,22 @@ def test_without_supports_it_detects_its_base_classes(glyph_run, photos, capsys,
     detector = FewShotDetector(glyph_run)
     with open(glyph_run / "scenes/classes_base.txt") as file:
         assert list(detector.classes) == file.read().split()
-    found = everything(detector, photos)
+    results = everything(detector, photos)
     for r in records_of(photos):
         model = detector.model
         model.cfg = detector.cfg.copy()
         model.cfg.test_dataloader = {"dataset": {"pipeline": detector.cfg.test_pipeline}}
         with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
             expected = inference_detector(model, str(r.path)).pred_instances.cpu().numpy()
-        one = found[r.path.name]
+        result = results[r.path.name]
         order = np.argsort(-expected.scores, kind="stable")
-        np.testing.assert_allclose(one.scores, expected.scores[order], atol=1e-6)
-        np.testing.assert_allclose(one.boxes, expected.bboxes[order], atol=1e-3)
-        assert (one.nearest == -1).all()
+        np.testing.assert_allclose(result.scores, expected.scores[order], atol=1e-6)
+        np.testing.assert_allclose(result.boxes, expected.bboxes[order], atol=1e-3)
+        assert (result.nearest == -1).all()
     assert detect.main([str(glyph_run), "--images", str(photos), "--out", str(tmp_path)]) == 0
-    assert len(json.loads((tmp_path / "results.json").read_text())) == sum((f.scores >= 0.05).sum() for f in found.values())
+    assert len(json.loads((tmp_path / "results.json").read_text())) == sum(
+        (f.scores >= 0.05).sum() for f in results.values()
+    )
 
 
 def test_the_command_writes_coco_results_and_pictures(taught, glyph_run, support, photos, tmp_path, capsys) -> None:
@@ -55,15 +57,15 @@ def test_the_command_writes_coco_results_and_pictures(taught, glyph_run, support
         coco.dataset = json.loads((out / "images.json").read_text())
         coco.createIndex()
         read = coco.loadRes(str(out / "results.json"))
-    expected = {found.image.path: found for found in taught.detect(photos, min_score=0.01)}
+    expected = {result.image.path: result for result in taught.detect(photos, min_score=0.01)}
     assert len(coco.imgs) == len(expected) == 4
     for number, image in coco.imgs.items():
         rows = read.imgToAnns[number]
-        one = expected[Path(image["file_name"])]
-        assert [coco.cats[row["category_id"]]["name"] for row in rows] == [taught.classes[k] for k in one.labels]
-        np.testing.assert_allclose([row["score"] for row in rows], one.scores, atol=1e-6)
+        result = expected[Path(image["file_name"])]
+        assert [coco.cats[row["category_id"]]["name"] for row in rows] == [taught.classes[k] for k in result.labels]
+        np.testing.assert_allclose([row["score"] for row in rows], result.scores, atol=1e-6)
         got = np.array([row["bbox"] for row in rows])
-        np.testing.assert_allclose(np.c_[got[:, :2], got[:, :2] + got[:, 2:]], one.boxes, atol=0.02)
+        np.testing.assert_allclose(np.c_[got[:, :2], got[:, :2] + got[:, 2:]], result.boxes, atol=0.02)
     pictures = sorted((out / "pictures").iterdir())
     assert len(pictures) == 4
     with Image.open(pictures[0]) as picture:
@@ -93,7 +95,7 @@ def test_a_damaged_image_costs_the_others_nothing(taught, glyph_run, support, ph
     assert f"looked at once only: {folder / 'again.png'} and 1 more, the same file as another one" in said.err
     assert sorted(names) == sorted(p.name for p in photos.iterdir()), "each file once, by whatever way it is named"
     expected = everything(taught, photos)
-    assert len(results) == sum(int((found.scores >= 0.05).sum()) for found in expected.values())
+    assert len(results) == sum(int((result.scores >= 0.05).sum()) for result in expected.values())
 
 
 def test_fine_tuning_lasts_until_the_next_support_set(taught, glyph_run, support, photos, tmp_path, capsys) -> None:

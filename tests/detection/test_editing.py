@@ -17,7 +17,7 @@ from repmet.detection.few_shot_detector import FewShotDetector
 def detector(request, glyph_run, support_records) -> FewShotDetector:
     records = sorted(support_records, key=lambda r: r.id)
     names = sorted({n for r in records for n in r.names})
-    marks = {n: [(r.path, r.boxes[b]) for r in records for b, own in enumerate(r.names) if own == n] for n in names}
+    marks = {n: [(r.path, r.boxes[b]) for r in records for b, label in enumerate(r.names) if label == n] for n in names}
     return FewShotDetector(glyph_run, method=request.param).learn(marks)
 
 
@@ -99,10 +99,10 @@ def count(by_class) -> int:
 
 
 def score_at(detector: FewShotDetector, image: Path, box: np.ndarray, name: str) -> float:
-    found = detector.detect(image, min_score=0.0)
+    detections = detector.detect(image, min_score=0.0)
     here = [
         s
-        for s, b, n in zip(found.scores, found.boxes, found.names, strict=True)
+        for s, b, n in zip(detections.scores, detections.boxes, detections.names, strict=True)
         if n == name and np.allclose(b, box, atol=1)
     ]
     return max(here, default=0.0)
@@ -185,12 +185,12 @@ def test_embedded_images_are_found_again_by_another_process(glyph_run, support, 
 
 def test_objects_of_no_class_are_unknown(detector, photos, monkeypatch) -> None:
     monkeypatch.setattr(saved_classes, "PLAIN_THRESHOLD", 0.5)
-    found = detector.detect(photos / "wide.png", unknown=True, min_score=0.0)
-    assert found.classes[-1] == "unknown" and "unknown" in found.names
+    detections = detector.detect(photos / "wide.png", unknown=True, min_score=0.0)
+    assert detections.classes[-1] == "unknown" and "unknown" in detections.names
     plain = detector.detect(photos / "wide.png", min_score=0.0)
-    known = found.filter(classes=detector.classes)
+    known = detections.filter(classes=detector.classes)
     np.testing.assert_array_equal(known.boxes, plain.boxes)
-    unknown = found.filter(classes="unknown")
+    unknown = detections.filter(classes="unknown")
     sure = plain[plain.scores >= [detector.thresholds[n] for n in plain.names]]
     for box in unknown.boxes:
         x1, y1, x2, y2 = box

@@ -16,7 +16,9 @@ PRIOR = [[1, 1.7, 3.8, 0.4], [10, 2.1, 2.8, 0.5]]
 def marks(support_records) -> dict:
     records = sorted(support_records, key=lambda r: r.id)
     names = sorted({n for r in records for n in r.names})
-    return {n: [(r.path, tuple(r.boxes[b])) for r in records for b, own in enumerate(r.names) if own == n] for n in names}
+    return {
+        n: [(r.path, tuple(r.boxes[b])) for r in records for b, label in enumerate(r.names) if label == n] for n in names
+    }
 
 
 @pytest.fixture(scope="module")

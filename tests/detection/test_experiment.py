@@ -29,9 +29,9 @@ def prepared(make_devkit, glyph_run: Path, tmp_path: Path):
         options = [f"data.root={root}", "data.base_classes=[cat]", "data.novel_classes=[cow]", f"data.novel_images={kind}"]
         cfg = load_experiment(glyph_run / "tiny.yaml", options)
         prepare(cfg)
-        given = dict(cfg.train_dataloader.dataset) | {"pipeline": []}
-        assert given.pop("type") == "DevkitDataset"
-        return DevkitDataset(**given)
+        section = dict(cfg.train_dataloader.dataset) | {"pipeline": []}
+        assert section.pop("type") == "DevkitDataset"
+        return DevkitDataset(**section)
 
     return dataset
 

@@ -21,7 +21,7 @@ BOXES = {"a.png": [(10, 20, 60, 80), (100.5, 30.25, 150, 70)], "sub/b c.png": []
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> list[Detections]:
+def results(tmp_path: Path) -> list[Detections]:
     results = []
     for number, (name, boxes) in enumerate(BOXES.items()):
         path = tmp_path / "photos" / name
@@ -39,19 +39,19 @@ def found(tmp_path: Path) -> list[Detections]:
     return results
 
 
-def rows_of(found: list[Detections]) -> dict[str, list]:
+def rows_of(results: list[Detections]) -> dict[str, list]:
     return {
-        name: sorted((label, *map(float, box)) for label, box in zip(one.names, one.boxes.tolist(), strict=True))
-        for name, one in zip(BOXES, found, strict=True)
+        name: sorted((label, *map(float, box)) for label, box in zip(result.names, result.boxes.tolist(), strict=True))
+        for name, result in zip(BOXES, results, strict=True)
     }
 
 
 def rows_of_supervision(dataset: supervision.DetectionDataset, root: Path) -> dict[str, list]:
     return {
         Path(path).relative_to(root).as_posix(): sorted(
-            (dataset.classes[label], *box) for label, box in zip(found.class_id, found.xyxy.tolist(), strict=True)
+            (dataset.classes[label], *box) for label, box in zip(boxes.class_id, boxes.xyxy.tolist(), strict=True)
         )
-        for path, _, found in dataset
+        for path, _, boxes in dataset
     }
 
 
@@ -62,8 +62,8 @@ def same(rows: dict[str, list], expected: dict[str, list], tolerance: float) -> 
         np.testing.assert_allclose([row[1:] for row in rows[name]], [row[1:] for row in boxes], atol=tolerance)
 
 
-def test_coco_comes_back(found, tmp_path, capsys):
-    made = export(found, tmp_path / "out", "coco", images=True)
+def test_coco_comes_back(results, tmp_path, capsys):
+    made = export(results, tmp_path / "out", "coco", images=True)
     assert (made.images, made.boxes, made.file) == (3, 3, tmp_path / "out" / "annotations.json")
     coco = COCO(str(made.file))
     capsys.readouterr()
@@ -71,11 +71,11 @@ def test_coco_comes_back(found, tmp_path, capsys):
     assert [round(row["score"], 4) for row in coco.loadAnns(coco.getAnnIds())] == [0.9, 0.5, 0.9]
     images = tmp_path / "out" / "images"
     dataset = supervision.DetectionDataset.from_coco(str(images), str(made.file))
-    same(rows_of_supervision(dataset, images), rows_of(found), 0.01)
+    same(rows_of_supervision(dataset, images), rows_of(results), 0.01)
 
 
-def test_yolo_comes_back(found, tmp_path):
-    export(found, tmp_path / "out", "yolo", images=True)
+def test_yolo_comes_back(results, tmp_path):
+    export(results, tmp_path / "out", "yolo", images=True)
     records = read_images(tmp_path / "out")
     rows = {
         r.path.relative_to(tmp_path / "out/images").as_posix(): sorted(
@@ -83,11 +83,11 @@ def test_yolo_comes_back(found, tmp_path):
         )
         for r in records
     }
-    same(rows, rows_of(found), 0.01)
+    same(rows, rows_of(results), 0.01)
 
 
-def test_voc_comes_back(found, tmp_path):
-    export(found, tmp_path / "out", "voc", images=True)
+def test_voc_comes_back(results, tmp_path):
+    export(results, tmp_path / "out", "voc", images=True)
     rows = {}
     for path in (tmp_path / "out" / "Annotations").rglob("*.xml"):
         tree = xml.parse(path).getroot()
@@ -97,13 +97,13 @@ def test_voc_comes_back(found, tmp_path):
         ]
         rows[tree.findtext("filename")] = sorted((n, a - 1, b - 1, c, d) for n, a, b, c, d in objects)
         assert (tmp_path / "out" / "JPEGImages" / tree.findtext("filename")).is_file()
-    same(rows, rows_of(found), 1)  # VOC has whole pixels
+    same(rows, rows_of(results), 1)  # VOC has whole pixels
     listed = (tmp_path / "out/ImageSets/Main/default.txt").read_text(encoding="utf-8").splitlines()
     assert listed == [name.removesuffix(".png") for name in BOXES]
 
 
-def test_cvat_comes_back(found, tmp_path):
-    root = xml.parse(export(found, tmp_path / "out", "cvat").file).getroot()
+def test_cvat_comes_back(results, tmp_path):
+    root = xml.parse(export(results, tmp_path / "out", "cvat").file).getroot()
     assert root.findtext("version") == "1.1"
     assert [label.findtext("name") for label in root.findall("meta/task/labels/label")] == list(CLASSES)
     rows = {}
@@ -113,11 +113,11 @@ def test_cvat_comes_back(found, tmp_path):
             (box.get("label"), *(float(box.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")))
             for box in image.findall("box")
         )
-    same(rows, rows_of(found), 0.01)
+    same(rows, rows_of(results), 0.01)
 
 
-def test_label_studio_gets_percentages_and_the_interface_that_fits(found, tmp_path):
-    made = export(found, tmp_path / "out", "labelstudio")
+def test_label_studio_gets_percentages_and_the_interface_that_fits(results, tmp_path):
+    made = export(results, tmp_path / "out", "labelstudio")
     tasks = json.loads(made.file.read_text(encoding="utf-8"))
     view = xml.parse(tmp_path / "out" / "labels.xml").getroot()
     assert [label.get("value") for label in view.iter("Label")] == list(CLASSES)
@@ -135,34 +135,34 @@ def test_label_studio_gets_percentages_and_the_interface_that_fits(found, tmp_pa
                 (value["rectanglelabels"][0], x, y, x + value["width"] / 100 * width, y + value["height"] / 100 * height)
             )
         rows[name].sort()
-    same(rows, rows_of(found), 0.01)
+    same(rows, rows_of(results), 0.01)
 
 
-def test_a_table_has_a_row_a_box_and_one_for_an_empty_image(found, tmp_path):
-    with export(found, tmp_path / "out", "csv").file.open(encoding="utf-8", newline="") as file:
+def test_a_table_has_a_row_a_box_and_one_for_an_empty_image(results, tmp_path):
+    with export(results, tmp_path / "out", "csv").file.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["a.png", "a.png", "sub/b c.png", "sub/größe ねじ.png"]
     assert rows[2]["class"] == "" and float(rows[1]["x1"]) == 100.5 and rows[0]["class"] == CLASSES[1]
 
 
-def test_images_of_one_stem_do_not_take_each_others_labels(tmp_path, found):
-    results = []
+def test_images_of_one_stem_do_not_take_each_others_labels(tmp_path, results):
+    renamed = []
     for name in ("x/a.png", "y/a.png", "y/A.jpg", "y/a.bmp"):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (200, 100)).save(path)
-        results.append(Detections(**{**vars(found[0]), "image": image_inputs(path)[0]}))
-    assert file_names(results) == ["x/a.png", "y/a.png", "y/A-2.jpg", "y/a-3.bmp"]
-    export(results, tmp_path / "out", "yolo", images=True)
+        renamed.append(Detections(**{**vars(results[0]), "image": image_inputs(path)[0]}))
+    assert file_names(renamed) == ["x/a.png", "y/a.png", "y/A-2.jpg", "y/a-3.bmp"]
+    export(renamed, tmp_path / "out", "yolo", images=True)
     assert (
         len(list((tmp_path / "out" / "labels").rglob("*.txt"))) == len(list((tmp_path / "out" / "images").rglob("*.*"))) == 4
     )
 
 
-def test_images_in_memory_are_named_and_written(tmp_path, found):
+def test_images_in_memory_are_named_and_written(tmp_path, results):
     (image,) = image_inputs(np.zeros((100, 200, 3), np.uint8))
-    one = Detections(**{**vars(found[0]), "image": image})
-    export([one, one], tmp_path / "out", "coco", images=True)
+    in_memory = Detections(**{**vars(results[0]), "image": image})
+    export([in_memory, in_memory], tmp_path / "out", "coco", images=True)
     assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == ["image_1-2.png", "image_1.png"]
 
 
@@ -172,7 +172,7 @@ def test_nothing_is_refused(kind, tmp_path):
         export([], tmp_path / "out", kind)
 
 
-def test_a_format_that_is_none_is_said(found, tmp_path):
+def test_a_format_that_is_none_is_said(results, tmp_path):
     with pytest.raises(ValueError, match="no format 'yollo'; did you mean 'yolo'"):
-        export(found, tmp_path / "out", "yollo")
+        export(results, tmp_path / "out", "yollo")
     assert not (tmp_path / "out").exists()

@@ -28,8 +28,8 @@ def test_what_is_found_is_what_the_equations_give(taught: FewShotDetector, photo
     supports = []  # (class, embedding), class by class
     for c, name in enumerate(names):
         for r in support_records:
-            for b, own in enumerate(r.names):
-                if own == name:
+            for b, marked in enumerate(r.names):
+                if marked == name:
                     image = embedded[r.id]
                     x1, y1, x2, y2 = r.boxes[b]
                     p = image.proposals
@@ -42,11 +42,11 @@ def test_what_is_found_is_what_the_equations_give(taught: FewShotDetector, photo
                     supports.append((c, best))
     means = []  # the experiment asks for one mode
     for c in range(len(names)):
-        mean = torch.stack([v for own, v in supports if own == c]).mean(0)
+        mean = torch.stack([v for label, v in supports if label == c]).mean(0)
         means.append(mean / mean.norm())
     looked = records_of(photos)
-    for found in taught.detect([photos], min_score=0.0):
-        (record,) = [r for r in looked if r.path == found.image.path]
+    for detections in taught.detect([photos], min_score=0.0):
+        (record,) = [r for r in looked if r.path == detections.image.path]
         image = taught.embedder([record])[record.id]
         e = image.embeddings["repmet"]
         s = torch.stack([torch.exp(-((e - m) ** 2).sum(1) / (2 * 0.5**2)) for m in means], 1)
@@ -54,14 +54,14 @@ def test_what_is_found_is_what_the_equations_give(taught: FewShotDetector, photo
         expected = []
         for c in range(len(names)):
             for k in nms(image.boxes, scores[:, c], 0.3).tolist():
-                own = [(float((e[k] - v).norm()), i) for i, (label, v) in enumerate(supports) if label == c]
-                expected.append((float(scores[k, c]), c, image.boxes[k], min(own)[1]))
+                of_class = [(float((e[k] - v).norm()), i) for i, (label, v) in enumerate(supports) if label == c]
+                expected.append((float(scores[k, c]), c, image.boxes[k], min(of_class)[1]))
         expected.sort(key=lambda row: -row[0])
-        assert len(found.scores) == len(expected) > 0
-        np.testing.assert_allclose(found.scores, [row[0] for row in expected], atol=1e-5)
-        assert found.labels.tolist() == [row[1] for row in expected]
-        np.testing.assert_allclose(found.boxes, torch.stack([row[2] for row in expected]), atol=1e-4)
-        assert found.nearest.tolist() == [row[3] for row in expected]
+        assert len(detections.scores) == len(expected) > 0
+        np.testing.assert_allclose(detections.scores, [row[0] for row in expected], atol=1e-5)
+        assert detections.labels.tolist() == [row[1] for row in expected]
+        np.testing.assert_allclose(detections.boxes, torch.stack([row[2] for row in expected]), atol=1e-4)
+        assert detections.nearest.tolist() == [row[3] for row in expected]
 
 
 def test_coco_supports_teach_what_xml_supports_teach(taught, glyph_run, support, photos, support_records, tmp_path) -> None:
@@ -93,7 +93,7 @@ def test_crops_teach_their_folders_names(glyph_run, support_records, photos, tmp
     detector = FewShotDetector(glyph_run)
     detector.learn(tmp_path)
     assert detector.classes == tuple(sorted({n for r in support_records[:2] for n in r.names}))
-    assert all(len(found.scores) for found in everything(detector, photos).values())
+    assert all(len(detections.scores) for detections in everything(detector, photos).values())
 
 
 def test_what_was_saved_is_what_was_learnt(taught, glyph_run, photos, tmp_path) -> None:
@@ -117,8 +117,8 @@ def test_base_classes_compete_where_the_experiment_says_so(taught, glyph_run, su
         shown = image.embeddings["repmet"], detector.learnt.scorer.representatives, FewShotRule(scale=2.0)
         expected = class_scores(*shown, base)
         assert (expected < 0.95 * class_scores(*shown)).all()
-        found = detector.detect(record.path, min_score=0.0)
-        np.testing.assert_allclose(found.scores.max(), expected.max(), rtol=1e-5)
+        detections = detector.detect(record.path, min_score=0.0)
+        np.testing.assert_allclose(detections.scores.max(), expected.max(), rtol=1e-5)
     detector.save(tmp_path / "classes.pth")
     again = FewShotDetector(glyph_run)
     again.load(tmp_path / "classes.pth")

@@ -30,7 +30,7 @@ def test_adding_and_removing_is_learning_those_classes(glyph_run, marks, photos,
     assert step_by_step.classes == at_once.classes == tuple(sorted((second, third)))
     if method == "repmet":  # the other two look at the images' backgrounds, which an image added again brings again
         close(everything(step_by_step, photos), everything(at_once, photos))
-    assert all(set(found.names) <= {second, third} for found in everything(step_by_step, photos).values())
+    assert all(set(detections.names) <= {second, third} for detections in everything(step_by_step, photos).values())
 
 
 def test_other_classes_keep_their_representatives_bit_for_bit(glyph_run, marks) -> None:

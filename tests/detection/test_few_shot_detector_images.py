@@ -18,9 +18,9 @@ def test_a_photograph_held_on_its_side_is_looked_at_upright(taught, photos, tmp_
         exif = Image.Exif()
         exif[0x0112] = 6  # turn by 90 degrees clockwise to view
         image.rotate(90, expand=True).convert("RGB").save(tmp_path / "turned.jpg", exif=exif, quality=100, subsampling=0)
-    found = list(taught.detect(tmp_path, min_score=0.0))
-    assert [one.size for one in found] == [(160, 120), (160, 120)]
-    boxes = {one.image.path.name: one.boxes for one in found}
+    results = list(taught.detect(tmp_path, min_score=0.0))
+    assert [result.size for result in results] == [(160, 120), (160, 120)]
+    boxes = {result.image.path.name: result.boxes for result in results}
     assert boxes["turned.jpg"][:, 2].max() > 121  # wider than it is stored
 
 
@@ -33,12 +33,12 @@ def test_results_come_in_the_order_of_the_images_whatever_they_are(taught, photo
     results = taught.detect(mixed, min_score=0.0)
     assert isinstance(results, Iterator)
     results = list(results)
-    for found, k in zip(results, (3, 0, 2, 0, 1, 1, 3), strict=True):
-        assert found.size == pictures[k].size and found.classes == taught.classes
-        assert found.labels.tolist() == alone[k].labels.tolist() and len(found) > 3
-        np.testing.assert_allclose(found.scores, alone[k].scores, atol=1e-5)
-        np.testing.assert_allclose(found.boxes, alone[k].boxes, atol=1e-2)
-        assert (np.diff(found.scores) <= 0).all()
+    for result, k in zip(results, (3, 0, 2, 0, 1, 1, 3), strict=True):
+        assert result.size == pictures[k].size and result.classes == taught.classes
+        assert result.labels.tolist() == alone[k].labels.tolist() and len(result) > 3
+        np.testing.assert_allclose(result.scores, alone[k].scores, atol=1e-5)
+        np.testing.assert_allclose(result.boxes, alone[k].boxes, atol=1e-2)
+        assert (np.diff(result.scores) <= 0).all()
     assert [r.image.name for r in results][1::2] == ["image 2", "image 4", "image 6"]
     np.testing.assert_array_equal(np.asarray(results[4].open()), np.asarray(pictures[1]))
 
@@ -46,8 +46,8 @@ def test_results_come_in_the_order_of_the_images_whatever_they_are(taught, photo
 def test_one_image_has_one_result(taught, photos) -> None:
     path = photos / "wide.png"
     for image in (path, str(path), Image.open(path), np.asarray(Image.open(path).convert("RGB"))):
-        found = taught.detect(image)
-        assert isinstance(found, Detections) and found.size == (160, 120) and (found.scores >= 0.05).all()
+        result = taught.detect(image)
+        assert isinstance(result, Detections) and result.size == (160, 120) and (result.scores >= 0.05).all()
     assert len(list(taught.detect([path]))) == 1
 
 
@@ -76,8 +76,8 @@ def test_what_is_no_image_is_said_before_any_is_looked_at(taught, photos, tmp_pa
     with pytest.raises(ValueError, match=r"text\.png: cannot be read as an image"):
         taught.detect(tmp_path / "text.png")
     unreadable: list[str] = []
-    found = list(taught.detect([tmp_path / "text.png", photos / "wide.png"], unreadable=unreadable))
-    assert [f.image.path.name for f in found] == ["wide.png"] and len(unreadable) == 1
+    results = list(taught.detect([tmp_path / "text.png", photos / "wide.png"], unreadable=unreadable))
+    assert [f.image.path.name for f in results] == ["wide.png"] and len(unreadable) == 1
 
 
 def test_what_a_head_without_classes_finds_is_called_objects(photos) -> None:
@@ -86,5 +86,5 @@ def test_what_a_head_without_classes_finds_is_called_objects(photos) -> None:
         pytest.skip("no weights ship with this copy")
     detector = FewShotDetector()
     assert detector.classes == ("object",) and len(detector.cfg.data.base_classes) > 1
-    found = detector.detect(photos / "wide.png")
-    assert set(found.names) <= {"object"} and found.classes == ("object",)
+    result = detector.detect(photos / "wide.png")
+    assert set(result.names) <= {"object"} and result.classes == ("object",)

@@ -27,7 +27,7 @@ def test_the_notebook(after_the_demo) -> None:
     for number, cell in enumerate(cells):
         exec(compile(cell, f"first_hour.ipynb, code cell {number}", "exec"), names)
     assert all(image.dtype == np.uint8 for image, _ in next(iter(names["marks"].values())))
-    assert [found.image.path.stem for found in names["results"]] == names["wanted"]
+    assert [result.image.path.stem for result in names["results"]] == names["wanted"]
     assert set(names["detector"].classes) < set(names["marks"]) and names["label"] in names["detector"].classes
     assert np.allclose(names["same"].scores, names["corrected"].scores, atol=1e-5)
     saved = json.loads((after_the_demo / "work_dirs/first_hour.json").read_text(encoding="utf-8"))

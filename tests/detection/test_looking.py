@@ -38,8 +38,8 @@ def test_an_image_that_cannot_be_looked_at_takes_none_with_it(pictures, tmp_path
     (tmp_path / "text.png").write_text("no picture")
     inputs = image_inputs([*pictures[:2], tmp_path / "text.png", *pictures[2:]])
     unreadable: list[str] = []
-    found = [value for _, _, (value, _) in looked_at(inputs, 4, look, unreadable)]
-    assert found == [0, 2, 3, 4, 5]
+    results = [value for _, _, (value, _) in looked_at(inputs, 4, look, unreadable)]
+    assert results == [0, 2, 3, 4, 5]
     assert len(unreadable) == 2 and "text.png: cannot be read as an image" in unreadable[0]
     assert unreadable[1] == "image 2: too odd"
     with pytest.raises(ValueError, match="too odd"):

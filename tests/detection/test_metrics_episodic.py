@@ -29,7 +29,7 @@ FOUND = np.array(
 def random_case(seed: int, *, episodes: int = 4, difficult: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Crowded little images: jittered copies of boxes, wrong labels, stray boxes, equal scores and zero scores."""
     rng = np.random.default_rng(seed)
-    truth, found = [], []
+    truth, detections = [], []
     for episode in range(episodes):
         classes = rng.choice(7, size=3, replace=False)
         for image in range(3):
@@ -40,11 +40,11 @@ def random_case(seed: int, *, episodes: int = 4, difficult: bool = True) -> tupl
                 for _ in range(rng.integers(0, 5)):
                     box = np.array([x, y, x + w, y + h]) + rng.integers(-4, 5, 4)
                     label = rng.choice(classes) if rng.random() < 0.4 else truth[-1][2]
-                    found.append([episode, image, label, rng.integers(0, 17) / 16, *box])
+                    detections.append([episode, image, label, rng.integers(0, 17) / 16, *box])
             for _ in range(rng.integers(0, 6)):
                 x, y = rng.integers(0, 60, 2)
-                found.append([episode, image, rng.choice(classes), rng.random(dtype=np.float32), x, y, x + 9, y + 9])
-    return np.array(found, dtype=float).reshape(-1, 8), np.array(truth, dtype=float)
+                detections.append([episode, image, rng.choice(classes), rng.random(dtype=np.float32), x, y, x + 9, y + 9])
+    return np.array(detections, dtype=float).reshape(-1, 8), np.array(truth, dtype=float)
 
 
 def assert_same(ours: dict, oracle: dict) -> None:
@@ -71,31 +71,33 @@ def test_published_vector_of_one_class(label, expected):
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize(("iou", "plus_one"), [(0.5, True), (0.5, False), (0.3, True)])
 def test_equals_plain_loops(seed, iou, plus_one):
-    found, truth = random_case(seed)
-    assert_same(episodic_metrics(found, truth, iou, plus_one=plus_one), naive.episodic_metrics(found, truth, iou, plus_one))
+    detections, truth = random_case(seed)
+    assert_same(
+        episodic_metrics(detections, truth, iou, plus_one=plus_one), naive.episodic_metrics(detections, truth, iou, plus_one)
+    )
 
 
 @pytest.mark.parametrize("pairs", [1, 7])
 def test_small_blocks_of_pairs_change_nothing(monkeypatch, pairs):
-    found, truth = random_case(3)
-    whole = episodic_metrics(found, truth)
+    detections, truth = random_case(3)
+    whole = episodic_metrics(detections, truth)
     monkeypatch.setattr("detection.metrics.matching.PAIRS_AT_ONCE", pairs)
-    assert episodic_metrics(found, truth) == whole
+    assert episodic_metrics(detections, truth) == whole
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_order_of_rows_does_not_matter(seed):
-    found, truth = random_case(seed)
+    detections, truth = random_case(seed)
     rng = np.random.default_rng(seed)
-    assert episodic_metrics(rng.permutation(found), rng.permutation(truth)) == episodic_metrics(found, truth)
+    assert episodic_metrics(rng.permutation(detections), rng.permutation(truth)) == episodic_metrics(detections, truth)
 
 
 def test_episode_by_episode_and_merged_equal_one_shot():
-    found, truth = random_case(5, episodes=7)
-    whole = episodic_metrics(found, truth)
+    detections, truth = random_case(5, episodes=7)
+    whole = episodic_metrics(detections, truth)
     parts = [EpisodicMetric(), EpisodicMetric()]
     for episode in (6, 0, 3, 1, 5, 4, 2):
-        parts[episode % 2].add(found[found[:, 0] == episode], truth[truth[:, 0] == episode])
+        parts[episode % 2].add(detections[detections[:, 0] == episode], truth[truth[:, 0] == episode])
         parts[episode % 2].compute()  # looking in between changes nothing
     parts[0].merge(parts[1])
     assert parts[0].compute() == whole
@@ -106,13 +108,13 @@ def test_episode_by_episode_and_merged_equal_one_shot():
 
 
 def test_per_episode_figures_are_those_of_the_episode_alone():
-    found, truth = random_case(8, episodes=5, difficult=False)
+    detections, truth = random_case(8, episodes=5, difficult=False)
     metric = EpisodicMetric()
-    metric.add(found, truth)
+    metric.add(detections, truth)
     table = metric.per_episode()
     assert table["episode"].tolist() == [0, 1, 2, 3, 4]
     for row, episode in enumerate(table["episode"]):
-        alone = episodic_metrics(found[found[:, 0] == episode], truth[truth[:, 0] == episode])
+        alone = episodic_metrics(detections[detections[:, 0] == episode], truth[truth[:, 0] == episode])
         assert table["map"][row] == pytest.approx(alone["episode_map"])
         assert table["n_ground_truth"][row] == alone["counts"]["n_ground_truth"]
         for name in ("repmet_pooled", "pooled_ap", "recall"):
@@ -128,19 +130,19 @@ def test_one_detection_may_find_two_boxes_only_under_repmets_rules():
 
 def test_a_wrong_class_counts_once_a_box_and_background_every_time():
     truth = np.array([[0, 0, 1, 0, 0, 9, 9]], dtype=float)
-    found = [[0, 0, 2, s, 0, 0, 9, 9] for s in (0.9, 0.8, 0.7)] + [[0, 0, 1, s, 50, 50, 60, 60] for s in (0.6, 0.5)]
-    counts = episodic_metrics(found, truth)["counts"]
+    detections = [[0, 0, 2, s, 0, 0, 9, 9] for s in (0.9, 0.8, 0.7)] + [[0, 0, 1, s, 50, 50, 60, 60] for s in (0.6, 0.5)]
+    counts = episodic_metrics(detections, truth)["counts"]
     assert counts == {"n_detections": 5, "n_ground_truth": 1, "tp": 0, "fp_wrong": 1, "fp_background": 2}
 
 
 def test_difficult_boxes_are_neither_asked_for_nor_punished():
     truth = np.array([[0, 0, 1, 0, 0, 9, 9, 0], [0, 0, 1, 50, 50, 59, 59, 1]], dtype=float)
-    found = [[0, 0, 1, 0.9, 50, 50, 59, 59], [0, 0, 1, 0.5, 0, 0, 9, 9]]
-    figures = episodic_metrics(found, truth)
+    detections = [[0, 0, 1, 0.9, 50, 50, 59, 59], [0, 0, 1, 0.5, 0, 0, 9, 9]]
+    figures = episodic_metrics(detections, truth)
     assert figures["repmet_pooled"] == figures["pooled_ap"] == figures["class_map"] == figures["episode_map"] == 1.0
     assert figures["counts"] == {"n_detections": 2, "n_ground_truth": 1, "tp": 1, "fp_wrong": 0, "fp_background": 0}
     truth[1, 7] = 0  # the same box, to be found
-    assert episodic_metrics(found[1:], truth)["recall"] == 0.5
+    assert episodic_metrics(detections[1:], truth)["recall"] == 0.5
 
 
 def test_equal_scores_enter_together():
@@ -173,7 +175,7 @@ def test_nothing_to_measure():
 
 
 @pytest.mark.parametrize(
-    ("found", "truth", "message"),
+    ("detections", "truth", "message"),
     [
         (FOUND[:, :7], TRUTH, r"detections: expected a numeric array of the columns episode.*got shape \(9, 7\)"),
         (FOUND, TRUTH[:, :6], "ground truth: expected .* difficult; got shape"),
@@ -188,10 +190,10 @@ def test_nothing_to_measure():
         (np.where(FOUND == 0.0, np.nan, FOUND), TRUTH, "has no episode"),
     ],
 )
-def test_bad_rows_get_one_clear_message(found, truth, message):
+def test_bad_rows_get_one_clear_message(detections, truth, message):
     metric = EpisodicMetric()
     with pytest.raises(ValueError, match=message):
-        metric.add(found, truth)
+        metric.add(detections, truth)
     assert not len(metric.per_episode()["episode"])  # nothing was half added
 
 
@@ -209,9 +211,9 @@ def test_iou_is_a_fraction(iou):
 
 
 def test_figures_and_curves_go_into_json():
-    found, truth = random_case(2, episodes=9)
+    detections, truth = random_case(2, episodes=9)
     metric = EpisodicMetric()
-    metric.add(found.astype(np.float32), truth.astype(np.float32))
+    metric.add(detections.astype(np.float32), truth.astype(np.float32))
     assert json.loads(json.dumps(metric.compute(), allow_nan=False)) == metric.compute()
     curves = metric.curves(points=10)
     for curve in curves.values():

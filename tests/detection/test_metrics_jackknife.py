@@ -13,27 +13,27 @@ from repmet.experiments.reporting.intervals import mean_interval
 
 @pytest.mark.parametrize("seed", range(6))
 def test_leaving_an_episode_out_is_measuring_the_others(seed):
-    found, truth = random_case(seed, episodes=6)
+    detections, truth = random_case(seed, episodes=6)
     metric = EpisodicMetric()
-    metric.add(found, truth)
+    metric.add(detections, truth)
     without = metric.pooled_without()
     assert without.shape == (6,)
     for episode in range(6):
-        others = naive.episodic_metrics(found[found[:, 0] != episode], truth[truth[:, 0] != episode], 0.5, True)
+        others = naive.episodic_metrics(detections[detections[:, 0] != episode], truth[truth[:, 0] != episode], 0.5, True)
         assert without[episode] == pytest.approx(others["repmet_pooled"], abs=1e-12)
 
 
 def test_many_episodes_are_left_out_in_groups_of_neighbours():
-    found, truth = random_case(1, episodes=GROUPS + 3)
+    detections, truth = random_case(1, episodes=GROUPS + 3)
     metric = EpisodicMetric()
-    metric.add(found, truth)
+    metric.add(detections, truth)
     without = metric.pooled_without()
     assert without.shape == (GROUPS,)
     first, last = [0, 1], [GROUPS + 2]  # three groups are of two episodes
     for g, left_out in ((0, first), (GROUPS - 1, last)):
         others = EpisodicMetric()
-        keep = ~np.isin(found[:, 0], left_out)
-        others.add(found[keep], truth[~np.isin(truth[:, 0], left_out)])
+        keep = ~np.isin(detections[:, 0], left_out)
+        others.add(detections[keep], truth[~np.isin(truth[:, 0], left_out)])
         assert without[g] == pytest.approx(others.compute()["repmet_pooled"], abs=1e-12)
 
 
@@ -50,8 +50,8 @@ def test_it_covers_the_figure_of_more_episodes_about_as_often_as_it_says():
 
     def episode() -> Pooled:
         ease = rng.normal(0, 0.5)  # of all its boxes: episodes differ
-        found, false = rng.normal(1 + ease, 1, 6), rng.normal(0, 1, 12)
-        return Pooled(np.sort(found.astype(np.float32)), np.sort(false.astype(np.float32)), 8)
+        hits, false = rng.normal(1 + ease, 1, 6), rng.normal(0, 1, 12)
+        return Pooled(np.sort(hits.astype(np.float32)), np.sort(false.astype(np.float32)), 8)
 
     def whole_and_interval(count: int) -> tuple[float, list[float]]:
         groups = in_groups([episode() for _ in range(count)])
@@ -65,9 +65,9 @@ def test_it_covers_the_figure_of_more_episodes_about_as_often_as_it_says():
 
 
 def test_one_episode_says_nothing_about_the_spread():
-    found, truth = random_case(2, episodes=1)
+    detections, truth = random_case(2, episodes=1)
     metric = EpisodicMetric()
-    metric.add(found, truth)
+    metric.add(detections, truth)
     assert metric.compute()["repmet_pooled_ci95"] == [0, 1]
     metric.add([], [], slots=[[7, 0]])  # without a box: the other has them all
     assert np.isnan(metric.pooled_without()).tolist() == [True, False]

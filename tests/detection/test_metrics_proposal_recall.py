@@ -21,9 +21,9 @@ def random_images(seed: int, images: int = 6) -> tuple[list, list, list]:
         near = np.repeat(truth, 4, 0) + g.normal(0, 6, (4 * len(truth), 4))
         far = g.uniform(450, 500, (5, 4))
         far[:, 2:] = far[:, :2] + 30
-        found = np.concatenate([near, far])
-        boxes.append(found)
-        scores.append(g.permutation(len(found)) / len(found))
+        proposals = np.concatenate([near, far])
+        boxes.append(proposals)
+        scores.append(g.permutation(len(proposals)) / len(proposals))
         objects.append(truth)
     return boxes, scores, objects
 

@@ -35,7 +35,7 @@ def novel(glyph_run: Path) -> list:
 
 
 @pytest.fixture(scope="module", params=["xml", "coco"])
-def own(request, novel, tmp_path_factory) -> Path:
+def folder(request, novel, tmp_path_factory) -> Path:
     """Them in a folder without lists, with XML files or a COCO file."""
     folder = tmp_path_factory.mktemp(request.param)
     for r in novel:
@@ -47,48 +47,48 @@ def own(request, novel, tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_detectors_own_classes_are_base_and_the_rest_novel(own: Path, novel) -> None:
+def test_the_detectors_own_classes_are_base_and_the_rest_novel(folder: Path, novel) -> None:
     names = class_names(novel)
-    data = {"root": str(own), "novel_classes": "of_another_set.txt"}
+    data = {"root": str(folder), "novel_classes": "of_another_set.txt"}
     own_folder(data, trained_on=["something", names[0]])
     assert data["base_classes"] == ["something", names[0]] and data["novel_classes"] == names[1:]
     assert (data["support"], data["query"], data["base_test"]) == ("all", "all", "test")
     own_folder(data | {"held_out": None}, trained_on=["something"])
-    data = {"root": str(own)}
+    data = {"root": str(folder)}
     own_folder(data, trained_on=["something"])
     assert data["base_test"] is None and data["novel_classes"] == names
 
 
-def test_classes_to_hold_out_are_named_or_counted(own: Path, novel) -> None:
+def test_classes_to_hold_out_are_named_or_counted(folder: Path, novel) -> None:
     names = class_names(novel)
-    data = {"root": str(own)}
+    data = {"root": str(folder)}
     own_folder(data)
-    assert data["novel_classes"] == [] and data["base_classes"] == class_names(read_images(own, "train"))
-    data = {"root": str(own), "held_out": f"{names[2]}, {names[0]}"}
+    assert data["novel_classes"] == [] and data["base_classes"] == class_names(read_images(folder, "train"))
+    data = {"root": str(folder), "held_out": f"{names[2]}, {names[0]}"}
     own_folder(data)
     assert data["novel_classes"] == [names[2], names[0]]
-    kept = [r for r in read_images(own, "train") if not {names[0], names[2]} & set(r.names)]
+    kept = [r for r in read_images(folder, "train") if not {names[0], names[2]} & set(r.names)]
     assert data["base_classes"] == class_names(kept)
     chosen = []
     for count in range(4):
-        data = {"root": str(own), "held_out": count}
+        data = {"root": str(folder), "held_out": count}
         own_folder(data)
         assert len(data["novel_classes"]) == count
         chosen.append(set(data["novel_classes"]))
     assert chosen[0] < chosen[1] < chosen[2] < chosen[3]  # one more keeps those before
-    (own / "classes_novel.txt").write_text(f"{names[1]}\n")
-    data = {"root": str(own)}
+    (folder / "classes_novel.txt").write_text(f"{names[1]}\n")
+    data = {"root": str(folder)}
     own_folder(data)
-    (own / "classes_novel.txt").unlink()
+    (folder / "classes_novel.txt").unlink()
     assert data["novel_classes"] == [names[1]]
     for wrong, message in (("cat", "no annotation has cat; classes there"), (99, "99 classes to hold out, but 6")):
         with pytest.raises(ValueError, match=message):
-            own_folder({"root": str(own), "held_out": wrong})
+            own_folder({"root": str(folder), "held_out": wrong})
     with pytest.raises(ValueError, match="not novel to it"):
-        own_folder({"root": str(own), "held_out": names[0]}, trained_on=names)
+        own_folder({"root": str(folder), "held_out": names[0]}, trained_on=names)
 
 
-def test_episodes_on_it_are_those_of_the_same_images_in_a_devkit(own: Path, glyph_run: Path, novel, tmp_path) -> None:
+def test_episodes_on_it_are_those_of_the_same_images_in_a_devkit(folder: Path, glyph_run: Path, novel, tmp_path) -> None:
     """Evaluated by the two commands' ways: the same figures to the last bit."""
     devkit = tmp_path / "devkit"
     shutil.copytree(glyph_run / "scenes", devkit)
@@ -96,7 +96,7 @@ def test_episodes_on_it_are_those_of_the_same_images_in_a_devkit(own: Path, glyp
     checkpoint, options = glyph_run / "epoch_1.pth", ["--shot", "1", "--query", "2", "--episodes", "2", "--out"]
     arguments = [str(glyph_run / "tiny.yaml"), str(checkpoint)]
     lists = ["data.support=both", "data.query=both", "data.base_test=null"]
-    assert evaluate.main([*arguments, "--data", str(own), *options, str(tmp_path / "own")]) == 0
+    assert evaluate.main([*arguments, "--data", str(folder), *options, str(tmp_path / "own")]) == 0
     there = [*arguments, "--data", str(devkit), *options, str(tmp_path / "kit"), "--cfg-options", *lists]
     assert evaluate.main(there) == 0
     first, second = (json.loads((tmp_path / d / "metrics.json").read_text()) for d in ("own", "kit"))
@@ -107,20 +107,20 @@ def test_episodes_on_it_are_those_of_the_same_images_in_a_devkit(own: Path, glyp
             np.testing.assert_allclose(a[figure], b[figure], atol=1e-6)
 
 
-def test_train_and_evaluate_with_nothing_registered(own: Path, glyph_run: Path, tmp_path, capsys) -> None:
+def test_train_and_evaluate_with_nothing_registered(folder: Path, glyph_run: Path, tmp_path, capsys) -> None:
     """Two classes are held out; the base ones, and the novel ones of the episodes, follow from the checkpoint."""
     experiment, run = str(glyph_run / "tiny.yaml"), tmp_path / "run"
-    held = class_names(read_images(own))[:2]
-    arguments = [experiment, "--data", str(own), "--novel", ",".join(held), "--work-dir", str(run)]
+    held = class_names(read_images(folder))[:2]
+    arguments = [experiment, "--data", str(folder), "--novel", ",".join(held), "--work-dir", str(run)]
     assert train.main(arguments) == 0, capsys.readouterr().err
     base = load_checkpoint(run / "epoch_1.pth")["meta"]["experiment"]["base_classes"]
     assert base and not set(base) & set(held)
     options = ["--way", "2", "--shot", "1", "--query", "1", "--episodes", "2", "--out", str(tmp_path / "out")]
-    assert evaluate.main([experiment, str(run), "--data", str(own), *options]) == 0, capsys.readouterr().err
+    assert evaluate.main([experiment, str(run), "--data", str(folder), *options]) == 0, capsys.readouterr().err
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["base"] is not None and metrics["results"][0]["protocol"]["way"] == 2
     episodes = json.loads((tmp_path / "out/episodes.json").read_text())["episodes"]
-    assert all(set(e["classes"]) <= set(class_names(read_images(own))) - set(base) for e in episodes)
+    assert all(set(e["classes"]) <= set(class_names(read_images(folder))) - set(base) for e in episodes)
 
 
 def test_a_folder_without_annotations_is_refused_in_a_line(glyph_run: Path, tmp_path, capsys) -> None:

@@ -117,13 +117,15 @@ def test_two_processes_train_as_one_of_the_same_total_batch(exact: Path, tmp_pat
     assert done.stdout.count("checkpoint: ") == 1, "one of the two says it"
     first, second = (torch.load(tmp_path / d / "epoch_2.pth", weights_only=True) for d in ("one", "two"))
     assert first["meta"]["iter"] == second["meta"]["iter"] == 4  # 8 images, 4 a step, 2 epochs
-    one, two = ({k: v["log"].numpy() for k, v in c["message_hub"]["log_scalars"].items()} for c in (first, second))
-    losses = [name for name in one if "loss" in name]
+    logs_of_one, logs_of_two = (
+        {k: v["log"].numpy() for k, v in c["message_hub"]["log_scalars"].items()} for c in (first, second)
+    )
+    losses = [name for name in logs_of_one if "loss" in name]
     assert {"train/loss", "train/loss_rpn_cls", "train/loss_rpn_bbox", "train/loss_cls", "train/loss_bbox"} <= {*losses}
     for name in losses:
-        assert len(one[name]) == 4
-        np.testing.assert_allclose(one[name], two[name], rtol=1e-4, atol=1e-6, err_msg=name)
-    assert one["train/loss"][0] > 1
+        assert len(logs_of_one[name]) == 4
+        np.testing.assert_allclose(logs_of_one[name], logs_of_two[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    assert logs_of_one["train/loss"][0] > 1
     moved = 0.0
     start = torch.load(tmp_path / "one" / "epoch_1.pth", weights_only=True)["state_dict"]
     for name, value in first["state_dict"].items():

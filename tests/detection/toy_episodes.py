@@ -34,8 +34,8 @@ def make_records(prefix: str, count: int, folder: Path) -> list[ImageRecord]:
 def embed(record: ImageRecord, noise: float) -> EmbeddedImage:
     """Nine proposals: those on an object have its class's direction, more or less, the others one of their own."""
     generator = torch.Generator().manual_seed(int(record.id.lstrip("suportqey")))
-    own = {tuple(b): n for b, n in zip(record.boxes.tolist(), record.names, strict=True)}
-    rows = [CLASSES.index(own[place]) if place in own else len(CLASSES) + k for k, place in enumerate(PLACES)]
+    name_at = {tuple(b): n for b, n in zip(record.boxes.tolist(), record.names, strict=True)}
+    rows = [CLASSES.index(name_at[place]) if place in name_at else len(CLASSES) + k for k, place in enumerate(PLACES)]
     axes = torch.eye(16)
     seen = torch.nn.functional.normalize(axes[rows] + noise * torch.randn(9, 16, generator=generator), dim=-1)
     annotated = axes[[CLASSES.index(n) for n in record.names]]

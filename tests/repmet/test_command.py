@@ -32,7 +32,7 @@ print(json.dumps([code, out.getvalue(), seconds, sorted({"torch", "numpy", "mmen
         result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
         return json.loads(result.stdout)
 
-    code, printed, seconds, heavy = min((once() for _ in range(3)), key=lambda found: found[2])
+    code, printed, seconds, heavy = min((once() for _ in range(3)), key=lambda measured: measured[2])
     assert (code, printed, heavy) == (0, f"repmet {repmet.__version__}\n", [])
     assert seconds < 0.5
 
@@ -144,7 +144,7 @@ def test_where_files_land(monkeypatch, tmp_path) -> None:
     assert installation.cache_folder() == tmp_path / "repmet"
     assert installation.data_folder("data/scenes") == tmp_path / "repmet" / "data" / "scenes"
     (tmp_path / "data" / "here").mkdir(parents=True)
-    for own in ("data/here", "my_photos", str(tmp_path / "data" / "x")):
-        assert installation.data_folder(own) == Path(own)
+    for folder in ("data/here", "my_photos", str(tmp_path / "data" / "x")):
+        assert installation.data_folder(folder) == Path(folder)
     monkeypatch.setenv("REPMET_CACHE", "elsewhere")
     assert installation.cache_folder() == Path("elsewhere")

@@ -27,8 +27,8 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def detector(glyph_run: Path) -> Detector:
-    found = FewShotDetector(glyph_run)
-    return Detector(found.model, found.cfg, {})
+    taught = FewShotDetector(glyph_run)
+    return Detector(taught.model, taught.cfg, {})
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def assert_same(one: EmbeddedImage, other: EmbeddedImage) -> None:
-    assert vars(one).keys() == vars(other).keys()
-    for name, value in vars(one).items():
+def assert_same(image: EmbeddedImage, other: EmbeddedImage) -> None:
+    assert vars(image).keys() == vars(other).keys()
+    for name, value in vars(image).items():
         torch.testing.assert_close(vars(other)[name], value, rtol=0, atol=0)
 
 
@@ -61,9 +61,9 @@ def test_what_comes_back_is_what_was_kept_bit_for_bit(detector, records, batches
 
 
 def test_a_file_holds_its_image_and_not_the_batch(detector, records) -> None:
-    found = caching_embedder(detector)(records)
+    embedded = caching_embedder(detector)(records)
     cache = EmbeddingCache(detector, ("repmet", "baseline_untrained", "baseline_roi"))
-    image = found[records[0].id]
+    image = embedded[records[0].id]
     kept = [value for value in vars(image).values() if value is not None]
     parts = [v for value in kept for v in (value.values() if isinstance(value, dict) else [value])]
     size = sum(v.numel() * v.element_size() for v in parts)
@@ -105,9 +105,9 @@ def test_another_detector_finds_nothing(detector, tmp_path, monkeypatch, change)
     else:
         edited = tmp_path / "edited.py"
         edited.write_text("# another line")
-        own = embedding_cache._code()
-        assert {p.name for p in own} >= {"embedder.py", "representatives.py", "roi_align.cpp"}
-        monkeypatch.setattr(embedding_cache, "_code", lambda: [*own, edited])
+        code = embedding_cache._code()
+        assert {p.name for p in code} >= {"embedder.py", "representatives.py", "roi_align.cpp"}
+        monkeypatch.setattr(embedding_cache, "_code", lambda: [*code, edited])
     assert EmbeddingCache(detector, spaces).folder != before
 
 
@@ -147,8 +147,8 @@ def test_a_folder_that_cannot_be_written_to_costs_nothing_but_the_cache(detector
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(tensor_cache, "CACHE", tmp_path / "file")
     with pytest.warns(UserWarning, match="nothing is kept there"):
-        found = caching_embedder(detector)(records)
-    assert len(found) == 5
+        embedded = caching_embedder(detector)(records)
+    assert len(embedded) == 5
 
 
 def test_other_shots_and_seeds_need_no_network(glyph_run, tmp_path, batches) -> None:
@@ -202,8 +202,8 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_figures(glyph_run, tmp_pa
     monkeypatch.setattr(tensor_cache, "CACHE", tmp_path / "another")
     assert evaluate.main([*command, str(tmp_path / "whole")]) == 0
     assert sum(batches) - rest == first + rest, "the images of the first batch did not go through the network again"
-    one, other = (json.loads((tmp_path / name / "metrics.json").read_text())["results"] for name in ("out", "whole"))
-    for a, b in zip(one, other, strict=True):
+    resumed, whole = (json.loads((tmp_path / name / "metrics.json").read_text())["results"] for name in ("out", "whole"))
+    for a, b in zip(resumed, whole, strict=True):
         assert a["protocol"] == b["protocol"]
         for figure in ("repmet_pooled", "pooled_ap", "class_map", "episode_map"):
             assert a[figure] == pytest.approx(b[figure], abs=1e-6)

@@ -68,8 +68,8 @@ def by_hand(model, record, steps):
     sample = Compose(steps)(to_data_info(record, ()))
     data = model.data_preprocessor(pseudo_collate([sample]), False)
     levels = model.extract_feat(data["inputs"])
-    (found,) = model.rpn_head.predict(levels, data["data_samples"], rescale=False)
-    return levels, found, data["data_samples"][0]
+    (proposals,) = model.rpn_head.predict(levels, data["data_samples"], rescale=False)
+    return levels, proposals, data["data_samples"][0]
 
 
 @torch.no_grad()
@@ -82,10 +82,10 @@ def pooled_from(model, levels, boxes):
 def test_an_image_is_what_the_network_gives_by_hand(build_detector, records, scale):
     model = trained(build_detector)
     head = model.roi_head.bbox_head
-    found = Embedder(model, pipeline(scale), batch_size=2)(records)
-    assert list(found) == [r.id for r in records]
+    embedded = Embedder(model, pipeline(scale), batch_size=2)(records)
+    assert list(embedded) == [r.id for r in records]
     for record in records:
-        image = found[record.id]
+        image = embedded[record.id]
         levels, predicted, sample = by_hand(model, record, pipeline(scale))
         proposals = predicted.bboxes
         x, y = sample.scale_factor
@@ -111,9 +111,9 @@ def test_an_image_is_what_the_network_gives_by_hand(build_detector, records, sca
 
 
 def test_shapes_lengths_and_pixels(build_detector, records):
-    found = Embedder(trained(build_detector), pipeline())(records)
+    embedded = Embedder(trained(build_detector), pipeline())(records)
     for record in records:
-        image = found[record.id]
+        image = embedded[record.id]
         count = len(image.boxes)
         assert 0 < count <= 30 and image.boxes.shape == image.proposals.shape == (count, 4)
         edge = torch.tensor([record.width, record.height] * 2)
@@ -131,14 +131,14 @@ def test_shapes_lengths_and_pixels(build_detector, records):
 def test_batching_does_not_change_what_is_found(build_detector, records, batch_size):
     """Also for images of different sizes, which in one batch would pad each other."""
     model = trained(build_detector)
-    one = Embedder(model, pipeline(), batch_size=1)(records)
+    single = Embedder(model, pipeline(), batch_size=1)(records)
     many = Embedder(model, pipeline(), batch_size=batch_size)(records)
-    assert list(one) == list(many)
-    for name in one:
-        torch.testing.assert_close(many[name].boxes, one[name].boxes, rtol=1e-3, atol=1e-2)
+    assert list(single) == list(many)
+    for name in single:
+        torch.testing.assert_close(many[name].boxes, single[name].boxes, rtol=1e-3, atol=1e-2)
         for space in SPACES:
             for kept in ("embeddings", "annotated"):
-                left, right = getattr(many[name], kept)[space], getattr(one[name], kept)[space]
+                left, right = getattr(many[name], kept)[space], getattr(single[name], kept)[space]
                 torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
 
 
@@ -151,8 +151,8 @@ def test_every_record_is_read_once(build_detector, records):
         return load(info)
 
     embedder.pipeline.transforms[0] = counting
-    found = embedder(r for r in [*records, *records[:3], records[0]])
-    assert sorted(seen) == sorted(found) == [r.id for r in records]
+    embedded = embedder(r for r in [*records, *records[:3], records[0]])
+    assert sorted(seen) == sorted(embedded) == [r.id for r in records]
     assert embedder([]) == {}
 
 
@@ -176,14 +176,14 @@ def test_the_untrained_head_is_another_one_of_the_same_make(build_detector, reco
     for name in ("fcs.0.weight", "fcs.1.weight", "fc_embed.weight", "representatives.weight"):
         assert not torch.equal(fresh[name], kept[name])
         assert fresh[name].data_ptr() != kept[name].data_ptr()
-    found = embedder(records[:1])["0"]
-    assert (found.embeddings["repmet"] - found.embeddings["baseline_untrained"]).abs().max() > 0.1
+    embedded = embedder(records[:1])["0"]
+    assert (embedded.embeddings["repmet"] - embedded.embeddings["baseline_untrained"]).abs().max() > 0.1
     levels, predicted, _ = by_hand(model, records[0], pipeline())
     proposals = predicted.bboxes
     pooled, _ = pooled_from(model, levels, proposals)
     with torch.no_grad():
         expected = embedder.untrained.embed(embedder.untrained.roi_features(pooled)[0])
-    torch.testing.assert_close(found.embeddings["baseline_untrained"], expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(embedded.embeddings["baseline_untrained"], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_untrained_head_follows_its_seed_and_nothing_else(build_detector):
@@ -247,8 +247,8 @@ def test_boxes_by_class_are_refused(build_detector):
 
 def test_the_untrained_head_is_made_only_where_its_space_is_asked_for(build_detector, records):
     embedder = Embedder(trained(build_detector), pipeline(), spaces=("repmet", "baseline_roi"))
-    (found,) = embedder(records[:1]).values()
-    assert set(found.embeddings) == {"repmet", "baseline_roi"} and "untrained" not in vars(embedder)
+    (embedded,) = embedder(records[:1]).values()
+    assert set(embedded.embeddings) == {"repmet", "baseline_roi"} and "untrained" not in vars(embedder)
     embedder.spaces = ("baseline_untrained",)
     embedder(records[:1])
     assert "untrained" in vars(embedder)

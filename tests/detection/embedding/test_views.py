@@ -55,8 +55,8 @@ def test_a_view_is_the_turned_file(embedder, records, tmp_path):
             turned = replace(record, path=tmp_path / "turned.png", boxes=boxes)
             (image,) = embedder([turned]).values()
             for space, values in image.annotated.items():
-                found = looks[record.id].annotated[space][number - 1]
-                torch.testing.assert_close(found, values, atol=2e-4, rtol=1e-3)
+                of_view = looks[record.id].annotated[space][number - 1]
+                torch.testing.assert_close(of_view, values, atol=2e-4, rtol=1e-3)
 
 
 def test_all_views_stand_for_a_box(embedder, records):

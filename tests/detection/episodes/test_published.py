@@ -51,13 +51,13 @@ def write(path: Path, content, protocol: int = 2) -> Path:
 def test_episodes_are_matched_to_our_images_and_boxes(tmp_path: Path, protocol: int) -> None:
     episodes = read_published(write(tmp_path / "e.pkl", [entry(), entry()], protocol), SUPPORT, QUERY)
     assert (episodes.way, episodes.shots, episodes.query, len(episodes.episodes)) == (2, (1, 5), 3, 2)
-    one = episodes.episodes[0]
-    assert one.classes == ("cat", "dog")
-    assert one.support["cat"] == tuple((f"s{k}", SUPPORT[k].names.index("cat")) for k in range(5))
-    assert one.query["dog"] == ("q2", "q3", "q4")
+    episode = episodes.episodes[0]
+    assert episode.classes == ("cat", "dog")
+    assert episode.support["cat"] == tuple((f"s{k}", SUPPORT[k].names.index("cat")) for k in range(5))
+    assert episode.query["dog"] == ("q2", "q3", "q4")
     episodes.check_against(SUPPORT, QUERY)
     as_list = entry() | {"query_images": [entry()["query_images"][7], entry()["query_images"][3]]}
-    assert read_published(write(tmp_path / "l.pkl", [as_list]), SUPPORT, QUERY).episodes[0] == one
+    assert read_published(write(tmp_path / "l.pkl", [as_list]), SUPPORT, QUERY).episodes[0] == episode
 
 
 def test_text_of_python_2_is_read(tmp_path: Path) -> None:
@@ -192,9 +192,12 @@ def test_the_benchmarks_own_files_number_images(tmp_path: Path) -> None:
     write(tmp_path / "voc_inloc_roidb.pkl", {"roidb": roidb, "classes": ["background"], "cls2img": [[]]})
     episodes = read_published(path, SUPPORT, QUERY)
     assert (episodes.way, episodes.shots, episodes.query) == (2, (1,), 2)
-    one = episodes.episodes[0]
-    assert one.classes == ("cat", "dog") and one.query == {"cat": ("q0", "q1"), "dog": ("q2", "q3")}
-    assert one.support == {"cat": (("s0", SUPPORT[0].names.index("cat")),), "dog": (("s1", SUPPORT[1].names.index("dog")),)}
+    episode = episodes.episodes[0]
+    assert episode.classes == ("cat", "dog") and episode.query == {"cat": ("q0", "q1"), "dog": ("q2", "q3")}
+    assert episode.support == {
+        "cat": (("s0", SUPPORT[0].names.index("cat")),),
+        "dog": (("s1", SUPPORT[1].names.index("dog")),),
+    }
     episodes.check_against(SUPPORT, QUERY)
 
 

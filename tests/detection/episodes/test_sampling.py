@@ -120,12 +120,12 @@ def test_draws_are_fixed_for_ever():
 
 
 def test_shots_are_paired_and_hashed_apart(pools):
-    both, one = draw(*pools), draw(*pools, shots=(1,))
-    for a, b in zip(both.episodes, one.episodes, strict=True):
+    both, one_shot = draw(*pools), draw(*pools, shots=(1,))
+    for a, b in zip(both.episodes, one_shot.episodes, strict=True):
         assert a.classes == b.classes and a.query == b.query
         assert all(a.support[name][:1] == b.support[name] for name in a.classes)
-    assert both.hash_for(1) == one.hash_for(1) != both.hash_for(5)
-    assert both.hash != one.hash
+    assert both.hash_for(1) == one_shot.hash_for(1) != both.hash_for(5)
+    assert both.hash != one_shot.hash
     with pytest.raises(ValueError, match=r"for \(1, 5\) shots, not for 10"):
         both.hash_for(10)
 

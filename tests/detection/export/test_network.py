@@ -50,9 +50,9 @@ def test_boxes_objectness_and_embeddings_are_torchs(runtime, exported_photos, em
         np.testing.assert_allclose(seen.embeddings[b], expected.embeddings["repmet"].numpy()[a], atol=VALUES)
         np.testing.assert_allclose(seen.marked, expected.annotated["repmet"].numpy(), atol=VALUES)
         assert seen.boxes.dtype == seen.objectness.dtype == np.float32 and len(seen.boxes) == len(seen.objectness)
-        ((found, _),) = base_detections(shipped_detector.model, shipped_detector.cfg.test_pipeline, [record])
-        a, b = same(found.boxes, seen.objects)
-        np.testing.assert_allclose(seen.object_scores[b], found.scores[a], atol=VALUES)
+        ((objects, _),) = base_detections(shipped_detector.model, shipped_detector.cfg.test_pipeline, [record])
+        a, b = same(objects.boxes, seen.objects)
+        np.testing.assert_allclose(seen.object_scores[b], objects.scores[a], atol=VALUES)
 
 
 def test_the_modules_that_are_traced_give_the_same_in_torch(shipped_detector, embedder, records) -> None:

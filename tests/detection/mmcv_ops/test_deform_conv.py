@@ -78,17 +78,17 @@ def test_only_offsets_to_a_point_at_minus_one_lose_their_slope(axis) -> None:
     x = torch.rand(1, 2, 5, 6, dtype=torch.float64)
     layer = ops.DeformConv2d(2, 3, 3, padding=1, stride=2).double()
     offset = torch.rand(1, 18, 3, 3, dtype=torch.float64) - 0.5
-    found = []
+    slopes = []
     for inwards in (0.0, 1e-9):
         there = offset.clone()
         there[0, 8 + axis, 1, 1] = -3 + inwards  # the middle tap of output (1, 1) lies at (2, 2)
         there.requires_grad_()
-        found.append(torch.autograd.grad(layer(x, there).sum(), there)[0])
-    assert found[0][0, 8 + axis, 1, 1] == 0 and found[1][0, 8 + axis, 1, 1].abs() > 1e-6
-    assert found[0][0, 9 - axis, 1, 1].abs() < 1e-6
-    for gradient in found:
+        slopes.append(torch.autograd.grad(layer(x, there).sum(), there)[0])
+    assert slopes[0][0, 8 + axis, 1, 1] == 0 and slopes[1][0, 8 + axis, 1, 1].abs() > 1e-6
+    assert slopes[0][0, 9 - axis, 1, 1].abs() < 1e-6
+    for gradient in slopes:
         gradient[0, 8:10, 1, 1] = 0
-    torch.testing.assert_close(*found)
+    torch.testing.assert_close(*slopes)
 
 
 @ours

@@ -108,6 +108,6 @@ def test_prediction_gives_objects_of_one_class(model, levels):
     }
     results = model.predict(levels[0], [DetDataSample(metainfo=meta) for _ in range(2)], rescale=True)
     for result in results:
-        found = result.pred_instances
-        assert len(found.bboxes) and found.labels.unique().tolist() == [0]
-        assert found.bboxes.max() <= 48 and 0 <= found.scores.min() <= found.scores.max() <= 1
+        instances = result.pred_instances
+        assert len(instances.bboxes) and instances.labels.unique().tolist() == [0]
+        assert instances.bboxes.max() <= 48 and 0 <= instances.scores.min() <= instances.scores.max() <= 1

@@ -68,11 +68,13 @@ def gradients(model, make_batch, part: str) -> tuple[dict, dict]:
     """Gradients of the losses of one part: those of the neck, and the losses."""
     torch.manual_seed(1)
     losses = model.loss(**make_batch(model, OBJECTS))
-    own = {k: v for k, v in losses.items() if k.startswith("loss") and ("rpn" in k) == (part == "rpn")}
-    total = sum(sum(v) if isinstance(v, list) else v for v in own.values())
+    of_part = {k: v for k, v in losses.items() if k.startswith("loss") and ("rpn" in k) == (part == "rpn")}
+    total = sum(sum(v) if isinstance(v, list) else v for v in of_part.values())
     names, weights = zip(*model.neck.named_parameters(), strict=True)
-    found = torch.autograd.grad(total, weights, allow_unused=True)
-    return dict(zip(names, found, strict=True)), {k: torch.stack(v) if isinstance(v, list) else v for k, v in own.items()}
+    of_neck = torch.autograd.grad(total, weights, allow_unused=True)
+    return dict(zip(names, of_neck, strict=True)), {
+        k: torch.stack(v) if isinstance(v, list) else v for k, v in of_part.items()
+    }
 
 
 @pytest.mark.parametrize(("rpn", "roi"), [(0.0, 0.75), (0.5, 0.0)])

@@ -48,26 +48,26 @@ def test_scores_are_joined_distances(model) -> None:
         negative = ((away[:, None, None] - negatives) ** 2).sum(-1)
         joined = (positive + 0.4 * (2 - negative.amin(-1, keepdim=True))).clamp(min=0)
         torch.testing.assert_close(head.distances(scores), joined, atol=1e-5, rtol=1e-4)
-        own, first, second = head.apart(scores)
+        joined_scores, first, second = head.apart(scores)
         torch.testing.assert_close(first, positive, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(second, negative, atol=1e-5, rtol=1e-4)
-        assert own.shape[1] == 6 + (4 if training else 0) and deltas.shape == (6, 4)
+        assert joined_scores.shape[1] == 6 + (4 if training else 0) and deltas.shape == (6, 4)
 
 
 def test_losses_of_a_batch_by_a_loop(model, make_batch, monkeypatch) -> None:
     """The regions, targets and scores are caught on their way; `loss_negative` and `loss_embed` follow from them."""
     head, caught = model.roi_head.bbox_head, {}
-    own = type(head).loss_and_target
+    loss_and_target = type(head).loss_and_target
 
     def spy(self, cls_score, bbox_pred, rois, sampling_results, *args, **kwargs):
         caught.update(scores=cls_score, results=sampling_results)
-        found = own(self, cls_score, bbox_pred, rois, sampling_results, *args, **kwargs)
-        return caught.setdefault("found", found)
+        result = loss_and_target(self, cls_score, bbox_pred, rois, sampling_results, *args, **kwargs)
+        return caught.setdefault("result", result)
 
     monkeypatch.setattr(type(head), "loss_and_target", spy)
     head.negative_iou = (0.05, 0.45)  # so that an untrained detector's proposals hit it
     losses = model.loss(**make_batch(model, OBJECTS))
-    labels = caught["found"]["bbox_targets"][0]
+    labels = caught["result"]["bbox_targets"][0]
     _, positive, negative = head.apart(caught["scores"])
     row, total, near, margin = 0, 0.0, 0, 0.0
     for result in caught["results"]:
@@ -100,8 +100,10 @@ def test_it_learns_and_predicts(model, make_batch) -> None:
         assert not torch.equal(before[name], dict(model.roi_head.bbox_head.named_parameters())[name])
     model.eval()
     with torch.no_grad(), DefaultScope.overwrite_default_scope("mmdet"):
-        found = model.predict(**make_batch(model, OBJECTS))
-    assert len(found) == 2 and all(((s.pred_instances.scores >= 0) & (s.pred_instances.scores <= 1)).all() for s in found)
+        predicted = model.predict(**make_batch(model, OBJECTS))
+    assert len(predicted) == 2 and all(
+        ((s.pred_instances.scores >= 0) & (s.pred_instances.scores <= 1)).all() for s in predicted
+    )
 
 
 def test_hard_example_mining_takes_it(build_detector, make_batch) -> None:

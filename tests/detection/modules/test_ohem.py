@@ -97,8 +97,8 @@ def test_it_keeps_the_regions_of_largest_loss(build_detector, name, with_gt):
     owner = [1, 2, 3, *owner] if with_gt else owner
     losses = []
     with torch.no_grad():
-        for box, own in zip(every, owner, strict=True):
-            target = (LABELS[own - 1].item(), GT[own - 1]) if own > 0 else None
+        for box, object_id in zip(every, owner, strict=True):
+            target = (LABELS[object_id - 1].item(), GT[object_id - 1]) if object_id > 0 else None
             losses.append(naive_loss(model, levels, box, target))
     order = sorted(range(len(every)), key=lambda i: -losses[i])
     assert losses[order[29]] - losses[order[30]] > 1e-4, "a tie would prove nothing"

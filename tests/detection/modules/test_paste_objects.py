@@ -48,8 +48,8 @@ def results(tmp_path):
 
 def paste(results, seed=0, **arguments):
     np.random.seed(seed)
-    given = results | {"img": results["img"].copy()}
-    return PasteObjects(**arguments).transform(given)
+    inputs = results | {"img": results["img"].copy()}
+    return PasteObjects(**arguments).transform(inputs)
 
 
 def overlap(a, b):
@@ -62,34 +62,34 @@ def overlap(a, b):
 
 @pytest.mark.parametrize("ink", [True, False])
 def test_labels_come_with_their_boxes_and_ignored_objects_stay_away(results, ink):
-    found = paste(results, images=3, scale=(1.0, 1.0), overlap=0.0, ink=ink)
-    labels = found["gt_bboxes_labels"].tolist()
+    pasted = paste(results, images=3, scale=(1.0, 1.0), overlap=0.0, ink=ink)
+    labels = pasted["gt_bboxes_labels"].tolist()
     assert labels[:2] == [0, 1] and len(labels) >= 3 and set(labels[2:]) == {3}
-    assert found["gt_ignore_flags"].tolist() == [False, True] + [False] * (len(labels) - 2)
-    boxes = found["gt_bboxes"].numpy()
+    assert pasted["gt_ignore_flags"].tolist() == [False, True] + [False] * (len(labels) - 2)
+    boxes = pasted["gt_bboxes"].numpy()
     assert len(boxes) == len(labels)
     np.testing.assert_array_equal(boxes[:2], results["gt_bboxes"].numpy())
     for box in boxes[2:]:
         np.testing.assert_allclose(box[2:] - box[:2], [20, 20], atol=1e-4)
         assert box.min() >= 0 and box.max() <= SIDE
-        middle = found["img"][round(box[1]) + 10, round(box[0]) + 10]
+        middle = pasted["img"][round(box[1]) + 10, round(box[0]) + 10]
         assert middle == pytest.approx(np.full(3, 120 if ink else INK), abs=1)  # a box of nothing but ink has no paper
 
 
 def test_ink_darkens_and_paper_does_not(results, tmp_path):
     results["dataset"].info["instances"][0]["bbox"] = [20, 30, 65, 50]  # ink on the left, paper on the right
-    found = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=True)
-    x1, y1, x2, y2 = found["gt_bboxes"].numpy()[-1].round().astype(int)
-    window = found["img"][y1:y2, x1:x2]
+    pasted = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=True)
+    x1, y1, x2, y2 = pasted["gt_bboxes"].numpy()[-1].round().astype(int)
+    window = pasted["img"][y1:y2, x1:x2]
     np.testing.assert_allclose(window[:, :20], 120 * INK / PAPER, atol=1)
     np.testing.assert_array_equal(window[:, 20:], 120)
 
 
 def test_an_object_fades_into_the_ground(results):
-    found = paste(results, scale=(1.0, 1.0), overlap=0.0)
-    x1, y1, x2, y2 = found["gt_bboxes"].numpy()[-1].round().astype(int)
-    np.testing.assert_array_equal(found["img"][y1:y2, x1:x2], INK)
-    row = found["img"][(y1 + y2) // 2, :, 0].astype(int)
+    pasted = paste(results, scale=(1.0, 1.0), overlap=0.0)
+    x1, y1, x2, y2 = pasted["gt_bboxes"].numpy()[-1].round().astype(int)
+    np.testing.assert_array_equal(pasted["img"][y1:y2, x1:x2], INK)
+    row = pasted["img"][(y1 + y2) // 2, :, 0].astype(int)
     left = row[x1 - 5 : x1]
     assert (np.diff(left) > 0).all() and 120 < left[0] < left[-1] < PAPER  # from the ground to the crop's own paper
     assert row[x1 - 6] == 120
@@ -105,9 +105,9 @@ def test_no_box_shares_more_than_it_may(results, seed):
 
 def test_what_fits_nowhere_is_left_out(results):
     results["gt_bboxes"] = HorizontalBoxes(np.array([[0, 0, SIDE, SIDE], [1, 1, 2, 2]], np.float32))
-    found = paste(results, images=4)
-    np.testing.assert_array_equal(found["img"], results["img"])
-    assert found["gt_bboxes_labels"].tolist() == [0, 1]
+    pasted = paste(results, images=4)
+    np.testing.assert_array_equal(pasted["img"], results["img"])
+    assert pasted["gt_bboxes_labels"].tolist() == [0, 1]
     large = paste(results, scale=(20.0, 20.0))
     assert len(large["gt_bboxes_labels"]) == 2
 
@@ -144,9 +144,9 @@ def neighbours(results, tmp_path, *boxes, ignored=1):
         pixels[y1:y2, x1:x2] = (255, 0, 0)
     cv2.imwrite(str(tmp_path / "one.png"), pixels)
     results["img"][..., 0] = 0
-    own, _ = results["dataset"].info["instances"]
+    first, _ = results["dataset"].info["instances"]
     others = [{"bbox": list(b), "bbox_label": 5, "ignore_flag": ignored} for b in boxes]
-    results["dataset"].info["instances"] = [own, *others]
+    results["dataset"].info["instances"] = [first, *others]
     return results
 
 
@@ -154,26 +154,26 @@ def neighbours(results, tmp_path, *boxes, ignored=1):
 @pytest.mark.parametrize("box", [(41, 28, 60, 52), (10, 33, 18, 45), (22, 51, 38, 70), (15, 25, 21, 31), (38, 20, 60, 33)])
 def test_parts_of_neighbours_are_not_pasted(results, tmp_path, box, scale):
     """Beside the object in its margin, or over one of its corners; of a class that is ignored, as novel ones are."""
-    found = paste(neighbours(results, tmp_path, box), images=3, scale=(scale, scale), overlap=0.15)
-    assert len(found["gt_bboxes_labels"]) > 2, "the object itself is pasted"
-    assert found["img"][..., 0].max() <= 1
-    x1, y1, x2, y2 = found["gt_bboxes"].numpy()[-1].round().astype(int)
-    assert (found["img"][y1:y2, x1:x2, 1] <= INK + 1).mean() > 0.5
+    pasted = paste(neighbours(results, tmp_path, box), images=3, scale=(scale, scale), overlap=0.15)
+    assert len(pasted["gt_bboxes_labels"]) > 2, "the object itself is pasted"
+    assert pasted["img"][..., 0].max() <= 1
+    x1, y1, x2, y2 = pasted["gt_bboxes"].numpy()[-1].round().astype(int)
+    assert (pasted["img"][y1:y2, x1:x2, 1] <= INK + 1).mean() > 0.5
 
 
 def test_an_object_behind_another_is_left_out(results, tmp_path):
-    found = paste(neighbours(results, tmp_path, (30, 30, 60, 50)), images=3, scale=(1.0, 1.0))
-    assert found["gt_bboxes_labels"].tolist() == [0, 1]
-    np.testing.assert_array_equal(found["img"], results["img"])
+    pasted = paste(neighbours(results, tmp_path, (30, 30, 60, 50)), images=3, scale=(1.0, 1.0))
+    assert pasted["gt_bboxes_labels"].tolist() == [0, 1]
+    np.testing.assert_array_equal(pasted["img"], results["img"])
 
 
 def test_a_crop_as_large_as_the_image_is_pasted_whole(results, tmp_path):
     results["dataset"].info["instances"][0]["bbox"] = [0, 0, SIDE, SIDE]
     results["dataset"].info["instances"][1]["bbox"] = [0, 0, 0, 0]
     results["gt_bboxes"] = HorizontalBoxes(np.array([[0, 0, 1, 1], [1, 1, 2, 2]], np.float32))
-    found = paste(results, scale=(1.0, 1.0), overlap=1.0)
-    assert found["gt_bboxes"].numpy()[-1].tolist() == [0, 0, SIDE, SIDE]
-    np.testing.assert_array_equal(found["img"], cv2.imread(results["dataset"].info["img_path"]))
+    pasted = paste(results, scale=(1.0, 1.0), overlap=1.0)
+    assert pasted["gt_bboxes"].numpy()[-1].tolist() == [0, 0, SIDE, SIDE]
+    np.testing.assert_array_equal(pasted["img"], cv2.imread(results["dataset"].info["img_path"]))
     assert len(paste(results, scale=(1.02, 1.02), overlap=1.0)["gt_bboxes_labels"]) == 2, "two pixels too large"
 
 
@@ -193,9 +193,9 @@ def test_grain_stays_where_no_ink_is(results, tmp_path):
     pixels[30:50, 20:40] = grain
     pixels[40, 20:40] = INK
     cv2.imwrite(str(tmp_path / "one.png"), pixels)
-    found = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=True)
-    x1, y1, x2, y2 = found["gt_bboxes"].numpy()[-1].round().astype(int)
-    window = found["img"][y1:y2, x1:x2]
+    pasted = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=True)
+    x1, y1, x2, y2 = pasted["gt_bboxes"].numpy()[-1].round().astype(int)
+    window = pasted["img"][y1:y2, x1:x2]
     np.testing.assert_array_equal(np.delete(window, 10, 0), 120)
     assert (window[10] < 40).all()
 
@@ -206,14 +206,14 @@ def test_scaling_is_by_area_downwards_and_linear_upwards(results, tmp_path, fact
     cv2.imwrite(str(tmp_path / "one.png"), pixels)
     results["gt_bboxes"] = HorizontalBoxes(np.zeros((2, 4), np.float32))
     results["dataset"].info["instances"][1]["bbox"] = [0, 0, 0, 0]
-    found = paste(results, scale=(factor, factor), overlap=1.0)
-    x1, y1, x2, y2 = found["gt_bboxes"].numpy()[-1].round().astype(int)
+    pasted = paste(results, scale=(factor, factor), overlap=1.0)
+    x1, y1, x2, y2 = pasted["gt_bboxes"].numpy()[-1].round().astype(int)
     side = round(20 * factor)
     assert (x2 - x1, y2 - y1) == (side, side)
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     margin = round(5 * factor)
     whole = cv2.resize(pixels[25:55, 15:45], (round(30 * factor),) * 2, interpolation=how)
-    np.testing.assert_array_equal(found["img"][y1:y2, x1:x2], whole[margin : margin + side, margin : margin + side])
+    np.testing.assert_array_equal(pasted["img"][y1:y2, x1:x2], whole[margin : margin + side, margin : margin + side])
 
 
 def test_scales_are_even_in_their_logarithm(results):

@@ -16,7 +16,7 @@ def naive_losses(head, scores, deltas, labels, weights, targets, box_weights):
     for r, (label, weight) in enumerate(zip(labels.tolist(), weights.tolist(), strict=True)):
         row = scores[r].tolist()
         d2 = [row[c * modes : (c + 1) * modes] for c in range(classes)]
-        s = [max(math.exp(-d / (2 * head.sigma**2)) for d in own) for own in d2]
+        s = [max(math.exp(-d / (2 * head.sigma**2)) for d in of_class) for of_class in d2]
         s.append(1 - max(s))
         total = sum(math.exp(head.scale * v) for v in s)
         sums["loss_cls"] += weight * -math.log(math.exp(head.scale * s[label]) / total)
@@ -25,12 +25,12 @@ def naive_losses(head, scores, deltas, labels, weights, targets, box_weights):
             sums["loss_aux"] += weight * (math.log(sum(map(math.exp, aux))) - aux[label])
         if label == classes:
             continue
-        nearest = [min(own) for own in d2]
+        nearest = [min(of_class) for of_class in d2]
         other = min(v for c, v in enumerate(nearest) if c != label)
         sums["loss_embed"] += weight * head.embed_weight * max(0.0, nearest[label] - other + head.margin)
         right.append(nearest.index(min(nearest)) == label)
-        own = deltas[r] if head.reg_class_agnostic else deltas[r, 4 * label : 4 * label + 4]
-        for x, t, w in zip(own.tolist(), targets[r].tolist(), box_weights[r].tolist(), strict=True):
+        of_label = deltas[r] if head.reg_class_agnostic else deltas[r, 4 * label : 4 * label + 4]
+        for x, t, w in zip(of_label.tolist(), targets[r].tolist(), box_weights[r].tolist(), strict=True):
             sums["loss_bbox"] += w * (0.5 * (x - t) ** 2 if abs(x - t) < 1 else abs(x - t) - 0.5)
     counted = sum(w > 0 for w in weights.tolist())
     result = {name: value / (len(labels) if name == "loss_bbox" else counted) for name, value in sums.items()}
@@ -152,10 +152,10 @@ def test_the_detector_learns_two_images_by_heart(build_detector, make_batch, agn
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-    for sample, own in zip(model.eval().predict(**make_batch(model, OBJECTS)), OBJECTS, strict=True):
-        found = sample.pred_instances
-        for label, box in own:
-            mine = found[found.labels == label]
+    for sample, objects in zip(model.eval().predict(**make_batch(model, OBJECTS)), OBJECTS, strict=True):
+        predicted = sample.pred_instances
+        for label, box in objects:
+            mine = predicted[predicted.labels == label]
             assert len(mine), f"class {label} was not found"
             best = mine.scores.argmax()
             assert mine.scores[best] > 0.5
@@ -197,6 +197,6 @@ def test_mixed_precision(build_detector, make_batch, training):
             total.backward()
             assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
         else:
-            found = model.predict(**data)[0].pred_instances
-            assert torch.isfinite(found.bboxes).all() and found.scores.dtype == torch.float32
+            predicted = model.predict(**data)[0].pred_instances
+            assert torch.isfinite(predicted.bboxes).all() and predicted.scores.dtype == torch.float32
     assert seen and all(distances == torch.float32 for _, distances in seen)

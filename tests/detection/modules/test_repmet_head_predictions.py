@@ -8,15 +8,15 @@ from small_heads import OBJECTS, STDS, E, K, N, lively, regions, small_head
 from torchvision.ops import nms
 
 
-def by_hand(model, data, *, rescale, score_thr=0.05, iou=0.5, most=30):
+def by_hand(model, data, *, rescale, score_thr=0.05, iou=0.5, max_per_img=30):
     """Boxes, scores and labels of every image, from the network's features on, without mmdet's or the head's functions."""
     head = model.roi_head.bbox_head
     levels = model.extract_feat(data["batch_inputs"])
     samples = data["batch_data_samples"]
     proposals = model.rpn_head.predict(levels, samples, rescale=False)
     results = []
-    for k, (sample, found) in enumerate(zip(samples, proposals, strict=True)):
-        rois = torch.cat([torch.full((len(found), 1), k), found.bboxes], 1)
+    for k, (sample, proposed) in enumerate(zip(samples, proposals, strict=True)):
+        rois = torch.cat([torch.full((len(proposed), 1), k), proposed.bboxes], 1)
         hidden = model.roi_head.bbox_roi_extractor(levels[:4], rois).flatten(1)
         for fc in head.fcs:
             hidden = F.linear(hidden, fc.weight, fc.bias).clamp_min(0)
@@ -28,8 +28,8 @@ def by_hand(model, data, *, rescale, score_thr=0.05, iou=0.5, most=30):
         scores = torch.softmax(15 * torch.cat([s, 1 - s.max(1, keepdim=True).values], 1), 1)[:, :-1]  # (P, N)
 
         deltas = F.linear(hidden, head.fc_reg.weight, head.fc_reg.bias).view(len(rois), -1, 4) * STDS  # (P, 1 or N, 4)
-        size = (found.bboxes[:, 2:] - found.bboxes[:, :2])[:, None]
-        centre = found.bboxes[:, None, :2] + size / 2 + deltas[..., :2] * size
+        size = (proposed.bboxes[:, 2:] - proposed.bboxes[:, :2])[:, None]
+        centre = proposed.bboxes[:, None, :2] + size / 2 + deltas[..., :2] * size
         half = size * deltas[..., 2:].exp() / 2
         boxes = torch.cat([centre - half, centre + half], -1)
         height, width = sample.img_shape
@@ -43,7 +43,7 @@ def by_hand(model, data, *, rescale, score_thr=0.05, iou=0.5, most=30):
             over = (scores[:, c] > score_thr).nonzero().flatten()
             over = over[nms(boxes[over, c], scores[over, c], iou)]
             kept += [(scores[i, c].item(), c, boxes[i, c]) for i in over]
-        results.append(sorted(kept, key=lambda row: -row[0])[:most])
+        results.append(sorted(kept, key=lambda row: -row[0])[:max_per_img])
     return results
 
 
@@ -64,8 +64,8 @@ def test_predictions_equal_an_independent_recomputation(build_detector, make_bat
         spread = features[torch.linspace(0, len(features) - 1, N * K).long()]
         head.representatives.weight.copy_(spread.view(N, K, E))
         expected = by_hand(model, data, rescale=rescale, score_thr=score_thr)
-        found = [sample.pred_instances for sample in model.predict(**data, rescale=rescale)]
-    for got, want in zip(found, expected, strict=True):
+        predicted = [sample.pred_instances for sample in model.predict(**data, rescale=rescale)]
+    for got, want in zip(predicted, expected, strict=True):
         assert len(got) == len(want) > 3
         assert got.labels.unique().numel() > 1
         torch.testing.assert_close(got.scores, torch.tensor([row[0] for row in want]), rtol=1e-4, atol=1e-5)
@@ -105,9 +105,9 @@ def test_test_time_augmentation(build_detector, make_batch):
     with torch.no_grad():
         plain = model.predict(image[None], [sample.clone()])[0].pred_instances
         flipped = model.predict(image.flip(-1)[None], [mirrored.clone()])[0].pred_instances
-        one, two = sample.clone(), mirrored.clone()
-        one.pred_instances, two.pred_instances = plain, flipped
-        (merged,) = tta.merge_preds([[one, two]])
+        first, second = sample.clone(), mirrored.clone()
+        first.pred_instances, second.pred_instances = plain, flipped
+        (merged,) = tta.merge_preds([[first, second]])
     assert 0 < len(merged.pred_instances) <= 10
     best = torch.cat([plain.scores, flipped.scores]).max()
     assert merged.pred_instances.scores[0] == best
@@ -119,9 +119,9 @@ def test_predicting_without_proposals(build_detector, make_batch, agnostic):
     data = make_batch(model, OBJECTS)
     with torch.no_grad():
         levels = model.extract_feat(data["batch_inputs"])
-        found = model.rpn_head.predict(levels, data["batch_data_samples"], rescale=False)
-        none = found[1][:0]
-        first, second = model.roi_head.predict(levels, [found[0], none], data["batch_data_samples"], rescale=True)
+        proposals = model.rpn_head.predict(levels, data["batch_data_samples"], rescale=False)
+        none = proposals[1][:0]
+        first, second = model.roi_head.predict(levels, [proposals[0], none], data["batch_data_samples"], rescale=True)
         assert len(first) > 0 and second.bboxes.shape == (0, 4) and len(second.scores) == len(second.labels) == 0
         for result in model.roi_head.predict(levels, [none, none], data["batch_data_samples"], rescale=True):
             assert result.bboxes.shape == (0, 4)

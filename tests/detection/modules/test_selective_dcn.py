@@ -41,8 +41,8 @@ def deformable(plain: ResNet) -> SelectiveDCNResNet:
 
 
 def test_only_the_named_blocks_are_deformable(deformable: SelectiveDCNResNet) -> None:
-    found = {name for name, module in deformable.named_modules() if "DeformConv" in type(module).__name__}
-    assert found == {"layer2.3.conv2", "layer4.0.conv2", "layer4.2.conv2"}
+    names = {name for name, module in deformable.named_modules() if "DeformConv" in type(module).__name__}
+    assert names == {"layer2.3.conv2", "layer4.0.conv2", "layer4.2.conv2"}
     assert deformable.layer4[0].conv2.deform_groups == 2
     assert deformable.layer4[0].conv2.stride == (2, 2), "the geometry of the convolution that it replaces"
 

@@ -57,31 +57,31 @@ def test_sheets_hand_on_supports_and_two_queries_of_each_class(toy, tmp_path, mo
     results, episodes, pools, embedded = toy
     (result,) = [r for r in results if (r.method, r.shot) == ("repmet", 2)]
     sheets = {}
-    monkeypatch.setattr(pictures, "episode_sheet", lambda path, **given: sheets.update({path: given}))
+    monkeypatch.setattr(pictures, "episode_sheet", lambda path, **arguments: sheets.update({path: arguments}))
     for path in write_sheets(result, episodes, pools, embedded, REPMET, tmp_path):
         number = int(path.stem[-3:])
-        episode, given = episodes.episodes[number], sheets[path]
+        episode, arguments = episodes.episodes[number], sheets[path]
         percent = f"{100 * result.metric.per_episode()['map'][number]:.0f}"
-        assert given["title"] == f"repmet, 3-way 2-shot, episode {number}: mAP {percent} %"
-        assert given["class_names"] == episode.classes
-        for name, boxes in zip(episode.classes, given["supports"], strict=True):
+        assert arguments["title"] == f"repmet, 3-way 2-shot, episode {number}: mAP {percent} %"
+        assert arguments["class_names"] == episode.classes
+        for name, boxes in zip(episode.classes, arguments["supports"], strict=True):
             assert len(boxes) == 2
             for (image, index), (path_of, box) in zip(episode.support[name], boxes, strict=True):
                 assert path_of == pools.support[image].path and box.tolist() == pools.support[image].boxes[index].tolist()
                 assert pools.support[image].names[index] == name
-        shown = [(episode.classes[q.listed_under], q.path.stem) for q in given["queries"]]
+        shown = [(episode.classes[q.listed_under], q.path.stem) for q in arguments["queries"]]
         assert shown == [(name, episode.query[name][k]) for k in (0, 1) for name in episode.classes]
-        for q in given["queries"]:
+        for q in arguments["queries"]:
             record = pools.query[q.path.stem]
-            own = [(episode.classes.index(n), *b) for n, b in zip(record.names, record.boxes.tolist(), strict=True)
+            truth = [(episode.classes.index(n), *b) for n, b in zip(record.names, record.boxes.tolist(), strict=True)
                    if n in episode.classes]  # fmt: skip
-            assert [(label, *b) for label, b in zip(q.labels.tolist(), q.boxes.tolist(), strict=True)] == own
+            assert [(label, *b) for label, b in zip(q.labels.tolist(), q.boxes.tolist(), strict=True)] == truth
             assert len(q.detections) > 0 and set(q.detections.labels) <= {0, 1, 2}
 
 
 def test_few_episodes_have_no_middle(toy, tmp_path, monkeypatch) -> None:
     _, episodes, pools, embedded = toy
-    monkeypatch.setattr(pictures, "episode_sheet", lambda path, **given: None)
+    monkeypatch.setattr(pictures, "episode_sheet", lambda path, **arguments: None)
     few = type(episodes)(3, (1,), 3, 5, episodes.pools, episodes.episodes[:3])
     (result,) = evaluate_episodes(few, pools, embedded, FewShotRule(), methods=["repmet"])
     written = write_sheets(result, few, pools, embedded, REPMET, tmp_path)

@@ -40,8 +40,8 @@ def embed(record, mistake=0):
     mistake: every object has the direction of the class so many places further.
     """
     boxes = torch.tensor(PLACES)
-    own = {tuple(b): n for b, n in zip(record.boxes.tolist(), record.names, strict=True)}
-    names = [own.get(place) for place in PLACES]
+    name_at = {tuple(b): n for b, n in zip(record.boxes.tolist(), record.names, strict=True)}
+    names = [name_at.get(place) for place in PLACES]
     right = [CLASSES.index(n) if n else len(CLASSES) + k for k, n in enumerate(names)]
     wrong = [(CLASSES.index(n) + mistake) % len(CLASSES) if n else len(CLASSES) + k for k, n in enumerate(names)]
     axes = torch.eye(DIM)
@@ -91,18 +91,18 @@ def test_the_figures_are_those_of_the_metric_on_the_plain_arrays(toy):
         mixed = torch.nn.functional.normalize(right.embeddings["repmet"] + noise, dim=-1)
         noisy[r.id] = EmbeddedImage(right.boxes, right.proposals, right.objectness, {"repmet": mixed}, right.annotated)
     rule = FewShotRule()
-    found, truth = [], []
+    detections, truth = [], []
     for number, episode in enumerate(episodes.episodes):
         supports = SupportSet.of(episode, 1, pools.support, noisy)
         played = Method("repmet", rule).detect(supports, [noisy[image] for _, image in episode.slots])
-        for slot, ((_, name), one) in enumerate(zip(episode.slots, played, strict=True)):
-            for c, score, box in zip(one.labels, one.scores, one.boxes, strict=True):
-                found.append([number, slot, CLASSES.index(episode.classes[c]), score, *box])
+        for slot, ((_, name), of_slot) in enumerate(zip(episode.slots, played, strict=True)):
+            for c, score, box in zip(of_slot.labels, of_slot.scores, of_slot.boxes, strict=True):
+                detections.append([number, slot, CLASSES.index(episode.classes[c]), score, *box])
             record = pools.query[name]
             for k, label in enumerate(record.names):
                 if label in episode.classes:
                     truth.append([number, slot, CLASSES.index(label), *record.boxes[k], record.difficult[k]])
-    expected = episodic_metrics(np.array(found), np.array(truth, dtype=np.float64), seed=3)
+    expected = episodic_metrics(np.array(detections), np.array(truth, dtype=np.float64), seed=3)
     result = next(iter(evaluate_episodes(episodes, pools, noisy, rule, methods=("repmet",), seed=3)))
     metrics = result.metric.compute()
     assert metrics == expected
@@ -131,12 +131,12 @@ def test_ground_truth_holds_the_episodes_classes_slot_by_slot():
 
 
 def test_detections_get_episode_slot_and_class_numbers():
-    found = [
+    detections = [
         Detections([[1, 2, 3, 4], [5, 6, 7, 8]], [0.5, 0.25], [0, 1]),
         Detections([], [], []),
         Detections([[0, 0, 9, 9]], [0.75], [1]),
     ]
-    rows = detection_rows(7, EPISODE, found, NUMBERS)
+    rows = detection_rows(7, EPISODE, detections, NUMBERS)
     assert rows.tolist() == [[7, 0, 1, 0.5, 1, 2, 3, 4], [7, 0, 0, 0.25, 5, 6, 7, 8], [7, 2, 0, 0.75, 0, 0, 9, 9]]
 
 

@@ -7,13 +7,13 @@ import pytest
 from repmet.detection.protocols.options import episode_file, episode_options, refuse_unread
 
 
-def args(**given) -> argparse.Namespace:
+def args(**options) -> argparse.Namespace:
     nothing = {"way": None, "shot": None, "query": None, "seed": None, "episodes": None}
-    return argparse.Namespace(**nothing | {"seeds": 0, "lists": None, "finetune": False, "cfg_options": []} | given)
+    return argparse.Namespace(**nothing | {"seeds": 0, "lists": None, "finetune": False, "cfg_options": []} | options)
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("options", "named"),
     [
         ({"seeds": 2, "finetune": True}, "--finetune: --seeds"),
         ({"seeds": 2, "way": 99, "query": 999}, "--way, --query: --seeds"),
@@ -30,14 +30,14 @@ def args(**given) -> argparse.Namespace:
         ({"cfg_options": ["finetune.lr=0.1"]}, "finetune.lr: nothing is fine-tuned without --finetune"),
     ],
 )
-def test_what_is_not_read_is_refused(given: dict, named: str) -> None:
+def test_what_is_not_read_is_refused(options: dict, named: str) -> None:
     with pytest.raises(ValueError) as caught:
-        refuse_unread(args(**given))
+        refuse_unread(args(**options))
     assert named in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {},
         {"seeds": 2, "shot": [1, 5], "seed": 3, "cfg_options": ["episodes.support_iou=0.5", "data.root=x"]},
@@ -54,8 +54,8 @@ def test_what_is_not_read_is_refused(given: dict, named: str) -> None:
         {"episodes": "e.json", "finetune": True, "cfg_options": ["episodes.methods=[repmet]"]},
     ],
 )
-def test_what_is_read_is_not_refused(given: dict) -> None:
-    refuse_unread(args(**given))
+def test_what_is_read_is_not_refused(options: dict) -> None:
+    refuse_unread(args(**options))
 
 
 def test_numbers_and_files_of_episodes_are_told_apart() -> None:

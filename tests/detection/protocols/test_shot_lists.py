@@ -50,7 +50,7 @@ def test_a_list_holds_plain_boxes_of_its_class_and_nests(records) -> None:
             boxes = long.support[name]
             assert len(set(boxes)) == len(boxes) == 10 and boxes[:3] == short.support[name]
             assert all(by_id[i].names[b] == name and not by_id[i].difficult[b] for i, b in boxes)
-    assert len({one.support["cow"] for one in ten}) == 5
+    assert len({shots.support["cow"] for shots in ten}) == 5
     again = draw_lists(records[::-1], ["bus", "cat", "cow"], 10, range(5))
     assert [a.support["cow"] for a in again] == [a.support["cow"] for a in ten]
 
@@ -58,7 +58,7 @@ def test_a_list_holds_plain_boxes_of_its_class_and_nests(records) -> None:
 def test_every_image_is_drawn_about_as_often(records) -> None:
     """The first box's image over 3000 seeds against a uniform choice among the images that hold the class."""
     holders = [r.id for r in records if any(n == "cow" and not h for n, h in zip(r.names, r.difficult, strict=True))]
-    first = [one.support["cow"][0][0] for one in draw_lists(records, ["cow"], 1, range(3000))]
+    first = [shots.support["cow"][0][0] for shots in draw_lists(records, ["cow"], 1, range(3000))]
     counts = [first.count(i) for i in holders]
     assert sum(counts) == 3000 and stats.chisquare(counts).pvalue > 1e-3
 
@@ -73,13 +73,13 @@ def published(records, tmp_path) -> tuple[Path, list[KShotList]]:
     """Two seeds, 2 shots: VOC's text files for one class, COCO's JSON for the other."""
     lists = draw_lists(records, ["cow", "bus"], 12, [0, 1])
     by_id, written = {r.id: r for r in records}, []
-    for one in lists:
-        folder = tmp_path / f"seed{one.seed}"
+    for shots in lists:
+        folder = tmp_path / f"seed{shots.seed}"
         folder.mkdir()
-        alone = [i for i, _ in one.support["cow"] if sum(n == "cow" for n in by_id[i].names) == 1][:2]
+        alone = [i for i, _ in shots.support["cow"] if sum(n == "cow" for n in by_id[i].names) == 1][:2]
         (folder / "box_2shot_cow_train.txt").write_text("".join(f"VOC2012/JPEGImages/{i}.jpg\n" for i in alone))
         cows = tuple((i, by_id[i].names.index("cow")) for i in alone)
-        buses = one.support["bus"][:2]
+        buses = shots.support["bus"][:2]
         boxes = [by_id[i].boxes[b].tolist() for i, b in buses]
         content = {
             "images": [{"id": k, "file_name": f"{i}.jpg"} for k, (i, _) in enumerate(buses)],
@@ -89,7 +89,7 @@ def published(records, tmp_path) -> tuple[Path, list[KShotList]]:
             ],
         }
         (folder / "full_box_2shot_bus_trainval.json").write_text(json.dumps(content))
-        written.append(KShotList(one.seed, {"cow": cows, "bus": buses}))
+        written.append(KShotList(shots.seed, {"cow": cows, "bus": buses}))
     return tmp_path, written
 
 
@@ -207,7 +207,7 @@ def test_the_mean_and_interval_over_lists(records) -> None:
     arguments = (torch.eye(E)[:2, None], {r.id: r for r in records}, records[:12], embedded, ["cat", "dog"], FewShotRule())
     rows = over_lists({1: lists, 2: lists[:3]}, *arguments)
     assert [(row["shot"], row["seeds"]) for row in rows] == [(1, [0, 1, 2, 3]), (2, [0, 1, 2])]
-    alone = [one_list(one, 1, *arguments)["nAP50"] for one in lists]
+    alone = [one_list(shots, 1, *arguments)["nAP50"] for shots in lists]
     assert rows[0]["nAP50"]["values"] == alone and len(set(alone)) > 1
     low, high = stats.t.interval(0.95, 3, loc=np.mean(alone), scale=stats.sem(alone))
     assert rows[0]["nAP50"]["mean"] == pytest.approx((low + high) / 2)

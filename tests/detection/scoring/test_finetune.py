@@ -103,9 +103,9 @@ def test_one_step_is_sgd_on_the_detectors_own_loss(opened, supports) -> None:
             p.requires_grad_(True)
         loss, parts = support_loss(opened, supports, 3)
         assert "loss_aux" not in parts and {"loss_cls", "loss_embed", "loss_bbox", "loss_rpn_cls"} <= parts.keys()
-        own, embed = torch.autograd.grad(loss, [head.representatives.weight, head.fc_embed.weight])
+        gradient, embed = torch.autograd.grad(loss, [head.representatives.weight, head.fc_embed.weight])
     torch.testing.assert_close(after, weight - 0.05 * (embed + 0.01 * weight))
-    expected = torch.nn.functional.normalize(first - 0.05 * (own + 0.01 * first), dim=-1)
+    expected = torch.nn.functional.normalize(first - 0.05 * (gradient + 0.01 * first), dim=-1)
     torch.testing.assert_close(points, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -171,11 +171,11 @@ def test_no_learning_is_no_fine_tuning(opened, episodes, train) -> None:
 def test_an_episode_that_diverges_is_skipped_and_named(opened, episodes, monkeypatch, capsys) -> None:
     drawn, pools = episodes
     embedded = Embedder(opened.model, opened.cfg.test_pipeline)(pools.used_by(drawn))
-    own, calls = opened.model.parse_losses, []
+    parse_losses, calls = opened.model.parse_losses, []
 
     def parse(losses):
         calls.append(1)
-        loss, parts = own(losses)
+        loss, parts = parse_losses(losses)
         return (loss * torch.nan, parts | {"loss_cls": torch.tensor(torch.nan)}) if len(calls) == 2 else (loss, parts)
 
     monkeypatch.setattr(opened.model, "parse_losses", parse)

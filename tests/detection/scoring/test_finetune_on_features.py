@@ -71,17 +71,17 @@ def test_one_step_by_hand(opened, supports) -> None:
     features, labels = [], []
     for record in supports.records.values():
         image = embedded[record.id]
-        own = {b: c for c, boxes in enumerate(supports.boxes) for i, b in boxes if i == record.id}
-        features.append(raw_features(image, annotated=True)[list(own)])
-        labels += own.values()
+        class_of = {b: c for c, boxes in enumerate(supports.boxes) for i, b in boxes if i == record.id}
+        features.append(raw_features(image, annotated=True)[list(class_of)])
+        labels += class_of.values()
         for p, proposal in enumerate(image.proposals.numpy()):
             overlaps = [overlap(proposal, box) for box in record.boxes]
             inside = [overlap(proposal, box, of_first=True) for box in record.boxes]
-            if any(share > assigner.ignore_iof_thr for b, share in enumerate(inside) if b not in own):
+            if any(share > assigner.ignore_iof_thr for b, share in enumerate(inside) if b not in class_of):
                 continue
-            best = max(own, key=lambda b, of=overlaps: of[b])
+            best = max(class_of, key=lambda b, of=overlaps: of[b])
             if overlaps[best] >= assigner.pos_iou_thr:
-                labels.append(own[best])
+                labels.append(class_of[best])
             elif overlaps[best] < assigner.neg_iou_thr:
                 labels.append(2)
             else:

@@ -18,16 +18,16 @@ def test_rows_for_a_classifier_by_a_loop(world) -> None:
     features, labels = training_rows(supports_of(world, 2))
     expected_features, expected_labels = [], []
     for i, boxes in (("s0", {0: 0, 1: 1}), ("s1", {0: 0}), ("s2", {1: 1})):
-        found, r = embedded[i], records[i]
-        for p, region in enumerate(found.proposals):
-            own = {b: iou(r.boxes[b], region) for b in boxes}
-            b = max(own, key=own.get)
+        image, r = embedded[i], records[i]
+        for p, region in enumerate(image.proposals):
+            overlaps = {b: iou(r.boxes[b], region) for b in boxes}
+            b = max(overlaps, key=overlaps.get)
             other = max(iou(r.boxes[g], region) for g in range(3) if g not in boxes)
-            if own[b] >= 0.5 or other < 0.5:
-                expected_features.append(found.embeddings["baseline_roi"][p] * found.lengths[p])
-                expected_labels.append(boxes[b] if own[b] >= 0.5 else 2)
+            if overlaps[b] >= 0.5 or other < 0.5:
+                expected_features.append(image.embeddings["baseline_roi"][p] * image.lengths[p])
+                expected_labels.append(boxes[b] if overlaps[b] >= 0.5 else 2)
         for b, c in boxes.items():
-            expected_features.append(found.annotated["baseline_roi"][b] * found.annotated_lengths[b])
+            expected_features.append(image.annotated["baseline_roi"][b] * image.annotated_lengths[b])
             expected_labels.append(c)
     assert labels.tolist() == expected_labels and set(expected_labels) == {0, 1, 2}
     assert len(labels) < 3 * len(embedded["s0"].proposals) + 4  # an unlabelled object is no background
@@ -44,7 +44,7 @@ def test_of_the_background_come_the_likeliest_objects(world, monkeypatch) -> Non
     assert all(k for k, label in zip(kept, labels, strict=True) if label < 2)
     assert (fewer_labels == 2).sum() == 2 * len(supports_of(world, 2).by_image)
     rows = [(i, e.objectness.tolist(), raw_features(e).tolist()) for i, e in embedded.items()]
-    chances = {tuple(row): (chance, i) for i, own, found in rows for chance, row in zip(own, found, strict=True)}
+    chances = {tuple(row): (chance, i) for i, objectness, raw in rows for chance, row in zip(objectness, raw, strict=True)}
     background = [(chances[tuple(row.tolist())], k) for row, k, y in zip(features, kept, labels, strict=True) if y == 2]
     for (chance, name), k in background:
         assert k or all(other >= chance for (other, same), taken in background if taken and same == name)
@@ -68,12 +68,12 @@ def test_the_cosine_layer_is_at_a_minimum_and_blind_to_length() -> None:
     features, labels = torch.randn(40, 5), torch.randint(0, 3, (40,))
     weights = quota(labels, 2)
     weight, bias = fit_classifier(features, labels, 2, weights, scale=5.0, decay=0.01, steps=300)
-    one = features.double()
-    length = one.norm(dim=-1).mean()
+    inputs = features.double()
+    length = inputs.norm(dim=-1).mean()
     best = weight.double() * length
 
     def loss(w):
-        losses = F.cross_entropy(linear_logits(one / length, w, bias.double(), 5.0), labels, reduction="none")
+        losses = F.cross_entropy(linear_logits(inputs / length, w, bias.double(), 5.0), labels, reduction="none")
         return float((weights * losses).sum() + 0.005 * w.square().sum())
 
     at = loss(best)
@@ -91,11 +91,11 @@ def test_a_new_layer_learns_its_supports(world, method) -> None:
     _, embedded, records = world
     axes = torch.eye(WIDTH)
     for i, r in records.items():  # features that tell classes and background apart
-        found = embedded[i]
-        overlaps = [[iou(box, p) for box in r.boxes] for p in found.proposals]
+        image = embedded[i]
+        overlaps = [[iou(box, p) for box in r.boxes] for p in image.proposals]
         rows = [int(np.argmax(o)) if max(o) >= 0.5 else 5 for o in overlaps]
-        found.embeddings["baseline_roi"].copy_(F.normalize(axes[rows] + 0.05 * torch.randn(len(rows), WIDTH), dim=-1))
-        found.annotated["baseline_roi"].copy_(axes[:3])
+        image.embeddings["baseline_roi"].copy_(F.normalize(axes[rows] + 0.05 * torch.randn(len(rows), WIDTH), dim=-1))
+        image.annotated["baseline_roi"].copy_(axes[:3])
     scores = Method(method, RULE).learn(supports_of(world, 2)).scores(embedded["s1"])
     seen = embedded["s1"]
     assert torch.equal(raw_features(seen)[0], seen.embeddings["baseline_roi"][0] * seen.lengths[0])

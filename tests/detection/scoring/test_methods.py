@@ -45,13 +45,13 @@ def test_negatives_are_what_nearly_is_the_object_and_no_other(world) -> None:
     count = 0
     for name, r in records.items():
         for box in range(3):
-            found = negative_embeddings(embedded[name], box, r, RULE)
+            negatives = negative_embeddings(embedded[name], box, r, RULE)
             expected = [
                 p
                 for p, region in enumerate(embedded[name].proposals)
                 if 0.2 <= iou(r.boxes[box], region) < 0.3 and all(iou(other, region) < 0.3 for other in r.boxes)
             ]
-            assert torch.equal(found, embedded[name].embeddings["repmet"][expected])
+            assert torch.equal(negatives, embedded[name].embeddings["repmet"][expected])
             count += len(expected)
     assert count > 3
 
@@ -62,21 +62,21 @@ def test_np_repmet_by_a_loop(world) -> None:
     got = Method("np_repmet", rule).learn(supports_of(world, 2)).scores(embedded["q0"])
     points, negatives = [], []
     for name in episode.classes:
-        own, away = [], []
+        of_class, away = [], []
         for i, b in episode.support[name]:
             overlaps = [iou(records[i].boxes[b], p) for p in embedded[i].proposals]
             best = int(np.argmax(overlaps))
             ok = overlaps[best] >= 0.7
-            own.append(embedded[i].embeddings["repmet"][best] if ok else embedded[i].annotated["repmet"][b])
+            of_class.append(embedded[i].embeddings["repmet"][best] if ok else embedded[i].annotated["repmet"][b])
             away += list(negative_embeddings(embedded[i], b, records[i], rule))
-        points.append(own)
+        points.append(of_class)
         negatives.append(away)
     assert all(negatives)
     for p, e in enumerate(embedded["q0"].embeddings["repmet"]):
         s = []
-        for own, away in zip(points, negatives, strict=True):
+        for of_class, away in zip(points, negatives, strict=True):
             push = 0.4 * (2 - min(float(((e - a) ** 2).sum()) for a in away))
-            d2 = [max(0.0, float(((e - o) ** 2).sum()) + push) for o in own]
+            d2 = [max(0.0, float(((e - o) ** 2).sum()) + push) for o in of_class]
             s.append(max(math.exp(-d / (2 * 0.5**2)) for d in d2))
         logits = np.array([*s, 1 - max(s)]) * 15
         expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
@@ -108,8 +108,8 @@ def test_a_base_class_takes_its_own_regions_and_no_others(world, method) -> None
         assert torch.equal(plain, competing)
     else:
         assert competing.shape == plain.shape and (competing[0] < plain[0]).all()
-        own = embedded["q0"].embeddings["repmet"] @ near[0, 0]
-        far = int(own.argmin())
+        cosines = embedded["q0"].embeddings["repmet"] @ near[0, 0]
+        far = int(cosines.argmin())
         assert (plain - competing)[0].max() > 10 * (plain - competing)[far].abs().max()
 
 
@@ -135,10 +135,10 @@ def test_calibrated_scores_by_hand(world) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_plays_an_episode(world, method) -> None:
-    found = play(world, 2, FewShotRule(objectness=True), method)
-    assert len(found) == 2
-    for one in found:
-        assert set(one.labels) == {0, 1} and (one.scores >= 0).all() and (one.scores <= 1).all()
+    results = play(world, 2, FewShotRule(objectness=True), method)
+    assert len(results) == 2
+    for result in results:
+        assert set(result.labels) == {0, 1} and (result.scores >= 0).all() and (result.scores <= 1).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -146,8 +146,8 @@ def test_a_support_image_without_proposals_still_teaches(world, method) -> None:
     """The boxes themselves stand for the class, and there is nothing to take for a negative or for background."""
     episode, embedded, records = world
     empty = embedded | {name: image(count=0) for name in records}
-    for one in play((episode, empty, records), 2, RULE, method):
-        assert len(one) and np.isfinite(one.scores).all() and (one.scores >= 0).all()
+    for result in play((episode, empty, records), 2, RULE, method):
+        assert len(result) and np.isfinite(result.scores).all() and (result.scores >= 0).all()
     assert len(play((episode, embedded | {"q0": image(count=0)}, records), 2, RULE, method)[0]) == 0
 
 

@@ -42,44 +42,44 @@ PROPOSALS = [
 
 
 def test_the_best_proposal_stands_for_a_box():
-    found = image(PROPOSALS, annotated=3)
-    got = support_embeddings(found, 1, BOX, FewShotRule(), SPACE)
+    embedded = image(PROPOSALS, annotated=3)
+    got = support_embeddings(embedded, 1, BOX, FewShotRule(), SPACE)
     best = max(range(6), key=lambda i: (round(overlap(BOX, PROPOSALS[i]), 6), -i))
-    assert best == 2 and torch.equal(got, found.embeddings[SPACE][[2]])
+    assert best == 2 and torch.equal(got, embedded.embeddings[SPACE][[2]])
 
 
 @pytest.mark.parametrize(("rois", "expected"), [(1, [2]), (2, [2, 4]), (3, [2, 4, 0]), (4, [2, 4, 0, 5]), (9, [2, 4, 0, 5])])
 def test_several_proposals_the_best_first(rois, expected):
-    found = image(PROPOSALS)
-    got = support_embeddings(found, 0, BOX, FewShotRule(support_rois=rois), SPACE)
-    assert torch.equal(got, found.embeddings[SPACE][expected])
+    embedded = image(PROPOSALS)
+    got = support_embeddings(embedded, 0, BOX, FewShotRule(support_rois=rois), SPACE)
+    assert torch.equal(got, embedded.embeddings[SPACE][expected])
 
 
 def test_the_box_itself_where_no_overlap_is_asked_for():
-    found = image(PROPOSALS, annotated=3)
-    got = support_embeddings(found, 1, BOX, FewShotRule(support_iou=None), SPACE)
-    assert torch.equal(got, found.annotated[SPACE][[1]])
+    embedded = image(PROPOSALS, annotated=3)
+    got = support_embeddings(embedded, 1, BOX, FewShotRule(support_iou=None), SPACE)
+    assert torch.equal(got, embedded.annotated[SPACE][[1]])
 
 
 @pytest.mark.parametrize(
     ("threshold", "expected"), [(0.94, [2, 4]), (0.9, [2, 4]), (0.72, [2, 4, 0]), (0.1, [2, 4, 0, 5, 3])]
 )
 def test_the_overlap_that_is_asked_for(threshold, expected):
-    found = image(PROPOSALS)
-    got = support_embeddings(found, 0, BOX, FewShotRule(support_rois=9, support_iou=threshold), SPACE)
-    assert torch.equal(got, found.embeddings[SPACE][expected])
+    embedded = image(PROPOSALS)
+    got = support_embeddings(embedded, 0, BOX, FewShotRule(support_rois=9, support_iou=threshold), SPACE)
+    assert torch.equal(got, embedded.embeddings[SPACE][expected])
 
 
 @pytest.mark.parametrize("proposals", [[], [(50, 50, 80, 80)], [(10, 10, 30, 45)]], ids=["none", "elsewhere", "too-little"])
 def test_without_a_proposal_the_box_stands_for_itself(proposals):
-    found = image(proposals, annotated=3)
-    got = support_embeddings(found, 2, BOX, FewShotRule(support_rois=3), SPACE)
-    assert torch.equal(got, found.annotated[SPACE][[2]])
+    embedded = image(proposals, annotated=3)
+    got = support_embeddings(embedded, 2, BOX, FewShotRule(support_rois=3), SPACE)
+    assert torch.equal(got, embedded.annotated[SPACE][[2]])
 
 
 def test_an_overlap_of_exactly_the_threshold_is_enough():
-    found = image([(10, 10, 30, 50)])  # IoU 1/2, exact in binary
-    assert torch.equal(support_embeddings(found, 0, BOX, FewShotRule(support_iou=0.5), SPACE), found.embeddings[SPACE])
+    embedded = image([(10, 10, 30, 50)])  # IoU 1/2, exact in binary
+    assert torch.equal(support_embeddings(embedded, 0, BOX, FewShotRule(support_iou=0.5), SPACE), embedded.embeddings[SPACE])
 
 
 # --- representatives -------------------------------------------------------------------------------------------------------
@@ -94,15 +94,15 @@ def test_few_supports_are_the_representatives(shot):
     torch.testing.assert_close(points[1], torch.cat(supports[1]))
 
 
-@pytest.mark.parametrize(("shot", "most"), [(1, 5), (2, 5), (3, 6), (10, 20)])
-def test_kmeans_begins_beyond_five_and_twice_the_shots(shot, most):
-    exact = [[unit(most, 6)], [unit(1, 6)]]
+@pytest.mark.parametrize(("shot", "max_shots"), [(1, 5), (2, 5), (3, 6), (10, 20)])
+def test_kmeans_begins_beyond_five_and_twice_the_shots(shot, max_shots):
+    exact = [[unit(max_shots, 6)], [unit(1, 6)]]
     modes = FewShotRule().modes_for(shot)
     points = episode_representatives(exact, modes)
     torch.testing.assert_close(points[0], exact[0][0])
-    points = episode_representatives([[unit(most, 6), unit(7, 6)], [unit(1, 6)]], modes)
-    assert points.shape == (2, most, 6)
-    torch.testing.assert_close(points.norm(dim=-1), torch.ones(2, most))  # means of unit vectors are put back
+    points = episode_representatives([[unit(max_shots, 6), unit(7, 6)], [unit(1, 6)]], modes)
+    assert points.shape == (2, max_shots, 6)
+    torch.testing.assert_close(points.norm(dim=-1), torch.ones(2, max_shots))  # means of unit vectors are put back
 
 
 def test_kmeans_representatives_are_directions_of_groups():
@@ -143,7 +143,7 @@ def test_an_episode_is_its_parts_put_together(shot):
     rule = FewShotRule(nms=0.5)
     slots = [embedded[name] for name in ("q2", "s1", "q1", "q2")]  # in the order of the episode's classes
     assert [image for _, image in episode.slots] == ["q2", "s1", "q1", "q2"]
-    found = Method("repmet", rule).detect(SupportSet.of(episode, shot, support, embedded), slots)
+    results = Method("repmet", rule).detect(SupportSet.of(episode, shot, support, embedded), slots)
     s1, s2, s3 = (embedded[name] for name in support)
     supports = [  # box 1 has no proposal near it, box 0 has proposal 2
         [s3.annotated[SPACE][[1]], s3.embeddings[SPACE][[2]]][:shot],
@@ -151,9 +151,9 @@ def test_an_episode_is_its_parts_put_together(shot):
     ]
     points = episode_representatives(supports, FewShotRule().modes_for(shot))
     expected = NearestRepresentative(rule=rule, representatives=points).detect(slots)
-    assert len(found) == 4
-    for got, want in zip(found, expected, strict=True):
+    assert len(results) == 4
+    for got, want in zip(results, expected, strict=True):
         assert len(got) == len(want) > 0 and got.labels.tolist() == want.labels.tolist()
         np.testing.assert_allclose(got.scores, want.scores, rtol=1e-5)
         np.testing.assert_array_equal(got.boxes, want.boxes)
-    assert found[0] == found[3]  # one image, listed twice
+    assert results[0] == results[3]  # one image, listed twice

@@ -147,7 +147,7 @@ class ColourDetector:
 
     @staticmethod
     def _nearest(marks, name, colour):
-        return min((float(np.linalg.norm(colour - other)) for own, other in marks if own == name), default=np.inf)
+        return min((float(np.linalg.norm(colour - other)) for marked, other in marks if marked == name), default=np.inf)
 
 
 def main(folder: str, project: str, port: str = "0") -> None:

@@ -30,8 +30,8 @@ def test_images_below_a_folder_in_the_order_of_their_names(tmp_path):
 
 
 def test_a_place_that_comes_twice_is_shown_once(tmp_path):
-    one = picture(tmp_path / "a.png")
-    assert len(Gallery([tmp_path, one, one])) == 1
+    path = picture(tmp_path / "a.png")
+    assert len(Gallery([tmp_path, path, path])) == 1
 
 
 def test_links_that_lead_out_are_not_shown(tmp_path):

@@ -76,14 +76,14 @@ def test_a_made_up_cookie_is_none(guard, outside):
 
 
 def test_the_socket_needs_cookie_and_origin(guard, inside):
-    own = {"origin": "http://testserver"}
-    with inside.websocket_connect("/ws", headers=own) as socket:
+    origin = {"origin": "http://testserver"}
+    with inside.websocket_connect("/ws", headers=origin) as socket:
         assert socket.receive_text() == "in"
     for headers in ({}, {"origin": "http://127.0.0.1:9999"}, {"origin": "https://elsewhere.example"}, {"origin": "null"}):
         with pytest.raises(WebSocketDisconnect), inside.websocket_connect("/ws", headers=headers):
             pass
     stranger = TestClient(guard)
-    with pytest.raises(WebSocketDisconnect), stranger.websocket_connect("/ws", headers=own):
+    with pytest.raises(WebSocketDisconnect), stranger.websocket_connect("/ws", headers=origin):
         pass
 
 
@@ -95,10 +95,10 @@ def test_another_page_cannot_change_anything(inside):
 
 
 def test_large_bodies_are_refused(inside):
-    own = {"origin": "http://testserver"}
-    assert inside.post("/image/0", content=bytes(LARGEST_BODY), headers=own).status_code == 200
-    assert inside.post("/image/0", content=bytes(LARGEST_BODY + 1), headers=own).status_code == 403
-    assert inside.post("/image/0", content=iter([b"x"] * 9), headers=own).status_code == 403  # of unknown length
+    origin = {"origin": "http://testserver"}
+    assert inside.post("/image/0", content=bytes(LARGEST_BODY), headers=origin).status_code == 200
+    assert inside.post("/image/0", content=bytes(LARGEST_BODY + 1), headers=origin).status_code == 403
+    assert inside.post("/image/0", content=iter([b"x"] * 9), headers=origin).status_code == 403  # of unknown length
 
 
 def test_the_browser_is_told_to_ask_nobody_else(inside):

@@ -56,14 +56,14 @@ def test_the_file_is_coco(tmp_path, capsys):
 def test_undo_goes_back_step_by_step_and_on_disk(tmp_path):
     project = Project(tmp_path / "p")
     assert not project.undo()
-    one = State(("a",))
-    two = one.with_mark(Mark(1, "x.png", (0, 0, 9, 9), "a"))
-    project.change(one)
-    project.change(two)
-    assert project.undo() and project.state == one
+    first = State(("a",))
+    second = first.with_mark(Mark(1, "x.png", (0, 0, 9, 9), "a"))
+    project.change(first)
+    project.change(second)
+    assert project.undo() and project.state == first
     project.close()
     again = Project(tmp_path / "p")
-    assert again.state == one
+    assert again.state == first
     again.close()
 
 

@@ -32,10 +32,10 @@ def lessons(image: Path) -> list[Lesson]:
 
 
 def said(detector, image):
-    found = detector.detect(str(image), min_score=0.0)
+    detections = detector.detect(str(image), min_score=0.0)
     return sorted(
         (name, *box, round(float(p), 6))
-        for name, box, p in zip(found.names, found.boxes.tolist(), found.scores, strict=True)
+        for name, box, p in zip(detections.names, detections.boxes.tolist(), detections.scores, strict=True)
     )
 
 
@@ -114,6 +114,6 @@ def test_the_detector_of_these_tests_finds_by_colour(lessons, image):
     """The others mean nothing otherwise."""
     teacher = Teacher(ColourDetector())
     teacher.teach(lessons[:1])
-    found = teacher.detector.detect(str(image), min_score=0.5)
-    assert found.boxes.tolist() == [[10, 10, 60, 60]] and np.isclose(found.scores[0], 1, atol=0.01)
-    assert len(list(itertools.chain(found.names))) == 1
+    detections = teacher.detector.detect(str(image), min_score=0.5)
+    assert detections.boxes.tolist() == [[10, 10, 60, 60]] and np.isclose(detections.scores[0], 1, atol=0.01)
+    assert len(list(itertools.chain(detections.names))) == 1

@@ -74,15 +74,15 @@ def torchs(shown):
     return InTorch().learn(shown)
 
 
-def same(expected, found) -> None:
+def same(expected, detections) -> None:
     """Equal detections, whatever the order of equal scores; those that suppression chose otherwise are few."""
-    distance = np.abs(expected.boxes[:, None] - found.boxes[None]).max(-1)
-    distance[expected.labels[:, None] != found.labels[None]] = np.inf
+    distance = np.abs(expected.boxes[:, None] - detections.boxes[None]).max(-1)
+    distance[expected.labels[:, None] != detections.labels[None]] = np.inf
     nearest = distance.argmin(1)
     there = distance[np.arange(len(expected)), nearest] < 0.01
-    assert len(expected) and np.mean(~there) < 0.05 and abs(len(expected) - len(found)) < 0.05 * len(expected)
-    np.testing.assert_allclose(found.scores[nearest[there]], expected.scores[there], atol=SCORES)
-    assert np.mean(found.nearest[nearest[there]] == expected.nearest[there]) > 0.95
+    assert len(expected) and np.mean(~there) < 0.05 and abs(len(expected) - len(detections)) < 0.05 * len(expected)
+    np.testing.assert_allclose(detections.scores[nearest[there]], expected.scores[there], atol=SCORES)
+    assert np.mean(detections.nearest[nearest[there]] == expected.nearest[there]) > 0.95
 
 
 def everywhere(torchs, ours, pictures) -> None:
@@ -116,9 +116,14 @@ def test_what_is_learnt_corrected_and_kept_is_torchs(exported_photos, torchs, sh
 def test_what_contradicts_a_mark_is_torchs(exported_photos, torchs, shown, pictures) -> None:
     """The one support of a class, a mark of another class, the same word twice, and the opposite after it."""
     ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
-    (first, second), own = sorted(shown)[:2], [shown[name][0] for name in sorted(shown)[:2]]
-    few = {first: [own[0]], second: [own[1]]}
-    steps = [("reject", own[0], first), ("reject", own[0], first), ("accept", own[0], first), ("reject", own[1], first)]
+    (first, second), supports = sorted(shown)[:2], [shown[name][0] for name in sorted(shown)[:2]]
+    few = {first: [supports[0]], second: [supports[1]]}
+    steps = [
+        ("reject", supports[0], first),
+        ("reject", supports[0], first),
+        ("accept", supports[0], first),
+        ("reject", supports[1], first),
+    ]
     for detector in (torchs, ours):
         detector.learn(few)
     for word, (path, box), name in steps:
@@ -145,10 +150,10 @@ def test_all_of_it_where_torch_cannot_be_imported(exported_photos, torchs, pictu
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     assert told["thresholds"] == pytest.approx(torchs.thresholds, abs=SCORES)
-    for number, found in enumerate(told["found"]):
+    for number, result_of_image in enumerate(told["found"]):
         expected = torchs.detect(pictures / f"{number}.png", min_score=0)
         best = expected.scores > 0.05
-        np.testing.assert_allclose(np.array(found["scores"])[: best.sum()], expected.scores[best], atol=SCORES)
+        np.testing.assert_allclose(np.array(result_of_image["scores"])[: best.sum()], expected.scores[best], atol=SCORES)
     assert (tmp_path / "picture.png").is_file() and json.loads((tmp_path / "coco.json").read_text())["annotations"]
     torchs.load(tmp_path / "classes.pth")
     assert torchs.classes == ("a", "b")
