@@ -2,8 +2,8 @@
 
     detector = FewShotDetector("work_dirs/demo")
     detector.learn({"nut": [("a.jpg", (10, 20, 60, 80))], "washer": [("b.jpg", (5, 5, 40, 40))]})
-    for found in detector.detect("photos"):
-        print(found.image.name, found.names, found.scores)
+    for detections in detector.detect("photos"):
+        print(detections.image.name, detections.names, detections.scores)
 
 Shapes: N classes, K representatives a class, S support embeddings, P proposals of an image, e embedding dimensions.
 """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Detections(detections.Detections):
     """Scored boxes of one image, best first.
 
-    `len(found)`, `found[0]`, `found[:5]` and `found[found.scores > 0.5]` work, each giving `Detections` again.
+    `len(result)`, `result[0]`, `result[:5]` and `result[result.scores > 0.5]` work; all but `len` give `Detections`.
 
     Attributes:
         boxes: (n, 4) float32, x1, y1, x2, y2 in pixels of the upright image from 0.

@@ -4,7 +4,7 @@
 
     detector = FewShotDetector("my_detector")  # a folder that `repmet export` wrote
     detector.learn({"nut": [("a.jpg", (10, 20, 60, 80))]})
-    found = detector.detect("b.jpg")
+    detections = detector.detect("b.jpg")
 
 Shapes: N classes, P proposals of an image, G boxes in it, V views of it, S support embeddings, f features.
 """

@@ -38,11 +38,11 @@ for _ in range(4):
     detector.undo()
 detector.save(f"{out}/classes.pth")
 again = FewShotDetector(folder, threads=1).load(f"{out}/classes.pth")
-found = [again.detect(f"{pictures}/{k}.png", min_score=0) for k in range(4)]
-assert (found[3].scores == first.scores).all() and (found[3].nearest == first.nearest).all()
-found[0].save(f"{out}/picture.png")
-found[0].save(f"{out}/coco.json")
-shown = [{"boxes": f.boxes.tolist(), "scores": f.scores.tolist(), "labels": f.labels.tolist()} for f in found]
+results = [again.detect(f"{pictures}/{k}.png", min_score=0) for k in range(4)]
+assert (results[3].scores == first.scores).all() and (results[3].nearest == first.nearest).all()
+results[0].save(f"{out}/picture.png")
+results[0].save(f"{out}/coco.json")
+shown = [{"boxes": f.boxes.tolist(), "scores": f.scores.tolist(), "labels": f.labels.tolist()} for f in results]
 print(json.dumps({"found": shown, "thresholds": again.thresholds}))
 """
 
