@@ -1,12 +1,16 @@
 """The files that an open project is expected to have say what is true of it."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+TREES = ("benchmarks", "classification", "csrc", "data", "detection", "experiments", "model_definitions", "repmet", "tests")
+VAGUE = {"found", "given", "most", "one", "own"}  # say what is found, given or counted: detections, options, max_images
 
 
 def project() -> str:
@@ -77,3 +81,30 @@ def test_hooks_call_what_is_there() -> None:
     for hook in hooks:
         if hook["entry"].startswith("make "):
             assert hook["entry"].split()[1] in targets
+
+
+def bindings(tree: ast.AST) -> Iterator[tuple[int, str | None]]:
+    """Line and name of every variable, parameter, function, class and import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.alias):
+            yield node.lineno, node.asname or node.name
+
+
+def test_every_name_says_what_it_holds() -> None:
+    files = [ROOT / "setup.py", *(path for tree in TREES for path in (ROOT / tree).rglob("*.py"))]
+    assert len(files) > 500
+    vague = [
+        f"{path.relative_to(ROOT)}:{line}: {name} does not say what it holds"
+        for path in sorted(files)
+        for line, name in bindings(ast.parse(path.read_text(encoding="utf-8")))
+        if name in VAGUE
+    ]
+    assert not vague, "\n" + "\n".join(vague)
