@@ -40,9 +40,9 @@ SECTIONS = {
         "query": None,  # query images per class
         "episodes": None,
         "seed": None,
-        "support_iou": None,  # proposals of at least this IoU stand for a support box; null: the box itself
+        "support_iou": None,  # embed a support box by the proposals of at least this IoU; null: by the box itself
         "support_rois": None,  # at most this many of them a box
-        "support_views": None,  # 1; 2: its mirror image stands for a support box too; 8: all quarter turns as well
+        "support_views": None,  # 1; 2: embed a support box in the mirror image too; 8: in all quarter turns as well
         "modes": None,  # representatives of a class at most; 1: the mean of its supports; null: max(5, 2 x shot)
         "nms": None,  # IoU of the per-class NMS
         "dummy_columns": None,  # columns that match nothing in the softmax (the released code keeps its base classes so)

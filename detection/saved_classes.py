@@ -40,7 +40,7 @@ class SavedClasses:
         classes: N names.
         scorer: what the method has learnt.
         embeddings, labels: of every support embedding, (S, e) and (S,).
-        boxes: (S,) int64, the number of the support box that each embedding stands for.
+        boxes: (S,) int64, the number of the support box of each embedding.
         crops: (S, h, w, 3) uint8, pictures of the supports.
         weights: by name, what fine-tuning has changed of the detector.
         calibration: makes probabilities of the scores, with a threshold for each class; None: the scores stay as they are.

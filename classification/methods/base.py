@@ -32,8 +32,8 @@ class Method(BaseModel):
         head: what maps the encoder's output to the embedding, (B, f) to (B, e); none: it is the embedding.
         data_preprocessor, init_cfg: as mmengine's `BaseModel`.
 
-    A subclass says what its loss is, and, where it learns the classes of its training set, what stands for them:
-    `representatives`. `inputs` of two dimensions are features that the encoder gave earlier (they can be
+    A subclass says what its loss is, and, where it learns the classes of its training set, their representatives:
+    `class_representatives`. `inputs` of two dimensions are features that the encoder gave earlier (they can be
     computed once where it is frozen), and go to the head.
     """
 

@@ -54,7 +54,7 @@ def cost_figures(
     Args:
         predicted, labels: see `image_costs`. D: (K, K) with 0 on the diagonal.
         hierarchy: of the K classes; without it there is no hierarchical distance, nor where there is no mistake.
-        points: (K, e), what stands for the classes; without them there is no distortion.
+        points: (K, e), the classes' prototypes; without them there is no distortion.
 
     Raises:
         ValueError: as `image_costs`.

@@ -245,7 +245,7 @@ def _below(bounds: np.ndarray, seed: int, stream: int) -> np.ndarray:
 
 
 def _distinct(code: np.ndarray) -> np.ndarray:
-    """Lehmer's code to the permutation it stands for: column k, in 0..n-1-k, counts the numbers not yet taken."""
+    """The permutation of a Lehmer code: column k of the code, in 0..n-1-k, counts the numbers not yet taken."""
     for k in reversed(range(code.shape[-1] - 1)):
         code[..., k + 1 :] += code[..., k + 1 :] >= code[..., k : k + 1]
     return code

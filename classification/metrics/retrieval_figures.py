@@ -79,7 +79,7 @@ def _is_number(text: str) -> bool:
 
 
 def _made(embeddings: Tensor, labels: Tensor, wanted: Sequence[str], metric: str) -> dict[str, float]:
-    """At least the named figures; what is dear is computed only if it is among them."""
+    """At least the named figures; costly ones are computed only if they are named."""
     made: dict[str, float] = {}
     ks = [int(n.partition("@")[2]) for n in wanted if n.startswith("recall@")]
     if ks or set(wanted) & {*_RETRIEVED, *_CERTAINTY}:

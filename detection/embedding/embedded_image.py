@@ -61,7 +61,7 @@ def with_annotated(image: EmbeddedImage, more: EmbeddedImage) -> EmbeddedImage:
 
 
 def as_annotated(image: EmbeddedImage, proposal: int, views: int) -> EmbeddedImage:
-    """An image whose annotated box is one of its proposals, which stands for its views too."""
+    """An image whose annotated box is one of its proposals; all views take that proposal's embedding."""
     rows = {space: values[proposal][None] for space, values in image.embeddings.items()}
     lengths = None if image.lengths is None else image.lengths[proposal][None]
     others = {space: row[None].expand(views - 1, -1, -1) for space, row in rows.items()} if views > 1 else None

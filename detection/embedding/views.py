@@ -1,4 +1,4 @@
-"""Supports seen in several views: the mirror image and quarter turns of a support image stand for its boxes too.
+"""Supports seen in several views: support boxes are embedded in the mirror image and in quarter turns too.
 
 One photograph shows an object one way up. Where no side is up (objects seen from above) all eight views are as likely, and
 the query need not lie as the support does. The released RepMet code augments its supports alike (`use_aug`). Only support

@@ -26,7 +26,7 @@ from repmet.detection.scoring.suppression import after_nms
 
 @dataclass(frozen=True)
 class Result:
-    """One method at one shot over all episodes but the `skipped` ones, whose fine-tuning came to no end."""
+    """One method at one shot over all episodes but the `skipped` ones, whose fine-tuning diverged."""
 
     method: str
     shot: int

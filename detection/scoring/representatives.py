@@ -1,4 +1,4 @@
-"""What classes are shown by, and the representatives that stand for them.
+"""The supports that show classes, and the representatives computed from them.
 
 Shapes: N classes, K representatives a class, P proposals of an image, G annotated boxes of it, e embedding dimensions.
 """
@@ -103,7 +103,7 @@ class SupportSet:
         return replace(self, classes=tuple(new if other == name else other for other in self.classes))
 
     def embeddings(self, rule: FewShotRule, space: str) -> list[list[Tensor]]:
-        """By class and support box, the embeddings that stand for it, (1..support_rois + support_views - 1, e)."""
+        """By class and support box, its embeddings, (1..support_rois + support_views - 1, e)."""
         return [
             [support_embeddings(self.embedded[i], b, self.records[i].boxes[b], rule, space) for i, b in pairs]
             for pairs in self.boxes
@@ -121,7 +121,7 @@ class SupportSet:
 
 
 def support_embeddings(image: EmbeddedImage, box: int, record_box: Sequence[float], rule: FewShotRule, space: str) -> Tensor:
-    """The embeddings that stand for one support box, (1..support_rois + support_views - 1, e).
+    """The embeddings of one support box, (1..support_rois + support_views - 1, e).
 
     Args:
         image: the embedded support image.

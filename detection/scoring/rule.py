@@ -20,15 +20,15 @@ class FewShotRule:
 
     Attributes:
         sigma, scale: of the posterior and the softmax, those that the head was trained with; above 0.
-        support_iou: proposals with at least this IoU to a support box stand for it; without one the box itself does. In
-            (0, 1]. None: the box itself always does, which is what was marked, where a proposal is a little beside it.
+        support_iou: a support box is embedded by the proposals with at least this IoU to it; without one, by the box
+            itself. In (0, 1]. None: always by the box itself, which is what was marked; a proposal is a little beside it.
         support_rois: at most this many of them a box, the best first; at least 1.
-        support_views: 1, or so many views of a support image whose embeddings all stand for its boxes: 2 with the mirror
+        support_views: 1, or the number of views of a support image in which its boxes are embedded: 2 with the mirror
             image, 8 with all quarter turns too, for things seen from above (`detection.embedding.views`).
         modes: representatives of a class at most, by k-means of its support embeddings; 1 is their mean, which suits a head
             that was trained with one mode. None, as in the released code: max(5, 2 x shot).
         nms: IoU above which the weaker of two boxes of a class is dropped; in [0, 1].
-        dummy_columns: columns in the softmax that stand for classes outside the episode, each at squared distance 2 (the
+        dummy_columns: columns in the softmax for classes outside the episode, each at squared distance 2 (the
             released code keeps its base classes so; 0: only the episode's classes and the background compete).
         base_columns: the base classes compete as themselves, by the representatives that the head was trained with: what is
             surely a car is no motorbike. Where RepMet's own embedding is used (`detection.scoring.methods`); off in RepMet.

@@ -13,9 +13,7 @@ import numpy as np
 from repmet.detection.metrics.iou import pairwise_iou
 
 OBJECT_IOU = 0.6  # a proposal that overlaps a mark by so much is one more view of its object
-REGION_IOU = (
-    0.7  # boxes that overlap by so much are one region: a proposal stands for a box, a later word for an earlier one
-)
+REGION_IOU = 0.7  # boxes that overlap by so much are one region, seen in two proposals or marked twice
 BACKGROUND_IOU = 0.3  # one that overlaps no mark by so much is background
 BACKGROUND = 500  # rows of background, those most like objects: more teach no more
 STEPS_BACK = 20  # that `undo` can take: each keeps the training rows of its time, some 20 MB where much is marked

@@ -157,7 +157,8 @@ def shown(records: Iterable[ImageRecord], detector: ExportedDetector) -> Support
 
 
 def corrected_region(record: OpenImage, detector: ExportedDetector, *, rejected: bool) -> MarkedImage:
-    """An image with the one box that somebody accepts or rejects; a proposal that is this box stands for its views too."""
+    """An image with the one box that somebody accepts or rejects; all views take the embedding of a proposal
+    that is this box."""
     seen = detector.look(record.pixels, name=record.id)
     iou = pairwise_iou(record.boxes, seen.boxes)[0]
     if iou.max(initial=0.0) < REGION_IOU:
