@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
         detector.save(args.save)
         print(f"written: {args.save}")
     code = _look(detector, inputs, args) if inputs else 0
-    problems = detect_video.look(detector, videos, args, lambda found: _shown(found, detector, args.show))
+    problems = detect_video.look(detector, videos, args, lambda detections: _shown(detections, detector, args.show))
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else code
@@ -153,21 +153,21 @@ def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace)
     unreadable: list[str] = []
     out, results = Path(args.out), []
     looked = detector.detect(inputs, min_score=args.min_score, unknown=args.unknown, unreadable=unreadable)
-    for number, found in enumerate(looked):
-        _shown(found, detector, args.show).plot().save(
-            make_folder(out / "pictures") / f"{number:05d}_{found.image.stem}.png"
+    for number, detections in enumerate(looked):
+        _shown(detections, detector, args.show).plot().save(
+            make_folder(out / "pictures") / f"{number:05d}_{detections.image.stem}.png"
         )
-        results.append(replace(found, supports=None, picture=None))
+        results.append(replace(detections, supports=None, picture=None))
     if not results:
         raise UserError("; ".join(unreadable))
     if args.format:
         written = export(results, out, args.format, images=args.copy_images).file
     else:
         written = _write_results(results, out)
-    for found in results:
-        best = [f"{name} {score:.2f}" for _, name, score, *_ in _shown(found, detector, args.show).rows()]
+    for detections in results:
+        best = [f"{name} {score:.2f}" for _, name, score, *_ in _shown(detections, detector, args.show).rows()]
         more = f" and {len(best) - 8} more" if len(best) > 8 else ""
-        print(f"{found.image.name}: {', '.join(best[:8]) or 'nothing'}{more}")
+        print(f"{detections.image.name}: {', '.join(best[:8]) or 'nothing'}{more}")
     number = f"{counted(sum(map(len, results)), 'box')} in {counted(len(results), 'image')}"
     print(f"written: {written}, {number}; look at {out / 'pictures'}")
     for problem in unreadable:
@@ -184,13 +184,13 @@ def _write_results(results: Sequence[Detections], out: Path) -> Path:
     return out / "results.json"
 
 
-def _shown(found: Detections, detector: Any, least: float | None) -> Detections:
+def _shown(detections: Detections, detector: Any, least: float | None) -> Detections:
     """What is drawn and printed: from one score on, or by each class's threshold where its scores are probabilities."""
     if least is not None:
-        return found.filter(least)
+        return detections.filter(least)
     drawn = {name: PLAIN_SHOWN if value == PLAIN_THRESHOLD else value for name, value in detector.thresholds.items()}
-    above = found.scores >= np.array([drawn.get(name, PLAIN_SHOWN) for name in found.names])
-    return found[above if found.tracks is None else above | (found.tracks >= 0)]
+    above = detections.scores >= np.array([drawn.get(name, PLAIN_SHOWN) for name in detections.names])
+    return detections[above if detections.tracks is None else above | (detections.tracks >= 0)]
 
 
 def command_line(prog: str) -> argparse.ArgumentParser:

@@ -58,15 +58,15 @@ def look(detector: Any, videos: Sequence[str | int], args: argparse.Namespace, s
     problems = []
     for video, target in zip(videos, _targets(videos, Path(args.out)), strict=True):
         frames = progress(video_frames(video, every=args.every), "looking", None)
-        found = detector.detect(iter(frames), min_score=args.min_score, unknown=args.unknown, progress=False)
+        results = detector.detect(iter(frames), min_score=args.min_score, unknown=args.unknown, progress=False)
         if args.track:
-            found = track(found, detector.thresholds)
+            results = track(results, detector.thresholds)
         name = f"camera {video}" if isinstance(video, int) else video
         if isinstance(video, int):
             print(f"{name}: ctrl-C ends it", file=sys.stderr)
         count = Count()
         try:
-            _write(found, target, shown, count)
+            _write(results, target, shown, count)
         except KeyboardInterrupt:
             if not isinstance(video, int):
                 raise
@@ -109,12 +109,12 @@ def _targets(videos: Iterable[str | int], out: Path) -> list[Path]:
     return targets
 
 
-def _write(found: Iterable[Detections], target: Path, shown: Shown, count: Count) -> None:
+def _write(results: Iterable[Detections], target: Path, shown: Shown, count: Count) -> None:
     check_folder(target.parent)
     writer: VideoWriter | None = None
     lines: TextIO | None = None
     with ExitStack() as opened:
-        for frame in found:
+        for frame in results:
             when = frame.image.frame
             assert when is not None  # every frame of `video_frames` has one
             if writer is None or lines is None:

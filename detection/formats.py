@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from repmet.detection.results import Detections
 
 
-def coco(found: Iterable[Detections]) -> dict[str, Any]:
+def coco(results: Iterable[Detections]) -> dict[str, Any]:
     """The detections of several images, looked at for the same classes, as a COCO file: numbers from 1, scores kept.
 
     Every image is listed, also one in which nothing was found. `annotations` without `id`, `area` and `iscrowd` is COCO's
@@ -29,10 +29,10 @@ def coco(found: Iterable[Detections]) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     classes: tuple[str, ...] = ()
-    for number, one in enumerate(found, start=1):
-        classes = one.classes
-        images.append({"id": number, "file_name": one.image.name, "width": one.size[0], "height": one.size[1]})
-        for label, score, box in zip(one.labels.tolist(), one.scores.tolist(), one.boxes.tolist(), strict=True):
+    for number, result in enumerate(results, start=1):
+        classes = result.classes
+        images.append({"id": number, "file_name": result.image.name, "width": result.size[0], "height": result.size[1]})
+        for label, score, box in zip(result.labels.tolist(), result.scores.tolist(), result.boxes.tolist(), strict=True):
             x1, y1, x2, y2 = box
             sides = [round(side, 2) for side in (x1, y1, x2 - x1, y2 - y1)]
             annotations.append(
@@ -50,34 +50,34 @@ def coco(found: Iterable[Detections]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def to_supervision(found: Detections) -> supervision.Detections:
+def to_supervision(detections: Detections) -> supervision.Detections:
     """See `Detections.to_supervision`."""
     import supervision
 
     return supervision.Detections(
-        xyxy=found.boxes,
-        confidence=found.scores,
-        class_id=found.labels.astype(int),
-        tracker_id=found.tracks,
-        data={"class_name": np.array(found.names, dtype=str)},
+        xyxy=detections.boxes,
+        confidence=detections.scores,
+        class_id=detections.labels.astype(int),
+        tracker_id=detections.tracks,
+        data={"class_name": np.array(detections.names, dtype=str)},
     )
 
 
-def yolo(found: Detections, *, scores: bool) -> str:
+def yolo(detections: Detections, *, scores: bool) -> str:
     """See `Detections.to_yolo`."""
     from supervision.dataset.formats.yolo import detections_to_yolo_annotations
 
-    width, height = found.size
-    lines = detections_to_yolo_annotations(to_supervision(found), (height, width))
+    width, height = detections.size
+    lines = detections_to_yolo_annotations(to_supervision(detections), (height, width))
     if scores:
-        lines = [f"{line} {score:.5f}" for line, score in zip(lines, found.scores.tolist(), strict=True)]
+        lines = [f"{line} {score:.5f}" for line, score in zip(lines, detections.scores.tolist(), strict=True)]
     return "".join(f"{line}\n" for line in lines)
 
 
-def voc(found: Detections) -> str:
+def voc(detections: Detections) -> str:
     """See `Detections.to_voc`."""
     from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
 
-    width, height = found.size
-    name = found.image.path.name if found.image.path else found.image.name
-    return detections_to_pascal_voc(to_supervision(found), list(found.classes), name, (height, width, 3))
+    width, height = detections.size
+    name = detections.image.path.name if detections.image.path else detections.image.name
+    return detections_to_pascal_voc(to_supervision(detections), list(detections.classes), name, (height, width, 3))

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 LEAST_LOST = 5.0  # looked-at frames for which a lost object is remembered at least; else a second's
 
 
-def track(found: Iterable[Detections], thresholds: Mapping[str, float] | float = 0.5) -> Iterator[Detections]:
+def track(results: Iterable[Detections], thresholds: Mapping[str, float] | float = 0.5) -> Iterator[Detections]:
     """Gives the detections of one video after the other their tracks, as they come.
 
     Args:
-        found: of frames in their order, as `FewShotDetector.detect` gives them of a video; with a low `min_score`, so that
+        results: of frames in their order, as `FewShotDetector.detect` gives them of a video; with a low `min_score`, so that
             there is something to carry tracks on.
         thresholds: the score from which on a find begins a track; by class, as `FewShotDetector.thresholds`, or for all.
 
@@ -42,7 +42,7 @@ def track(found: Iterable[Detections], thresholds: Mapping[str, float] | float =
         raise MissingPackage("tracks need the extra `video`: pip install 'repmet[video]'") from None
     by_class: dict[int, Any] = {}
     numbers: dict[tuple[int, int], int] = {}
-    for frame in found:
+    for frame in results:
         rate = (frame.image.frame and frame.image.frame.rate) or CAMERA_RATE
         tracks = np.full(len(frame), -1)
         everything = frame.to_supervision()
@@ -55,9 +55,9 @@ def track(found: Iterable[Detections], thresholds: Mapping[str, float] | float =
                     high_conf_det_threshold=float(least),
                 )
             rows = np.flatnonzero(frame.labels == label)
-            own = everything[rows]
-            own.data = {"row": rows}
-            joined = by_class[label].update(own)
+            of_class = everything[rows]
+            of_class.data = {"row": rows}
+            joined = by_class[label].update(of_class)
             for row, number in zip(joined.data.get("row", ()), joined.tracker_id, strict=True):
                 if number >= 0:
                     tracks[row] = numbers.setdefault((label, int(number)), len(numbers) + 1)

@@ -22,33 +22,33 @@ MOST_CROPS = 12
 GAP = 6
 
 
-def found_picture(found: Detections, *, min_score: float = 0.3) -> Image.Image:
+def found_picture(detections: Detections, *, min_score: float = 0.3) -> Image.Image:
     """Draws what was found with at least `min_score`, the best on top; below, the nearest support of the best ones.
 
     Args:
-        found: the detections of an image, best first.
+        detections: of an image, best first.
     """
-    image, classes = found.open(), found.classes
+    image, classes = detections.open(), detections.classes
     scale = min(1.0, SIDE / max(image.size))
     picture = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    shown = np.flatnonzero(found.scores >= min_score)
+    shown = np.flatnonzero(detections.scores >= min_score)
     draw = ImageDraw.Draw(picture)
     for k in shown[::-1]:
-        box = found.boxes[k] * scale
+        box = detections.boxes[k] * scale
         box[2:] = np.maximum(box[:2], box[2:])  # Pillow draws no box that ends before it begins
-        draw.rectangle(box.tolist(), outline=_colour(found.labels[k]), width=3)
+        draw.rectangle(box.tolist(), outline=_colour(detections.labels[k]), width=3)
     taken: list[tuple[float, float, float]] = []
     for k in shown:
-        x, y = found.boxes[k][:2] * scale
-        number = "" if found.tracks is None or found.tracks[k] < 0 else f" #{found.tracks[k]}"
-        text = f"{fit(classes[found.labels[k]], 140, 12)}{number} {found.scores[k]:.2f}"
-        taken.append(tag(draw, (x, y - TAG), text, _colour(found.labels[k]), picture.size, taken))
-    if found.supports is None or not len(shown):
+        x, y = detections.boxes[k][:2] * scale
+        number = "" if detections.tracks is None or detections.tracks[k] < 0 else f" #{detections.tracks[k]}"
+        text = f"{fit(classes[detections.labels[k]], 140, 12)}{number} {detections.scores[k]:.2f}"
+        taken.append(tag(draw, (x, y - TAG), text, _colour(detections.labels[k]), picture.size, taken))
+    if detections.supports is None or not len(shown):
         return picture
-    return _with_supports(picture, found, shown[:MOST_CROPS])
+    return _with_supports(picture, detections, shown[:MOST_CROPS])
 
 
-def _with_supports(picture: Image.Image, found: Detections, shown: np.ndarray) -> Image.Image:
+def _with_supports(picture: Image.Image, detections: Detections, shown: np.ndarray) -> Image.Image:
     """The picture with a band below it: for every box the crop of its nearest support, framed in the box's colour."""
     cell = CROP + GAP
     width = max(picture.width, cell + GAP)
@@ -60,11 +60,11 @@ def _with_supports(picture: Image.Image, found: Detections, shown: np.ndarray) -
     for place, k in enumerate(shown):
         x = GAP + place % across * cell
         y = picture.height + GAP + place // across * (cell + 2 * TAG)
-        crop = Image.fromarray(found.supports[found.nearest[k]]).resize((CROP, CROP))
+        crop = Image.fromarray(detections.supports[detections.nearest[k]]).resize((CROP, CROP))
         sheet.paste(crop, (x, y))
-        draw.rectangle((x, y, x + CROP - 1, y + CROP - 1), outline=_colour(found.labels[k]), width=3)
-        draw_text(draw, (x, y + CROP), fit(found.classes[found.labels[k]], CROP, 12), 12)
-        draw_text(draw, (x, y + CROP + TAG), f"{found.scores[k]:.2f}", 12, (90, 90, 90))
+        draw.rectangle((x, y, x + CROP - 1, y + CROP - 1), outline=_colour(detections.labels[k]), width=3)
+        draw_text(draw, (x, y + CROP), fit(detections.classes[detections.labels[k]], CROP, 12), 12)
+        draw_text(draw, (x, y + CROP + TAG), f"{detections.scores[k]:.2f}", 12, (90, 90, 90))
     return sheet
 
 

@@ -173,14 +173,16 @@ def searched(scorer: ClassScorer, data: OwnData, queries: Sequence[ImageRecord],
     """What a scorer finds in the queries."""
     rows, objects = [], np.zeros(len(classes), int)
     for record in queries:
-        (found,) = scorer.detect([data.embedded[record.id]])
-        found = found.best_first()
-        right = np.zeros(len(found), bool)
+        (detections,) = scorer.detect([data.embedded[record.id]])
+        detections = detections.best_first()
+        right = np.zeros(len(detections), bool)
         for c, boxes in enumerate(_plain(record, classes)):
-            of_class = found.labels == c
-            right[of_class] = hits(found.boxes[of_class], boxes)
+            of_class = detections.labels == c
+            right[of_class] = hits(detections.boxes[of_class], boxes)
             objects[c] += len(boxes)
-        rows.append((found.scores, found.labels, right, np.full(len(found), not set(record.names) & set(classes))))
+        rows.append(
+            (detections.scores, detections.labels, right, np.full(len(detections), not set(record.names) & set(classes)))
+        )
     empty = sum(not set(r.names) & set(classes) for r in queries)
     return Finds(*map(np.concatenate, zip(*rows, strict=True)), objects, len(queries), empty)
 

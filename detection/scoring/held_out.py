@@ -31,7 +31,7 @@ def held_out_finds(
     objectness: float,
     suppress: Suppress,
     marks: str = "partial",
-    most: int | None = None,
+    max_images: int | None = None,
 ) -> HeldOutFinds | None:
     """Finds in every marked image by a fit to the rows of the others, at most `FOLDS` fits.
 
@@ -40,7 +40,7 @@ def held_out_finds(
         decay, objectness: of `logistic`, the power of the objectness in a score.
         marks: `partial`: objects may be unmarked. A find beside the marks that scores as high as the best quarter of those
             on marks (`UNMARKED`) is more likely one of these than a mistake, and is left out.
-        most: images that teach, at most, evenly spread over the others; None: all of them.
+        max_images: images that teach, at most, evenly spread over the others; None: all of them.
 
     Returns:
         None where there is one image, or no class with marks in two.
@@ -48,11 +48,11 @@ def held_out_finds(
     parts = [np.arange(k, len(images), FOLDS) for k in range(min(FOLDS, len(images)))]
     if len(parts) < 2:
         return None
-    coordinates, found, objects = span.coordinates, [], np.zeros((len(images), classes))
+    coordinates, collected, objects = span.coordinates, [], np.zeros((len(images), classes))
     for part in parts:
         others = np.setdiff1d(np.arange(len(images)), part)
-        if most is not None and most < len(others):
-            others = others[np.linspace(0, len(others) - 1, most).round().astype(int)]
+        if max_images is not None and max_images < len(others):
+            others = others[np.linspace(0, len(others) - 1, max_images).round().astype(int)]
         kept = np.isin(rows.images, others)
         known = np.bincount(rows.labels[kept], minlength=classes + 1)[:classes] > 0
         if not known.any():
@@ -67,10 +67,10 @@ def held_out_finds(
                 objects[k, c] = len(there)
                 best = suppress(image.proposals, scores[:, c])[:FINDS]
                 right = hits(image.proposals[best], there)
-                found.append((scores[best, c], np.full(len(best), c), right, np.full(len(best), k)))
-    if not found:
+                collected.append((scores[best, c], np.full(len(best), c), right, np.full(len(best), k)))
+    if not collected:
         return None
-    finds = HeldOutFinds(*map(np.concatenate, zip(*found, strict=True)), objects)
+    finds = HeldOutFinds(*map(np.concatenate, zip(*collected, strict=True)), objects)
     kept = finds.marks[finds.labels] > 0  # of a class without marks elsewhere only mistakes are seen
     if marks == "partial":
         for c in np.unique(finds.labels[finds.right]):

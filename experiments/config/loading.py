@@ -67,8 +67,8 @@ def load_experiment(
     path = find_experiment(path)
     sources: list[Source] = []
     values = _read(path, sources, (), {})
-    given = {key: value for key, value in (flags or {}).items() if value is not None}
-    for key, value in [*parse_options(options).items(), *given.items()]:
+    set_flags = {key: value for key, value in (flags or {}).items() if value is not None}
+    for key, value in [*parse_options(options).items(), *set_flags.items()]:
         set_option(values, key, value)
         sources.insert(0, Source("--cfg-options", {}, key))
     values = without_marks(values)

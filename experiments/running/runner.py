@@ -163,17 +163,19 @@ class ExperimentRunner(Runner):
         if saved is None or self.param_schedulers is None:
             return
         wrappers = self.optim_wrapper if isinstance(self.optim_wrapper, OptimWrapperDict) else {"": self.optim_wrapper}
-        own = self.param_schedulers if isinstance(self.param_schedulers, dict) else {"": self.param_schedulers}
+        schedulers = self.param_schedulers if isinstance(self.param_schedulers, dict) else {"": self.param_schedulers}
         saved = saved if isinstance(saved, dict) else {"": saved}
         for name, wrapper in wrappers.items():
-            own[name] = self._resume_schedule(name, wrapper, own[name], saved.get(name, []))
-        self.param_schedulers = own if isinstance(self.param_schedulers, dict) else own[""]
+            schedulers[name] = self._resume_schedule(name, wrapper, schedulers[name], saved.get(name, []))
+        self.param_schedulers = schedulers if isinstance(self.param_schedulers, dict) else schedulers[""]
 
-    def _resume_schedule(self, name: str, wrapper: OptimWrapper, own: list, saved: list) -> list:
-        if len(own) == len(saved) and all(schedules.same_parameters(s, k) for s, k in zip(own, saved, strict=True)):
-            for scheduler, state in zip(own, saved, strict=True):
+    def _resume_schedule(self, name: str, wrapper: OptimWrapper, schedulers: list, saved: list) -> list:
+        if len(schedulers) == len(saved) and all(
+            schedules.same_parameters(s, k) for s, k in zip(schedulers, saved, strict=True)
+        ):
+            for scheduler, state in zip(schedulers, saved, strict=True):
                 schedules.load_position(scheduler, state)
-            return own
+            return schedulers
         self.logger.info("The schedule has changed since the checkpoint: it goes on as if it had always been this one")
         cfg = self._scheduler_cfg[name] if name and "type" not in self._scheduler_cfg else self._scheduler_cfg
         by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
@@ -221,8 +223,8 @@ class ExperimentRunner(Runner):
         if save_optimizer:
             checkpoint["optimizer"] = to_cpu(self.optim_wrapper.state_dict())
         if save_param_scheduler and self.param_schedulers is not None:
-            own = self.param_schedulers if isinstance(self.param_schedulers, dict) else {"": self.param_schedulers}
-            states = {name: [plain_state(scheduler) for scheduler in each] for name, each in own.items()}
+            schedulers = self.param_schedulers if isinstance(self.param_schedulers, dict) else {"": self.param_schedulers}
+            states = {name: [plain_state(scheduler) for scheduler in each] for name, each in schedulers.items()}
             checkpoint["param_schedulers"] = states if isinstance(self.param_schedulers, dict) else states[""]
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         save_checkpoint(checkpoint, Path(out_dir) / filename)

@@ -102,25 +102,25 @@ def test_no_frame_is_held(taught, clip, tmp_path) -> None:
     import weakref
 
     alive: list[weakref.ref] = []
-    most = 0
+    most_alive = 0
 
     class Detector:
         thresholds = taught.thresholds
 
         def detect(self, frames, **_):
-            nonlocal most
+            nonlocal most_alive
             for image in frames:
-                found = Detections(
+                result = Detections(
                     boxes=[], scores=[], labels=[], nearest=np.zeros(0), classes=("a",), image=image, size=image.source.size
                 )
-                alive.append(weakref.ref(found))
-                yield found
-                del found, image
-                most = max(most, sum(ref() is not None for ref in alive))
+                alive.append(weakref.ref(result))
+                yield result
+                del result, image
+                most_alive = max(most_alive, sum(ref() is not None for ref in alive))
 
     args = detect.command_line("x").parse_args(["--images", str(clip), "--out", str(tmp_path)])
-    assert detect_video.look(Detector(), [str(clip)], args, lambda found: found) == []
-    assert len(alive) == 6 and most <= 1  # what the loop's own name still holds
+    assert detect_video.look(Detector(), [str(clip)], args, lambda detections: detections) == []
+    assert len(alive) == 6 and most_alive <= 1  # what the loop's own name still holds
 
 
 @pytest.mark.parametrize(
@@ -144,17 +144,17 @@ def test_what_does_not_go_is_one_line(run, words, message, clip, photos, capsys)
 
 def test_a_video_is_not_written_over(glyph_run, clip, support, tmp_path, capsys) -> None:
     (tmp_path / "videos").mkdir()
-    own = tmp_path / "videos/clip.mp4"
-    own.write_bytes(clip.read_bytes())
-    words = [str(glyph_run), "--support", str(support), "--images", str(own), "--out", str(tmp_path)]
+    target = tmp_path / "videos/clip.mp4"
+    target.write_bytes(clip.read_bytes())
+    words = [str(glyph_run), "--support", str(support), "--images", str(target), "--out", str(tmp_path)]
     assert detect.main(words) == 2
-    assert "would be written over the video" in capsys.readouterr().err and own.read_bytes() == clip.read_bytes()
+    assert "would be written over the video" in capsys.readouterr().err and target.read_bytes() == clip.read_bytes()
 
 
 def test_from_python_a_video_streams(taught, clip) -> None:
-    found = taught.detect(clip, min_score=0.0)
-    assert next(found).image.frame.number == 0
-    assert len(list(found)) == 5
+    results = taught.detect(clip, min_score=0.0)
+    assert next(results).image.frame.number == 0
+    assert len(list(results)) == 5
     assert isinstance(taught.detect(f"{clip}@0.1s"), Detections)
 
 

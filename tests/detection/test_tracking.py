@@ -29,7 +29,7 @@ def frame(number: int, things: list[tuple[str, float, float, float]]) -> Detecti
 
 
 def tracks(frames, **more) -> list[list[int]]:
-    return [found.tracks.tolist() for found in track(iter(frames), **more)]
+    return [result.tracks.tolist() for result in track(iter(frames), **more)]
 
 
 def test_two_that_move_keep_their_numbers_in_whatever_order_they_come():
@@ -38,18 +38,22 @@ def test_two_that_move_keep_their_numbers_in_whatever_order_they_come():
     for k in range(12):
         things = [("nut", 0.9, 5 * k, 10), ("nut", 0.8, 100 - 5 * k, 60)]
         frames.append(frame(k, things[:: 1 if k % 2 else -1]))
-    found = tracks(frames)
-    assert found[0] == [-1, -1] and sorted(found[1]) == [1, 2]
-    assert all(numbers == (found[1] if k % 2 else found[1][::-1]) for k, numbers in enumerate(found) if k)
+    numbers_by_frame = tracks(frames)
+    assert numbers_by_frame[0] == [-1, -1] and sorted(numbers_by_frame[1]) == [1, 2]
+    assert all(
+        numbers == (numbers_by_frame[1] if k % 2 else numbers_by_frame[1][::-1])
+        for k, numbers in enumerate(numbers_by_frame)
+        if k
+    )
 
 
 def test_a_weak_find_carries_a_track_on_and_begins_none():
     pytest.importorskip("trackers")
     strong, weak = [("nut", 0.9, 50, 50)], [("nut", 0.2, 50, 50)]
     elsewhere = ("nut", 0.2, 200, 100)
-    found = tracks([frame(k, weak if k in (4, 5) else [*strong, elsewhere]) for k in range(9)])
-    assert [numbers[0] for numbers in found] == [-1] + [1] * 8
-    assert {numbers[1] for k, numbers in enumerate(found) if k not in (4, 5)} == {-1}
+    numbers_by_frame = tracks([frame(k, weak if k in (4, 5) else [*strong, elsewhere]) for k in range(9)])
+    assert [numbers[0] for numbers in numbers_by_frame] == [-1] + [1] * 8
+    assert {numbers[1] for k, numbers in enumerate(numbers_by_frame) if k not in (4, 5)} == {-1}
     everything = tracks([frame(k, weak) for k in range(4)], thresholds={"nut": 0.1, "washer": 0.5})
     assert everything == [[-1], [1], [1], [1]]
 
@@ -58,14 +62,14 @@ def test_an_object_that_is_gone_for_a_moment_is_known_again_and_later_it_is_new(
     pytest.importorskip("trackers")
     there, gone = [("nut", 0.9, 50, 50)], []
     for pause, last in ((3, 1), (30, 2)):  # frames; a second has ten
-        found = tracks([frame(k, there if k < 5 or k >= 5 + pause else gone) for k in range(10 + pause)])
-        assert found[1] == [1] and found[5] == [] and found[-1] == [last]
+        numbers_by_frame = tracks([frame(k, there if k < 5 or k >= 5 + pause else gone) for k in range(10 + pause)])
+        assert numbers_by_frame[1] == [1] and numbers_by_frame[5] == [] and numbers_by_frame[-1] == [last]
 
 
 def test_a_track_has_one_class():
     pytest.importorskip("trackers")
-    found = tracks([frame(k, [("nut", 0.9, 50, 50), ("washer", 0.9, 50, 50)]) for k in range(4)])
-    assert found[1:] == [[1, 2]] * 3
+    numbers_by_frame = tracks([frame(k, [("nut", 0.9, 50, 50), ("washer", 0.9, 50, 50)]) for k in range(4)])
+    assert numbers_by_frame[1:] == [[1, 2]] * 3
 
 
 def test_tracks_go_where_the_detections_go():
@@ -85,8 +89,8 @@ def test_frames_are_asked_for_one_by_one():
             taken.append(k)
             yield frame(k, [("nut", 0.9, 50, 50)])
 
-    found = track(frames())
-    next(found)
+    results = track(frames())
+    next(results)
     assert taken == [0]
 
 

@@ -105,14 +105,14 @@ def test_a_video_is_its_frames_and_an_address_one_of_them(photos, tmp_path) -> N
     with VideoWriter(clip, 10) as writer:
         for number in range(4):
             writer.write(Image.new("RGB", (64, 48), (60 * number,) * 3), number / 10)
-    found = image_inputs([photos / "b.png", str(clip), clip])
-    assert isinstance(found, Iterator)
-    found = list(found)
-    assert [image.name for image in found[:3]] == [str(photos / "b.png"), f"{clip}@0.000s", f"{clip}@0.100s"]
-    assert len(found) == 9 and found[2].path is None and found[2].frame.number == 1
-    assert found[2].stem == "clip one_000000.100s"
+    images = image_inputs([photos / "b.png", str(clip), clip])
+    assert isinstance(images, Iterator)
+    images = list(images)
+    assert [image.name for image in images[:3]] == [str(photos / "b.png"), f"{clip}@0.000s", f"{clip}@0.100s"]
+    assert len(images) == 9 and images[2].path is None and images[2].frame.number == 1
+    assert images[2].stem == "clip one_000000.100s"
     (image,) = image_inputs(f"{clip}@0.2s")  # the name that a frame has leads to it
-    assert abs(np.asarray(image.open()).mean() - np.asarray(found[3].open()).mean()) < 1
+    assert abs(np.asarray(image.open()).mean() - np.asarray(images[3].open()).mean()) < 1
     assert is_one_image(f"{clip}@0.2s") and not is_one_image(clip) and image.frame.seconds == 0.2
     assert len(list(video_frames(clip, every=3))) == 2
     with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such video"):
