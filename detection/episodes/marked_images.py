@@ -10,6 +10,7 @@ import numpy as np
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
 from repmet.data.readers.voc_annotation import box_problem, raise_problems
+from repmet.detection.episodes.odd_marks import say_odd_marks
 from repmet.detection.episodes.open_image import OpenImage
 from repmet.errors import UserError
 
@@ -66,6 +67,7 @@ def read_marks(marks: Marks) -> list[OpenImage]:
         clipped = [np.clip(box, 0, [*shown.size] * 2) for box in boxes]
         records.append(OpenImage.of(label, shown, names, clipped))
     raise_problems("the supports", problems)
+    say_odd_marks(records)
     return records
 
 

@@ -11,6 +11,7 @@ from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_i
 from repmet.data.readers.class_folders import class_folders
 from repmet.data.readers.devkit import list_files
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
+from repmet.detection.episodes.odd_marks import say_odd_marks
 from repmet.errors import UserError
 
 SHARE = 3  # a crop fills a third of its canvas, about as an object fills a scene
@@ -41,6 +42,7 @@ def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
         records = _crops(path, Path(scratch))
     if not any(not hard for r in records for hard in r.difficult):
         raise UserError(f"{path}: no object is marked (difficult ones do not count): there is nothing to learn from")
+    say_odd_marks(records)
     return records
 
 
