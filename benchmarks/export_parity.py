@@ -1,6 +1,7 @@
-"""Whether the exported detector finds what the one in torch finds: boxes, scores and AP50 on people's own sets.
+r"""Whether the exported detector finds what the one in torch finds: boxes, scores and AP50 on people's own sets.
 
-    python -m benchmarks.export_parity --data REPMET_DATA/own/* [--images 200] [--marks 5] [--export DIR ...] [--out FILE]
+    python -m benchmarks.export_parity --data REPMET_DATA/own/* [--images 200] [--marks 5] [--draws 1] \
+        [--export DIR ...] [--out FILE]
 
 Of each set some boxes a class are marked and images of the test list looked at, by torch and by each runtime. Boxes and
 scores are compared before suppression, score by score, with the same classifier. AP50 is of the detections: there each side
@@ -30,6 +31,7 @@ from repmet.detection.exported.folder import read_facts
 from repmet.detection.exported.look import Seen
 from repmet.detection.exported.session import RUNTIMES
 from repmet.detection.protocols.own_data import OwnData, figures_of, read_own_data
+from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.methods import Method, spaces_of
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
@@ -38,7 +40,7 @@ from repmet.errors import exit_code
 from repmet.experiments.running.provenance import invocation
 from repmet.runtime import FewShotDetector
 
-METHOD, SEED = "logistic", 0
+METHOD = "logistic"
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ class Parity:
     """One runtime on one set; shares and scores as fractions.
 
     `chosen_otherwise`: the share of torch's boxes that the runtime has not; `pixels` and `scores`: the largest difference of
-    the others; `ap50_torch`, `ap50`: class means.
+    the others; `ap50_torch`, `ap50`: class means over `draws` of the marks.
     """
 
     runtime: str
     set: str
     marks: int
+    draws: int
     images: int
     chosen_otherwise: float
     pixels: float
@@ -61,7 +64,14 @@ class Parity:
 
 
 def compared(
-    data: OwnData, marks: int, max_images: int, embedder: Embedder, rule: FewShotRule, folders: dict[str, Path], threads: int
+    data: OwnData,
+    marks: int,
+    draws: int,
+    max_images: int,
+    embedder: Embedder,
+    rule: FewShotRule,
+    folders: dict[str, Path],
+    threads: int,
 ) -> Iterator[Parity]:
     """A row for every runtime.
 
@@ -69,37 +79,44 @@ def compared(
         max_images: images of the test list that are looked at, evenly from it.
         folders: by the name of a row, `onnxruntime`, `openvino`, or with ` int8` behind it: the export.
     """
-    boxes = data.marks(marks, SEED)
+    drawn = [data.marks(marks, seed) for seed in range(draws)]
     records = data.records
-    shown = [records[i] for i in dict.fromkeys(i for pairs in boxes for i, _ in pairs)]
-    queries = data.queries(boxes)
+    shown = [records[i] for i in dict.fromkeys(i for boxes in drawn for pairs in boxes for i, _ in pairs)]
+    queries = data.queries([pairs for boxes in drawn for pairs in boxes])
     queries = [queries[k] for k in np.unique(np.linspace(0, len(queries) - 1, max_images).round().astype(int))]
     embedded = with_views(embedder([*shown, *queries]), shown, embedder, rule.support_views)
-    scorer = Method(METHOD, rule).learn(SupportSet(data.classes, boxes, records, embedded))
-    detections = [scorer.detect([embedded[r.id]])[0] for r in queries]
-    ap50 = figures_of(detections, queries, data.classes)["AP50"]
-    support = {
-        c: [(records[i].path, records[i].boxes[b]) for i, b in pairs] for c, pairs in zip(data.classes, boxes, strict=True)
-    }
+    scorers = [Method(METHOD, rule).learn(SupportSet(data.classes, boxes, records, embedded)) for boxes in drawn]
+
+    def mean_ap50(detections: Sequence[Sequence[Detections]]) -> float:
+        return float(np.mean([figures_of(of_draw, queries, data.classes)["AP50"] for of_draw in detections]))
+
+    in_torch = mean_ap50([[scorer.detect([embedded[r.id]])[0] for r in queries] for scorer in scorers])
     for name, folder in folders.items():
-        detector = FewShotDetector(folder, runtime=name.split()[0], threads=threads).learn(support)
-        apart, counts = [], []
+        detector = FewShotDetector(folder, runtime=name.split()[0], threads=threads)
+        apart = []
         for record in queries:
-            image = OpenImage.read(record)
-            seen = detector.exported.look(image.pixels)
-            apart.append((difference(embedded[record.id], seen), score_difference(scorer, embedded[record.id], seen)))
-            counts.append(len(seen.boxes))
-        theirs = [detector.detect(r.path, min_score=0.0) for r in queries]
+            seen = detector.exported.look(OpenImage.read(record).pixels)
+            apart.append((difference(embedded[record.id], seen), score_difference(scorers[0], embedded[record.id], seen)))
+        detections = []
+        for boxes in drawn:
+            detector.learn(
+                {
+                    c: [(records[i].path, records[i].boxes[b]) for i, b in pairs]
+                    for c, pairs in zip(data.classes, boxes, strict=True)
+                }
+            )
+            detections.append([detector.detect(r.path, min_score=0.0) for r in queries])
         yield Parity(
             runtime=name,
             set=data.name,
             marks=marks,
+            draws=draws,
             images=len(queries),
             chosen_otherwise=sum(d.chosen_otherwise for d, _ in apart) / sum(d.boxes for d, _ in apart),
             pixels=max(d.pixels for d, _ in apart),
             scores=max(s for _, s in apart),
-            ap50_torch=ap50,
-            ap50=figures_of(theirs, queries, data.classes)["AP50"],
+            ap50_torch=in_torch,
+            ap50=mean_ap50(detections),
         )
 
 
@@ -140,7 +157,7 @@ def run(args: argparse.Namespace) -> None:
         rows: list[Parity] = []
         for number, data in enumerate(sets):
             images = len(range(number, args.images, len(sets)))
-            rows += compared(data, args.marks, images, embedder, rule, folders, args.threads)
+            rows += compared(data, args.marks, args.draws, images, embedder, rule, folders, args.threads)
             show(rows[-len(folders) :])
     if args.out:
         content = {"command": invocation(), "env": environment(), "parity": [asdict(row) for row in rows]}
@@ -154,6 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--images", type=int, default=200, metavar="N", help="looked at, of all sets together (default: 200)"
     )
     parser.add_argument("--marks", type=int, default=5, metavar="K", help="marks a class (default: 5)")
+    parser.add_argument("--draws", type=int, default=1, metavar="N", help="of the marks, for AP50 (default: 1)")
     parser.add_argument(
         "--export", nargs="+", metavar="DIR", help="what is compared (default: the shipped detector, exported)"
     )

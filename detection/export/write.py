@@ -1,5 +1,6 @@
 """Writes a detector's graph and the facts about it into a folder that `repmet.runtime` opens without torch."""
 
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ from repmet.data.files.digest import sha256_of
 from repmet.detection.checkpoint import Detector
 from repmet.detection.embedding.kept_maps import view_of
 from repmet.detection.export.network import INPUTS, OUTPUTS, ExportedNetwork
+from repmet.detection.export.quantise import quantise
 from repmet.detection.exported.folder import FACTS, GRAPHS, ExportedFacts, weights_file, write_facts
 from repmet.detection.scoring.rule import few_shot_rule
 from repmet.errors import MissingPackage, UserError
@@ -25,16 +27,20 @@ METHOD = "logistic"  # what the runtime learns by
 TRACED = (256, 352)  # height and width of the image that the graph is traced with; any other is as good
 
 
-def export_detector(detector: Detector, folder: str | Path, format: str = "onnx") -> ExportedFacts:
+def export_detector(
+    detector: Detector, folder: str | Path, format: str = "onnx", calibration: str | Path | None = None
+) -> ExportedFacts:
     """Writes a detector to a folder: the graph, and `detector.json` when all else is there.
 
     Args:
         detector: on a frozen backbone, its classes learnt by logistic regression (experiments/detection/photos.yaml).
         folder: is made; what an earlier export left there is replaced.
         format: `onnx`, which both runtimes read, or `openvino`.
+        calibration: a folder of unlabelled images, by which the graph is brought to 8 bits; None: it stays in float32.
 
     Raises:
         ValueError: a detector of another kind or method, or no such format.
+        FileNotFoundError: there is no such folder of images.
         MissingPackage: the packages that write the format are not installed.
     """
     if format not in GRAPHS:
@@ -55,7 +61,7 @@ def export_detector(detector: Detector, folder: str | Path, format: str = "onnx"
         "version": version(),
         "graph": graph.name,
         "opset": OPSET,
-        "precision": "float32",
+        "precision": "float32" if calibration is None else "int8",
         "detector": weights_digest(model),
         "method": method,
         "rule": few_shot_rule(cfg),
@@ -65,10 +71,17 @@ def export_detector(detector: Detector, folder: str | Path, format: str = "onnx"
         "std": tuple(network.std.flatten().tolist()),
         "multiple": network.multiple,
     }
-    if format == "onnx":
-        write_onnx(network, graph, facts)
-    else:
-        write_openvino(network, graph)
+    with tempfile.TemporaryDirectory() as scratch:
+        traced = Path(scratch) / "traced.onnx"
+        write_onnx(network, traced, facts)
+        if calibration is not None:
+            quantised = Path(scratch) / "quantised.onnx"
+            quantise(traced, calibration, view.size, quantised)
+            traced = quantised
+        if format == "onnx":
+            shutil.copyfile(traced, graph)
+        else:
+            write_openvino(traced, graph)
     written = ExportedFacts(**facts, sha256=sha256_of(weights_file(graph)))
     write_facts(written, folder)
     return written
@@ -111,13 +124,10 @@ def write_onnx(network: nn.Module, path: Path, facts: dict[str, Any] | None = No
     onnx.save(graph, path)
 
 
-def write_openvino(network: nn.Module, path: Path) -> None:
-    """Writes OpenVINO's `.xml` and `.bin`, weights in float32."""
+def write_openvino(onnx_graph: Path, path: Path) -> None:
+    """Writes OpenVINO's `.xml` and `.bin` of an ONNX graph, what is in float32 as such."""
     try:
         import openvino
     except ModuleNotFoundError:
         raise MissingPackage("--format openvino needs openvino: pip install 'repmet[export]'") from None
-    with tempfile.TemporaryDirectory() as scratch:
-        traced = Path(scratch) / "traced.onnx"
-        write_onnx(network, traced)
-        openvino.save_model(openvino.Core().read_model(str(traced)), str(path), compress_to_fp16=False)
+    openvino.save_model(openvino.Core().read_model(str(onnx_graph)), str(path), compress_to_fp16=False)
