@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
     if args.batch_size < 1:
         raise UserError(f"--batch-size is at least 1, not {args.batch_size}")
     videos, paths = detect_video.sources(args.images)
-    inputs = _each_once(image_inputs(paths) if paths else [])
+    inputs = each_once(image_inputs(paths) if paths else [])
     _check(args, bool(inputs), bool(videos))
     marks = _marks(args.mark)
     if args.save:
@@ -132,7 +132,7 @@ def _learn(detector: Any, args: argparse.Namespace, marks: dict[str, list[tuple[
         print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
 
 
-def _each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
+def each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
     """The images in their order without those that come again, under the file's own name where a link leads to it."""
     kept: dict[Any, ImageInput] = {}
     again: list[ImageInput] = []

@@ -44,7 +44,9 @@ class Exported:
     boxes: int
 
 
-def export(detections: Iterable[Detections], folder: str | Path, kind: str, *, images: bool = False) -> Exported:
+def export(
+    detections: Iterable[Detections], folder: str | Path, kind: str, *, images: bool = False, sure: float = 0.0
+) -> Exported:
     """Writes detections of several images, looked at for the same classes.
 
     Args:
@@ -52,6 +54,8 @@ def export(detections: Iterable[Detections], folder: str | Path, kind: str, *, i
         folder: is made where it is not there.
         kind: one of `KINDS`.
         images: put a copy of the images beside the annotations, where the format looks for them.
+        sure: finds with a lower score are neither objects nor background: COCO has them as crowds, VOC as difficult, and who
+            trains on these ignores the place. The other formats have no word for it and leave them out.
 
     Raises:
         ValueError: no such format; no image.
@@ -66,7 +70,11 @@ def export(detections: Iterable[Detections], folder: str | Path, kind: str, *, i
     names = file_names(results)
     if images:
         _copy(results, names, make_folder(folder / _IMAGES.get(kind, "images")))
-    return Exported(folder, KINDS[kind](results, names, folder), len(results), sum(map(len, results)))
+    if kind in _WITH_DOUBT:
+        file = _WITH_DOUBT[kind](results, names, folder, sure)
+    else:
+        file = KINDS[kind]([result.above(sure) for result in results], names, folder)
+    return Exported(folder, file, len(results), sum(len(result.above(sure)) for result in results))
 
 
 def file_names(results: Sequence[Detections]) -> list[str]:
@@ -104,8 +112,10 @@ def _copy(results: Sequence[Detections], names: Sequence[str], folder: Path) -> 
             shutil.copyfile(result.image.path, to)
 
 
-def _coco(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
+def _coco(results: Sequence[Detections], names: Sequence[str], folder: Path, sure: float = 0.0) -> Path:
     content = formats.coco(results)
+    for row in content["annotations"]:
+        row["iscrowd"] = int(row["score"] < sure)
     for image, name in zip(content["images"], names, strict=True):
         image["file_name"] = name
     return _written(folder / "annotations.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
@@ -119,12 +129,16 @@ def _yolo(results: Sequence[Detections], names: Sequence[str], folder: Path) -> 
     return _written(folder / "data.yaml", yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
 
 
-def _voc(results: Sequence[Detections], names: Sequence[str], folder: Path) -> Path:
+def _voc(results: Sequence[Detections], names: Sequence[str], folder: Path, sure: float = 0.0) -> Path:
     stems = [PurePosixPath(name).with_suffix("") for name in names]
     for result, name, stem in zip(results, names, stems, strict=True):
         tree = xml.fromstring(result.to_voc())
         for tag, value in (("folder", "JPEGImages"), ("filename", name)):
             (tree.find(tag) if tree.find(tag) is not None else xml.SubElement(tree, tag)).text = value
+        for thing, score in zip(tree.iter("object"), result.scores.tolist(), strict=True):
+            difficult = xml.Element("difficult")
+            difficult.text = str(int(score < sure))
+            thing.insert(1, difficult)  # behind the name
         _written(folder / "Annotations" / f"{stem}.xml", xml.tostring(tree, encoding="unicode") + "\n")
     return _written(folder / "ImageSets" / "Main" / "default.txt", "".join(f"{stem}\n" for stem in stems))
 
@@ -201,4 +215,5 @@ def _written(path: Path, text: str) -> Path:
 
 
 KINDS = {"coco": _coco, "yolo": _yolo, "voc": _voc, "labelstudio": _labelstudio, "cvat": _cvat, "csv": _csv}
+_WITH_DOUBT = {"coco": _coco, "voc": _voc}
 _IMAGES = {"voc": "JPEGImages"}

@@ -15,6 +15,7 @@ COMMANDS = {
         "find objects in images: of classes that you show it, or of those that it was trained on",
         "detect",
     ),
+    "label": ("label images by a few marks: a data set that an ordinary detector trains on", "label"),
     "check": ("look at the supports themselves: what is odd, doubled, or out of reach", "detection.check"),
     "estimate": ("say what to expect on new images, and which of them to mark next", "detection.estimate"),
     "classify": ("say which of the classes that you show it images belong to", "classification.predict"),

@@ -33,7 +33,7 @@ class Span:
         """L (R, R)."""
         with one_thread():
             gram = (self.rows @ self.rows.T).astype(np.float64)
-            return np.linalg.cholesky(gram + JITTER * np.eye(len(gram)))
+            return _factor(gram)
 
     def extended(self, more: np.ndarray) -> "Span":
         """With some rows (m, f) behind the others; what is known of those is not computed again."""
@@ -41,7 +41,7 @@ class Span:
         products = (self.rows @ more.T).astype(np.float64)  # (R, m)
         cross = solve_triangular(self.lower, products, lower=True, check_finite=False).T  # (m, R)
         rest = (more @ more.T).astype(np.float64) - cross @ cross.T
-        corner = np.linalg.cholesky(rest + JITTER * np.eye(len(more)))
+        corner = _factor(rest)
         size = len(self.rows)
         lower = np.zeros((size + len(more),) * 2)
         lower[:size, :size], lower[size:, :size], lower[size:, size:] = self.lower, cross, corner
@@ -63,6 +63,19 @@ class Span:
             return inside
         inner = solve_triangular(self.lower, inside.T, lower=True, trans="T", check_finite=False).T  # (n, R)
         return inner.astype(self.rows.dtype) @ self.rows
+
+
+def _factor(gram: np.ndarray) -> np.ndarray:
+    """The lower Cholesky factor of a Gram matrix (R, R), with as little on its diagonal as makes it positive definite: of
+    many rows that are nearly one, rounding takes more than `JITTER`."""
+    jitter = JITTER
+    while True:
+        try:
+            return np.linalg.cholesky(gram + jitter * np.eye(len(gram)))
+        except np.linalg.LinAlgError:
+            if jitter > 0.1:  # not a matter of rounding
+                raise
+            jitter *= 10
 
 
 def fit(coordinates: np.ndarray, labels: np.ndarray, shares: np.ndarray, classes: int, decay: float) -> tuple:
