@@ -1,6 +1,7 @@
 # make demo     find coins in a photograph; train a few-shot detector on generated scenes, evaluate it on unseen classes, draw
 # make test     lint, types, all tests, the generated tables up to date, the documentation built strictly
 # make browser  Chromium for the tests of the page, where it is missing
+# make label-studio  the test with a real Label Studio, in an environment of its own
 # make docs     the documentation alone, into build/site
 # make types    mypy alone
 # make bench    side-by-side measurements, kept in models/results where the checkout is committed
@@ -16,7 +17,7 @@ RUN := $(VENV)/bin/python
 DEMO := work_dirs/demo
 SHELL := /bin/bash
 
-.PHONY: demo test browser types docs bench results setup sanitize portable lock clean
+.PHONY: demo test browser label-studio types docs bench results setup sanitize portable lock clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.packages $(VENV)/.built
@@ -65,6 +66,15 @@ browser: setup $(VENV)/.packages-dev
 	    || { test "$$(id -u)" = 0 && apt-get install --quiet --yes chromium > /dev/null 2>&1; } \
 	    || $(RUN) -m playwright install chromium \
 	    || echo "no Chromium could be installed: the page's browser tests are skipped"
+
+# Its seventy packages pin what ours do not: they stay out of $(VENV).
+label-studio: setup $(VENV)/.packages-dev build/label-studio/.installed
+	$(RUN) -m pytest -m labelstudio -q
+
+build/label-studio/.installed:
+	@uv=$$(command -v uv || echo $(VENV)/bin/uv); $$uv venv --quiet --clear --python $(RUN) build/label-studio \
+	    && $$uv pip install --quiet --python build/label-studio/bin/python label-studio==1.23.2
+	@touch $@
 
 # mypy and mkdocstrings read files and run nothing: for them the trees lie inside of `repmet`, as in a wheel.
 TREES := classification detection model_definitions experiments data benchmarks

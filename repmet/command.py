@@ -20,6 +20,7 @@ COMMANDS = {
     "estimate": ("say what to expect on new images, and which of them to mark next", "detection.estimate"),
     "classify": ("say which of the classes that you show it images belong to", "classification.predict"),
     "page": ("mark one thing on a page in the browser, see all others", "page.command"),
+    "serve": ("stand behind Label Studio: pre-annotate, and learn from what is drawn there", "page.serve"),
     "train": ("train a detector or a classifier from a YAML experiment", "{tree}.train"),
     "evaluate": ("measure a checkpoint: episodes of unseen classes, whole test sets", "{tree}.evaluate"),
     "retrieve": ("measure an embedding by retrieval", "classification.retrieve"),

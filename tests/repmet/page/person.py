@@ -36,7 +36,7 @@ class Server:
         said = []
         for line in self.process.stdout:
             said.append(line)
-            if match := re.search(r"http://(\S+):(\d+)/\?token=\S+", line):
+            if match := re.search(r"http://(\S+):(\d+)/(\?token=)?\S+", line):
                 self.address, self.port = match[0], int(match[2])
                 return
         raise AssertionError("".join(said))
