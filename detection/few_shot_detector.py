@@ -26,7 +26,7 @@ from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
 from repmet.detection.examining import ExaminesClasses
-from repmet.detection.learning import learn
+from repmet.detection.learning import learn, taught
 from repmet.detection.looking import Found, check_min_score, looked_at
 from repmet.detection.results import Detections
 from repmet.detection.saved_classes import SavedClasses, read_classes, write_classes
@@ -35,6 +35,7 @@ from repmet.detection.scoring.finetune import FinetuneRule
 from repmet.detection.scoring.methods import Method, NearestRepresentative, check_methods, spaces_of
 from repmet.detection.scoring.representatives import SupportSet, base_representatives
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
+from repmet.detection.scoring.tuning import SECONDS, Tuned, tuned
 from repmet.detection.tuned_weights import TunedWeights
 from repmet.errors import UserError
 from repmet.model_definitions.weights_digest import weights_digest
@@ -146,6 +147,30 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
             learnt, supports = learn(records, self._method(few_shot_rule(self.cfg)), embedder, finetune)
         self._use(learnt, supports)
         return self
+
+    def tune(self, support: str | Path | Marks, *, seconds: float = SECONDS) -> Tuned:
+        """Learns from a support set as `learn`, by settings that leaving its images out in turn has chosen
+        (`detection.scoring.tuning`). What `add`, `accept` and `reject` change later is fitted by the same settings.
+
+        Args:
+            support: as in `learn`.
+            seconds: no further setting is tried after so long.
+
+        Returns:
+            What was chosen, and the AP50 to expect before and after; these are None, and nothing is chosen, where no image
+            can be left out.
+
+        Raises:
+            As `learn`; ValueError: a method other than `logistic`.
+        """
+        if self.method != "logistic":
+            raise UserError(f"tuning chooses how `logistic` is fitted; the method here is {self.method!r}")
+        self.learn(support)
+        supports = self.supports
+        result = tuned(supports, self.learnt.scorer.rule, seconds)
+        if result.changes:
+            self._use(taught(supports, self._method(result.rule)), supports)
+        return result
 
     def save(self, path: str | Path) -> None:
         """Writes what was learnt: what the method keeps, support embeddings and their pictures, for this checkpoint alone.

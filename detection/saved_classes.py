@@ -68,6 +68,7 @@ class SavedClasses:
         Args:
             unknown: with the objects that belong to no class, under the number N.
         """
+        image = self.scorer.placed(image)
         ((detections, proposals),) = after_nms([image], self.scorer.scores(image), self.scorer.rule)
         if self.calibration is not None:
             detections = replace(detections, scores=self.calibration(detections.scores, detections.labels))

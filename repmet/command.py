@@ -18,6 +18,7 @@ COMMANDS = {
     "label": ("label images by a few marks: a data set that an ordinary detector trains on", "label"),
     "check": ("look at the supports themselves: what is odd, doubled, or out of reach", "detection.check"),
     "estimate": ("say what to expect on new images, and which of them to mark next", "detection.estimate"),
+    "tune": ("spend minutes on the marks: settings and boxes chosen by leaving images out", "detection.tune"),
     "classify": ("say which of the classes that you show it images belong to", "classification.predict"),
     "page": ("mark one thing on a page in the browser, see all others", "page.command"),
     "serve": ("stand behind Label Studio: pre-annotate, and learn from what is drawn there", "page.serve"),

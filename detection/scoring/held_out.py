@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from repmet.detection.metrics.iou import pairwise_iou
+from repmet.detection.scoring.box_refinement import fit_boxes, moved
 from repmet.detection.scoring.calibration import HeldOutFinds
 from repmet.detection.scoring.span_fit import Span, fit
 from repmet.detection.scoring.training_rows import MarkedRegions, Rows
@@ -32,6 +33,7 @@ def held_out_finds(
     suppress: Suppress,
     marks: str = "partial",
     max_images: int | None = None,
+    box_decay: float | None = None,
 ) -> HeldOutFinds | None:
     """Finds in every marked image by a fit to the rows of the others, at most `FOLDS` fits.
 
@@ -41,6 +43,7 @@ def held_out_finds(
         marks: `partial`: objects may be unmarked. A find beside the marks that scores as high as the best quarter of those
             on marks (`UNMARKED`) is more likely one of these than a mistake, and is left out.
         max_images: images that teach, at most, evenly spread over the others; None: all of them.
+        box_decay: of `scoring.box_refinement`, which is fitted to the others too; None: boxes as they are reported.
 
     Returns:
         None where there is one image, or no class with marks in two.
@@ -59,14 +62,16 @@ def held_out_finds(
             continue
         weight, bias = fit(coordinates[kept], rows.labels[kept], rows[kept].shares(classes), classes, decay)
         weight = span.weights(weight)
+        layer = None if box_decay is None else fit_boxes([images[k] for k in others], box_decay)
         for k in part:
             image = images[k]
+            boxes = image.reported if layer is None else moved(image.reported, image.features, layer)
             scores = softmax(image.features @ weight.T + bias, axis=1)[:, :-1] * image.objectness[:, None] ** objectness
             for c in np.flatnonzero(known):
                 there = image.boxes[image.labels == c]
                 objects[k, c] = len(there)
-                best = suppress(image.proposals, scores[:, c])[:FINDS]
-                right = hits(image.proposals[best], there)
+                best = suppress(boxes, scores[:, c])[:FINDS]
+                right = hits(boxes[best], there)
                 collected.append((scores[best, c], np.full(len(best), c), right, np.full(len(best), k)))
     if not collected:
         return None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from repmet.detection.embedding.embedded_image import FEATURES, EmbeddedImage
+from repmet.detection.scoring.box_refinement import fit_boxes, moved
 from repmet.detection.scoring.corrections import corrected_layer
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
@@ -30,21 +31,37 @@ class LogisticRegression(ClassScorer):
 
     Attributes:
         weight, bias: (N + 1, f) and (N + 1,).
+        box_layer: (f + 1, 4), moves the boxes (`scoring.box_refinement`); None: they stay where they are.
         fitted: the rows that it was fitted to and their span, for corrections; a file keeps none of it.
     """
 
     weight: Tensor
     bias: Tensor
+    box_layer: Tensor | None = None
     fitted: tuple[Rows, Span] | None = None
 
     @classmethod
     def learn(cls, supports: SupportSet, rule: FewShotRule) -> "LogisticRegression":
         """Fits `sum_r a_r CE(x_r, y_r) + decay |W|^2 / 2`; the weights a_r of each class sum to 1 / (N + 1)."""
         classes = len(supports)
-        rows = training_rows(marked_regions(supports), classes, rule.marks)
+        images = marked_regions(supports)
+        rows = training_rows(images, classes, rule.marks)
         span = Span(rows.features)
         weight, bias = fit(span.coordinates, rows.labels, rows.shares(classes), classes, rule.logistic_decay)
-        return cls(rule=rule, weight=_single(span.weights(weight)), bias=_single(bias), fitted=(rows, span))
+        layer = None if rule.box_refinement is None else fit_boxes(images, rule.box_refinement)
+        return cls(
+            rule=rule,
+            weight=_single(span.weights(weight)),
+            bias=_single(bias),
+            box_layer=None if layer is None else _single(layer),
+            fitted=(rows, span),
+        )
+
+    def placed(self, image: EmbeddedImage) -> EmbeddedImage:
+        if self.box_layer is None:
+            return image
+        boxes = moved(image.boxes.numpy(), image.embeddings[FEATURES].numpy(), self.box_layer.numpy())
+        return replace(image, boxes=torch.from_numpy(boxes))
 
     def scores(self, image: EmbeddedImage) -> Tensor:
         return (image.embeddings[FEATURES] @ self.weight.T + self.bias).softmax(-1)[:, :-1]
@@ -85,6 +102,7 @@ def regions_of(supports: SupportSet, name: str) -> MarkedRegions:
         marks=np.stack([view[list(marked)] for view in views]),
         rejected=boxes[refused],
         rejected_features=annotated[refused],
+        predicted=image.boxes.numpy(),
     )
 
 

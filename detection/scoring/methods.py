@@ -9,6 +9,7 @@ calibrated          RepMet's scores blended with the cosine to the class mean of
 baseline_ft         baseline-FT: a new last layer, fitted to the supports' proposals (RepMet, table 2)
 tfa_cosine          TFA: that layer a cosine classifier (Wang et al., ICML 2020, eq. 3)
 logistic            class-balanced logistic regression on RoI features, with the marked images' own background
+tuned               logistic with settings that leaving out the marked images has chosen, boxes moved to where the marks lie
 
 Shapes: N classes of the episode, K representatives a class, P proposals, f features, e dimensions.
 """
@@ -28,6 +29,7 @@ from repmet.detection.scoring.negatives import NegativeRepresentatives
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.scorer import ClassScorer
+from repmet.detection.scoring.tuning import tuned
 from repmet.errors import UserError
 
 
@@ -72,10 +74,11 @@ METHODS: dict[str, Callable[[SupportSet, FewShotRule, Tensor | None], ClassScore
     "baseline_ft": lambda supports, rule, _: LastLayer.learn(supports, rule),
     "tfa_cosine": lambda supports, rule, _: LastLayer.learn(supports, rule, scale=rule.cosine_scale),
     "logistic": lambda supports, rule, _: LogisticRegression.learn(supports, rule),
+    "tuned": lambda supports, rule, _: LogisticRegression.learn(supports, tuned(supports, rule).rule),
 }
 DEFAULT_METHODS = SPACES  # RepMet and what it is compared with, where an experiment names none
 # What the methods look at that need not look at everything.
-_SPACES = {"repmet": {"repmet"}, "np_repmet": {"repmet"}, "logistic": {"repmet", FEATURES}}
+_SPACES = {"repmet": {"repmet"}, "np_repmet": {"repmet"}, "logistic": {"repmet", FEATURES}, "tuned": {"repmet", FEATURES}}
 
 
 @dataclass(frozen=True)

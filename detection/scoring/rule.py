@@ -45,6 +45,8 @@ class FewShotRule:
         cosine_scale, classifier_decay: of `tfa_cosine` and `baseline_ft`: the factor before the softmax (above 0), weight
             decay (at least 0).
         logistic_decay: weight decay of `logistic`, at least 0.
+        box_refinement: of `logistic`: weight decay, above 0, of the regression that moves boxes to where the marks lie
+            (`scoring.box_refinement`); None: boxes stay where the detector puts them.
         marks: of `logistic`: `complete` where every object of the classes in a marked image is marked, else `partial`.
 
     Raises:
@@ -68,6 +70,7 @@ class FewShotRule:
     cosine_scale: float = 20.0
     classifier_decay: float = 1e-3
     logistic_decay: float = 1.2e-3
+    box_refinement: float | None = None
     marks: str = "partial"
 
     def __post_init__(self) -> None:
@@ -82,6 +85,8 @@ class FewShotRule:
             rows = isinstance(prior, tuple | list) and bool(prior) and all(map(_prior_row, prior))
             self._check("score_prior", rows, "rows of marks from 1, slope above 0, offset, F1 in (0, 1]; or null")
             object.__setattr__(self, "score_prior", tuple(map(tuple, prior)))
+        decay = self.box_refinement
+        self._check("box_refinement", decay is None or (_number(decay) and decay > 0), "a number above 0, or null")
         self._check("marks", self.marks in ("partial", "complete"), "partial or complete")
         self._check("base_columns", isinstance(self.base_columns, bool), "true or false")
         power = self.objectness

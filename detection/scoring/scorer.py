@@ -40,9 +40,14 @@ class ClassScorer(ABC):
     def scores(self, image: EmbeddedImage) -> Tensor:
         """Probabilities of the classes, (P, N)."""
 
+    def placed(self, image: EmbeddedImage) -> EmbeddedImage:
+        """The image with its boxes where this scorer reports them."""
+        return image
+
     def detect(self, images: Sequence[EmbeddedImage]) -> list[Detections]:
         """Detections of every image, class by class with the best first, after NMS."""
-        return [detections for detections, _ in after_nms(images, self.scores(joined(images)), self.rule)]
+        placed = [self.placed(image) for image in images]
+        return [detections for detections, _ in after_nms(placed, self.scores(joined(placed)), self.rule)]
 
     def state(self) -> dict[str, Any]:
         """Its kind, tensors and plain values, as `restored` takes them."""

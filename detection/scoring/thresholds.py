@@ -48,4 +48,5 @@ def held_out(scorer: LogisticRegression, supports: SupportSet, max_images: int |
         suppress=suppress,
         marks=rule.marks,
         max_images=max_images,
+        box_decay=rule.box_refinement,
     )

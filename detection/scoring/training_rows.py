@@ -31,6 +31,7 @@ class MarkedRegions:
         proposals, features, objectness: (P, 4) in pixels, (P, f) of unit length, (P,).
         boxes, labels, marks: (M, 4), (M,) and (M, f) or with views (1 + V, M, f): the marked boxes, their classes, features.
         rejected, rejected_features: (J, 4) and (J, f), regions that are of no class.
+        predicted: (P, 4), the boxes that are reported for the proposals; None: these themselves.
     """
 
     proposals: np.ndarray
@@ -41,6 +42,12 @@ class MarkedRegions:
     marks: np.ndarray
     rejected: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
     rejected_features: np.ndarray | None = None
+    predicted: np.ndarray | None = None
+
+    @property
+    def reported(self) -> np.ndarray:
+        """(P, 4), where a find of a proposal is said to lie."""
+        return self.proposals if self.predicted is None else self.predicted
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from repmet.data.files.torch_file import read_torch_file, write_torch_file
 from repmet.detection.exported.look import Seen
 from repmet.detection.exported.suppression import class_nms
 from repmet.detection.metrics.iou import pairwise_iou
+from repmet.detection.scoring.box_refinement import moved
 from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN_IOU, Calibration
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.rule import FewShotRule
@@ -38,6 +39,7 @@ class KnownClasses:
         calibration: makes probabilities of the scores, with a threshold for each class; None: the scores stay as they are.
         embeddings, labels, boxes: (S, f), (S,) and (S,), of every support embedding, its class and the number of its box.
         crops: (S, h, w, 3) uint8, pictures of the supports.
+        box_layer: (f + 1, 4), moves the boxes (`detection.scoring.box_refinement`); None: they stay where they are.
     """
 
     classes: tuple[str, ...]
@@ -49,6 +51,7 @@ class KnownClasses:
     labels: NDArray[np.int64]
     boxes: NDArray[np.int64]
     crops: NDArray[np.uint8]
+    box_layer: Floats | None = None
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
@@ -66,6 +69,8 @@ class KnownClasses:
             least: (N,) or with unknown objects (N + 1,), by class the score from which on finds are given.
             unknown: with the objects that belong to no class, under the number N; -1 for the nearest support.
         """
+        if self.box_layer is not None:
+            seen = replace(seen, boxes=moved(seen.boxes, seen.embeddings, self.box_layer))
         scores = self.rule.reported(softmax(seen.embeddings @ self.weight.T + self.bias)[:, :-1], seen.objectness)
         rows, labels = class_nms(seen.boxes, scores, self.rule.nms)
         values = scores[rows, labels]
@@ -123,7 +128,8 @@ def unknown_objects(seen: Seen, known: Floats, number: int, nms: float) -> Detec
 
 def write_known(known: KnownClasses, digest: str, path: str | Path) -> None:
     """Writes the classes with the digest of the weights that they fit, whole or not at all."""
-    scorer = {"kind": SCORER, "rule": asdict(known.rule), "weight": known.weight, "bias": known.bias}
+    layers = {name: getattr(known, name) for name in ("weight", "bias", "box_layer")}
+    scorer = {"kind": SCORER, "rule": asdict(known.rule), **layers}
     kept = {name: getattr(known, name) for name in ("classes", "embeddings", "labels", "boxes", "crops")}
     calibration = known.calibration and asdict(known.calibration)
     write_torch_file(
@@ -162,6 +168,7 @@ def read_known(path: str | Path, digest: str, folder: str | Path) -> KnownClasse
             rule=FewShotRule(**scorer["rule"]),
             weight=scorer["weight"],
             bias=scorer["bias"],
+            box_layer=scorer.get("box_layer"),
             calibration=calibration,
             **arrays,
         )

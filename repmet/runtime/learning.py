@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from repmet.detection.episodes.open_image import picture
 from repmet.detection.exported.suppression import class_nms
 from repmet.detection.pictures.drawing import support_crop
+from repmet.detection.scoring.box_refinement import fit_boxes
 from repmet.detection.scoring.calibration import Calibration, Prior, calibrate
 from repmet.detection.scoring.corrections import corrected_layer
 from repmet.detection.scoring.held_out import held_out_finds
@@ -32,6 +33,7 @@ def learnt(supports: Supports, rule: FewShotRule) -> Taught:
         rule=rule,
         weight=span.weights(weight).astype(np.float32),
         bias=bias.astype(np.float32),
+        box_layer=None if rule.box_refinement is None else fit_boxes(regions, rule.box_refinement),
         calibration=_calibration(supports, regions, rows, span, rule),
         **_examples(supports),
     )
@@ -82,6 +84,7 @@ def _calibration(
         objectness=rule.objectness,
         suppress=suppress,
         marks=rule.marks,
+        box_decay=rule.box_refinement,
     )
     marks = sum(1 for _ in supports.marks()) / classes
     return calibrate(Prior.at(marks, rule.score_prior), classes, finds)

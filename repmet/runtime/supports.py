@@ -136,6 +136,7 @@ def _regions(image: MarkedImage, labels: dict[int, int]) -> MarkedRegions:
         marks=image.marks[:, marked],
         rejected=image.record.boxes[image.rejected],
         rejected_features=image.marks[0][image.rejected],
+        predicted=image.seen.boxes,
     )
 
 

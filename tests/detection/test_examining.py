@@ -1,11 +1,12 @@
 """What a detector says of its supports: wrong labels, doubles and boxes out of reach; what to expect; what to mark next."""
 
+import re
 import shutil
 from itertools import pairwise
 
 import pytest
 
-from repmet.detection import check, estimate
+from repmet.detection import check, estimate, tune
 from repmet.detection.examining import enough
 from repmet.detection.few_shot_detector import FewShotDetector
 
@@ -97,7 +98,7 @@ def logistic(glyph_run, monkeypatch) -> None:
             super().__init__(checkpoint, method="logistic")
             self.cfg.episodes.score_prior = PRIOR
 
-    for command in (check, estimate):
+    for command in (check, estimate, tune):
         monkeypatch.setattr(command, "FewShotDetector", Logistic)
 
 
@@ -120,3 +121,25 @@ def test_the_commands(logistic, glyph_run, support, photos, tmp_path, capsys) ->
     assert (tmp_path / "out" / "check.png").stat().st_size > 500
     assert check.main([str(glyph_run), "--support", str(tmp_path / "nothing")]) == 2
     assert "no such" in capsys.readouterr().err
+
+
+def test_tuning_writes_what_detects_and_is_no_worse_by_its_own_estimate(
+    logistic, glyph_run, support, photos, tmp_path, capsys
+) -> None:
+    file = tmp_path / "tuned.pth"
+    assert tune.main([str(glyph_run), "--support", str(support), "--out", str(file)]) == 0
+    said = capsys.readouterr().out
+    before, after = map(int, re.search(r"(\d+) % untuned, (\d+) % tuned", said).groups())
+    assert after >= before and f"written: {file}" in said
+    kept = tune.FewShotDetector(str(glyph_run)).load(file)
+    assert kept.detect(sorted(photos.iterdir())[0], min_score=0).classes == kept.classes
+    assert tune.main([str(glyph_run), "--support", str(support), "--out", str(file), "--seconds", "0"]) == 2
+
+
+def test_tuning_from_one_image_learns_as_without_it(glyph_run, marks) -> None:
+    (name, *_) = marks
+    detector = FewShotDetector(glyph_run, method="logistic")
+    result = detector.tune({name: marks[name][:1]})
+    assert result.before is None and not result.changes and detector.classes == (name,)
+    with pytest.raises(ValueError, match="the method here is 'repmet'"):
+        FewShotDetector(glyph_run).tune({name: marks[name][:1]})

@@ -113,6 +113,22 @@ def test_what_is_learnt_corrected_and_kept_is_torchs(exported_photos, torchs, sh
     same(*(d.detect(pictures / "1.png", unknown=True, min_score=0) for d in (torchs, ours)))
 
 
+def test_boxes_moved_to_the_marks_are_torchs(exported_photos, torchs, shown, pictures, tmp_path) -> None:
+    """By a rule that asks for it, and from a file of torch's detector."""
+    plain = torchs.learn(shown).detect(pictures / "0.png", min_score=0)
+    torchs.cfg.episodes.box_refinement = 0.5
+    try:
+        torchs.learn(shown)
+        ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
+        ours.facts = replace(ours.facts, rule=replace(ours.facts.rule, box_refinement=0.5))
+        everywhere(torchs, ours.learn(shown), pictures)
+        torchs.save(tmp_path / "classes.pth")
+        everywhere(torchs, ours.load(tmp_path / "classes.pth"), pictures)
+        assert not np.array_equal(torchs.detect(pictures / "0.png", min_score=0).boxes, plain.boxes)
+    finally:
+        del torchs.cfg.episodes["box_refinement"]
+
+
 def test_what_contradicts_a_mark_is_torchs(exported_photos, torchs, shown, pictures) -> None:
     """The one support of a class, a mark of another class, the same word twice, and the opposite after it."""
     ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
@@ -134,7 +150,7 @@ def test_what_contradicts_a_mark_is_torchs(exported_photos, torchs, shown, pictu
 
 def test_probabilities_and_thresholds_are_torchs(exported_photos, torchs, shown, pictures) -> None:
     """Where the rule has a prior that scores are calibrated from."""
-    prior = {"score_prior": ((1, 0.8, 1.8, 0.4), (5, 0.9, 2.0, 0.5))}
+    prior = {"score_prior": ((1, 0.8, 1.8, 0.9), (5, 0.9, 2.0, 0.95))}
     torchs.cfg.episodes.update(prior)
     torchs.learn(shown)
     ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
