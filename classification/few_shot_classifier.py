@@ -7,7 +7,7 @@
 Shapes: N classes, K representatives a class, S support images, e embedding dimensions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,35 @@ class FewShotClassifier:
         return torch.cat(
             [self.encoder(torch.stack(pixels)) for _, pixels in batches(inputs, self.encoder.pixels, self.batch_size, None)]
         )
+
+    def posterior(self, embeddings: Any, labels: Sequence[str | None]) -> tuple[tuple[str, ...], np.ndarray]:
+        """The probabilities of embedded images, of which some show the classes; what was learnt plays no part.
+
+        Args:
+            embeddings: (n, e), as `embed` gives them.
+            labels: n names, None of an image whose class is asked for.
+
+        Returns:
+            The classes in alphabetical order, and (n, N).
+
+        Raises:
+            ValueError: no image has a label, or there are not as many labels as images.
+        """
+        rows = torch.as_tensor(embeddings)
+        shown = [i for i, name in enumerate(labels) if name is not None]
+        if len(labels) != len(rows) or not shown:
+            raise UserError(f"{len(rows)} images with {len(labels)} labels, of which {len(shown)} name a class")
+        classes = tuple(sorted({str(labels[i]) for i in shown}))
+        learnt = LearntImages(
+            classes,
+            rows[shown],
+            torch.tensor([classes.index(str(labels[i])) for i in shown]),
+            ("",) * len(shown),
+            torch.zeros(len(shown), 1, 1, 3, dtype=torch.uint8),
+            self.modes,
+            self.encoder.sigma,
+        )
+        return classes, soft_posterior(squared_distances(rows, learnt.points), learnt.sigma).numpy()
 
     def save(self, path: str | Path) -> None:
         """Writes the learnt classes: embeddings and small pictures of the support images, for this encoder alone.

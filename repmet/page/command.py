@@ -3,9 +3,11 @@
     repmet page my_photos
     repmet page my_photos --classes my_classes.repmet
     repmet page a.jpg b.jpg --project my_project --no-browser
+    repmet page my_photos --whole
 
 Draw a box around a thing and name it: every image shows where it is found again. Click a find to accept it, again to reject
-it. What is drawn is kept at once in the project folder. Nothing leaves this machine.
+it. With --whole images are sorted into classes instead: click a few of each, drag what is wrong. What is drawn or said is
+kept at once in the project folder. Nothing leaves this machine.
 """
 
 from __future__ import annotations
@@ -30,10 +32,14 @@ def run(args: argparse.Namespace) -> int:
         raise MissingPackage("the page needs the extra `page`: pip install 'repmet[page]'") from None
     from repmet.page.gallery import Gallery
     from repmet.page.project import Project
-    from repmet.page.server import bound, serve
+    from repmet.page.server import bound, boxes_layout, serve, whole_layout
     from repmet.page.session import Session
     from repmet.page.teacher import Teacher
+    from repmet.page.whole_labels import WholeProject
+    from repmet.page.whole_session import Classifier, WholeSession
 
+    if args.whole and args.classes is not None:
+        raise UserError("--classes begins with classes of boxes; --whole sorts whole images")
     if args.port is not None and not 0 <= args.port < 65536:
         raise UserError(f"a port is in 0..65535, not {args.port}")
     if args.classes is not None and not Path(args.classes).is_file():
@@ -46,9 +52,18 @@ def run(args: argparse.Namespace) -> int:
 
         return Teacher(FewShotDetector(args.checkpoint, cache=folder / "cache"), args.classes)
 
+    def open_classifier() -> Classifier:
+        from repmet import FewShotClassifier
+
+        return FewShotClassifier(args.checkpoint)
+
     sock = bound(args.host, args.port)
+    session: Session | WholeSession
     try:
-        session = Session(gallery, Project(folder), open_teacher)
+        if args.whole:
+            session = WholeSession(gallery, WholeProject(folder), open_classifier)
+        else:
+            session = Session(gallery, Project(folder), open_teacher)
     except BaseException:
         sock.close()
         raise
@@ -62,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     try:
-        serve(session, sock, host=args.host, browser=not args.no_browser)
+        layout = whole_layout if args.whole else boxes_layout
+        serve(session, sock, host=args.host, browser=not args.no_browser, layout=layout)
     finally:
         session.end()
     return 0
@@ -77,6 +93,7 @@ def _default_project(images: Sequence[str]) -> Path:
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="*", default=["."], metavar="FOLDER|FILE", help="images (default: this folder's)")
+    parser.add_argument("--whole", action="store_true", help="sort whole images into classes instead of marking boxes")
     parser.add_argument("--project", metavar="DIR", help=f"what is drawn is kept there (default: {PROJECT} in FOLDER)")
     parser.add_argument("--classes", metavar="FILE", help="begin with these classes, as `repmet detect --save` wrote them")
     parser.add_argument(

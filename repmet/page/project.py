@@ -28,6 +28,16 @@ STEPS_BACK = 1000  # that can be undone
 Size = tuple[int, int]
 
 
+def locked(folder: Path) -> FileLock:
+    """The lock of a project folder, taken. Raises ValueError where another page holds it."""
+    lock = FileLock(str(folder / "lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{folder}: another page has this project open; close it, or name another by --project") from None
+    return lock
+
+
 class Project:
     """The marks of a project, on disk and in memory.
 
@@ -43,13 +53,7 @@ class Project:
         self.folder = Path(os.path.abspath(folder))
         check_folder(self.folder)
         make_folder(self.folder)
-        self._lock = FileLock(str(self.folder / "lock"))
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"{self.folder}: another page has this project open; close it, or name another by --project"
-            ) from None
+        self._lock = locked(self.folder)
         self.state = State()
         self.sizes: dict[str, Size] = {}  # of every image that was marked or looked at
         self.seen: set[str] = set()  # images that somebody has gone through

@@ -9,13 +9,16 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import uvicorn
 from fastapi import FastAPI, Response
 
 from repmet.errors import UserError, one_line
+from repmet.page.gallery import Gallery
 from repmet.page.guard import LARGEST_BODY, Guard
 from repmet.page.session import Session
+from repmet.page.whole_session import WholeSession
 
 PORT = 8425  # the first that is tried
 TRIED = 20
@@ -42,12 +45,45 @@ def bound(host: str, port: int | None) -> socket.socket:
     raise UserError(f"port {port} of {host} cannot be used ({reason}); name another by --port") from None
 
 
-def application(session: Session, port: int, used: Callable[[str], None]) -> tuple[FastAPI, Guard]:
+class Served(Protocol):
+    """What a page is served of, see `Session` and `whole_session.WholeSession`."""
+
+    gallery: Gallery
+
+    @property
+    def project(self) -> Any: ...
+    def start(self) -> None: ...
+
+
+Layout = Callable[[FastAPI, Any], Callable[[], None]]  # adds routes of its own, returns what lays a page out
+
+
+def boxes_layout(app: FastAPI, session: Session) -> Callable[[], None]:
+    """The page of boxes on images."""
+    from repmet.page.screen import Screen
+
+    @app.get("/crop/{mark}")
+    def crop(mark: int) -> Response:
+        try:
+            shown = session.state.mark(mark)
+        except UserError as error:
+            return Response(str(error), 404, media_type="text/plain")
+        return _picture(session, session.numbers.get(shown.image, -1), lambda n: session.gallery.crop(n, shown.box))
+
+    return lambda: Screen(session).build()
+
+
+def whole_layout(app: FastAPI, session: WholeSession) -> Callable[[], None]:
+    """The wall of whole images."""
+    from repmet.page.whole_screen import WholeScreen
+
+    return lambda: WholeScreen(session).build()
+
+
+def application(session: Served, port: int, used: Callable[[str], None], layout: Layout) -> tuple[FastAPI, Guard]:
     """The page, and the guard that everything of it stands behind."""
     os.environ.setdefault("NICEGUI_STORAGE_PATH", str(session.project.folder / ".page"))  # else the working folder
     from nicegui import ui
-
-    from repmet.page.screen import Screen
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
@@ -59,17 +95,9 @@ def application(session: Session, port: int, used: Callable[[str], None]) -> tup
     def thumbnail(number: int) -> Response:
         return _picture(session, number, session.gallery.thumbnail)
 
-    @app.get("/crop/{mark}")
-    def crop(mark: int) -> Response:
-        try:
-            shown = session.state.mark(mark)
-        except UserError as error:
-            return Response(str(error), 404, media_type="text/plain")
-        return _picture(session, session.numbers.get(shown.image, -1), lambda n: session.gallery.crop(n, shown.box))
-
     ui.run_with(
         app,
-        root=lambda: Screen(session).build(),
+        root=layout(app, session),
         title=f"{session.project.folder.parent.name or 'repmet'} · repmet page",
         favicon=Path(__file__).with_name("icon.svg"),
         dark=None,
@@ -81,7 +109,7 @@ def application(session: Session, port: int, used: Callable[[str], None]) -> tup
     return app, guard
 
 
-def _picture(session: Session, number: int, encoded: Callable[[int], bytes]) -> Response:
+def _picture(session: Served, number: int, encoded: Callable[[int], bytes]) -> Response:
     if not 0 <= number < len(session.gallery):
         return Response("no such image", 404, media_type="text/plain")
     try:
@@ -91,7 +119,7 @@ def _picture(session: Session, number: int, encoded: Callable[[int], bytes]) -> 
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
-def serve(session: Session, sock: socket.socket, *, host: str, browser: bool) -> None:
+def serve(session: Served, sock: socket.socket, *, host: str, browser: bool, layout: Layout = boxes_layout) -> None:
     """Serves until the process is interrupted."""
     port = sock.getsockname()[1]
 
@@ -102,7 +130,7 @@ def serve(session: Session, sock: socket.socket, *, host: str, browser: bool) ->
     def used(token: str) -> None:
         print(f"opened; for another browser: {address(token)}", flush=True)
 
-    _, guard = application(session, port, used)
+    _, guard = application(session, port, used, layout)
     config = uvicorn.Config(
         guard, log_level="warning", ws_max_size=LARGEST_BODY, lifespan="on", proxy_headers=False, server_header=False
     )

@@ -21,6 +21,7 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = """<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">
 <Label value="red"/></RectangleLabels></View>"""
 PATIENCE = 300  # seconds
+START = 1500  # seconds; a busy machine takes minutes for its two hundred migrations
 
 pytestmark = [
     pytest.mark.labelstudio,
@@ -70,7 +71,7 @@ class Studio:
             self.process = subprocess.Popen(
                 [*map(str, words), *account], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder
             )
-        wait(lambda: self.get("/api/projects/") is not None, self.log)
+        wait(lambda: self.get("/api/projects/") is not None, self.log, START)
 
     def ask(self, method: str, path: str, body: object = None, kind: str = "application/json"):
         content = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -90,9 +91,9 @@ class Studio:
                  "multipart/form-data; boundary=x")  # fmt: skip
 
 
-def wait(done, log: Path) -> object:
+def wait(done, log: Path, seconds: float = PATIENCE) -> object:
     """What `done` gives as soon as that is something."""
-    end, problem = time.monotonic() + PATIENCE, None
+    end, problem = time.monotonic() + seconds, None
     while time.monotonic() < end:
         try:
             if answer := done():
