@@ -2,7 +2,7 @@
 
     coco         annotations.json
     yolo         data.yaml, labels/NAME.txt (images in images/)
-    voc          Annotations/NAME.xml, ImageSets/Main/default.txt (images in JPEGImages/)
+    voc          Annotations/NAME.xml, ImageSets/Main/default.txt, labelmap.txt (images in JPEGImages/)
     labelstudio  tasks.json with predictions, labels.xml with the labelling interface that they fit
     cvat         annotations.xml, "CVAT for images 1.1"
     csv          detections.csv, a row a box
@@ -140,6 +140,8 @@ def _voc(results: Sequence[Detections], names: Sequence[str], folder: Path, sure
             difficult.text = str(int(score < sure))
             thing.insert(1, difficult)  # behind the name
         _written(folder / "Annotations" / f"{stem}.xml", xml.tostring(tree, encoding="unicode") + "\n")
+    labels = "".join(f"{name}:::\n" for name in results[0].classes)  # without it CVAT knows VOC's twenty classes alone
+    _written(folder / "labelmap.txt", f"# label:color_rgb:parts:actions\n{labels}")
     return _written(folder / "ImageSets" / "Main" / "default.txt", "".join(f"{stem}\n" for stem in stems))
 
 

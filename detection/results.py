@@ -141,6 +141,24 @@ class Detections(detections.Detections):
 
         return to_supervision(self)
 
+    def to_fiftyone(self) -> Any:
+        """`fiftyone.Detections`: the value of a field of a sample of this image.
+
+        Raises:
+            ImportError: fiftyone is not installed.
+        """
+        try:
+            import fiftyone
+        except ModuleNotFoundError:
+            raise ImportError("to_fiftyone needs fiftyone: pip install fiftyone") from None
+        width, height = self.size
+        shown = []
+        for number, (_, name, score, x1, y1, x2, y2) in enumerate(self.rows()):
+            more = {} if self.tracks is None or self.tracks[number] < 0 else {"index": int(self.tracks[number])}
+            sides = [x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height]  # shares of the image
+            shown.append(fiftyone.Detection(label=name, bounding_box=sides, confidence=score, **more))
+        return fiftyone.Detections(detections=shown)
+
     def to_dataframe(self) -> pandas.DataFrame:
         """A row a detection: `image`, `class`, `score`, `x1`, `y1`, `x2`, `y2`.
 

@@ -1,4 +1,5 @@
-"""Anybody's annotated images, with nothing to register: a VOC devkit, a folder with VOC XML files, COCO's JSON, or YOLO.
+"""Anybody's annotated images, with nothing to register: a VOC devkit, a folder with VOC XML files, COCO's JSON, YOLO, or
+CVAT's XML.
 
 A VOC devkit (a folder with ImageSets) names its lists itself. COCO files, folders and YOLO's `data.yaml` may name parts
 (train, val or valid, test), which are lists then. A folder without lists is dealt into `train` and `test` by the images'
@@ -13,6 +14,7 @@ from repmet.data.files.names import composed
 from repmet.data.files.walk import entries, say_once, subfolders
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.coco import coco_lists, coco_records, is_coco, json_content, read_coco_tree
+from repmet.data.readers.cvat import cvat_file, read_cvat
 from repmet.data.readers.devkit import devkit_years
 from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.parts import chosen, dealt, part_of, roles
@@ -38,7 +40,7 @@ def is_annotated(root: str | Path) -> bool:
     root = Path(root)
     if root.is_file() or is_devkit(root) or imagenet_root(root) is not None:
         return True
-    return root.is_dir() and bool(_coco_files(root) or yolo_file(root) or voc_folder(root).annotations)
+    return root.is_dir() and bool(cvat_file(root) or _coco_files(root) or yolo_file(root) or voc_folder(root).annotations)
 
 
 def names_lists(root: str | Path, image_set: str | None = None) -> bool:
@@ -52,7 +54,8 @@ def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[s
     Their ids differ, also between the lists of one folder.
 
     Args:
-        root: a devkit, the tree of ImageNet-LOC (`sources.imagenet_loc`) or of COCO (`coco_lists`), a folder that
+        root: `annotations.xml` of CVAT or a folder with it, a devkit,
+            the tree of ImageNet-LOC (`sources.imagenet_loc`) or of COCO (`coco_lists`), a folder that
             holds images and XML files (beside each other or in folders of their own), a folder with images and COCO files,
             a YOLO folder with its `data.yaml`, or such a file.
         image_set: a list of the devkit or tree; else `all`, the name of one of several COCO files, a part (`train` of
@@ -84,6 +87,8 @@ def read_images(root: str | Path, image_set: str = "all", *, classes: Sequence[s
 def list_names(root: str | Path) -> dict[str, str]:
     """What an own folder's lists are called, for the keys of an experiment's `data` section (`data.readers.parts.roles`)."""
     root = Path(root)
+    if cvat_file(root) is not None:
+        return roles([None])
     if files := _coco_files(root):
         return roles(part_of(*reversed(label.split("/"))) for label in _labels(files)) if len(files) > 1 else roles([None])
     if file := yolo_file(root):
@@ -100,6 +105,8 @@ def class_names(records: Sequence[ImageRecord]) -> list[str]:
 def _records(root: Path, image_set: str) -> list[ImageRecord]:
     if not root.exists():
         raise FileNotFoundError(f"{root}: no such folder or file of annotations")
+    if (file := cvat_file(root)) is not None:
+        return _of_list(read_cvat(file), root, image_set)
     files, folder = _coco_files(root), voc_folder(root)
     file = None if files else yolo_file(root)
     others = [xml for xml in folder.annotations if composed(xml.stem) in folder.images]
@@ -167,7 +174,12 @@ def _read_coco_files(root: Path, files: Sequence[Path], image_set: str) -> list[
     if twice:
         raise UserError(f"{root}: {counted(len(twice), 'image')} in two COCO files, the first: {twice[0]!r}")
     records = [record for k in wanted for record in named[k]]
-    if parts or image_set == "all":
+    return records if parts else _of_list(records, root, image_set)
+
+
+def _of_list(records: list[ImageRecord], root: Path, image_set: str) -> list[ImageRecord]:
+    """Of a set that names no parts: all of it, or what is dealt to `train` or `test`."""
+    if image_set == "all":
         return records
     if image_set not in ("train", "test"):
         raise FileNotFoundError(f"{root}: a folder without lists has all, train and test, not {image_set!r}")

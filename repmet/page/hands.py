@@ -23,6 +23,7 @@ class Hands:
     session: Session
     client: Client
     number: int
+    places: list[int]  # the images as the strip shows them
     selected: str | None
     active: str | None
     stage: Stage
@@ -88,8 +89,9 @@ class Hands:
                 await answer
 
     def _step(self, by: int) -> None:
-        if 0 <= self.number + by < len(self.session.names):
-            self.go(self.number + by)
+        place = self.places.index(self.number) + by
+        if 0 <= place < len(self.places):
+            self.go(self.places[place])
 
     def _next(self) -> None:
         number = self.session.next_worth(self.number)

@@ -64,8 +64,12 @@ class Screen(Hands):
                 _button("help_outline", "", "Keys and mouse (?)", self.help.open)
             with ui.element("aside").classes("left"):
                 names, order = self.session.names, self.session.order()
+                self.places = order
                 self.strip = Strip([self._item(n) for n in range(len(names))], order, self.number)
                 self.strip.on("chosen", lambda e: self.go(int(e.args)))
+                orders = {False: "By name", True: "Promising first"}
+                self.by_promise = ui.toggle(orders, value=False, on_change=self._reorder).props("dense no-caps unelevated")
+                self.by_promise.classes("strip-order").props('data-test="order"')
                 with ui.element("div").classes("progress").props('data-test="progress"'):
                     self.bar = ui.linear_progress(0, show_value=False, size="4px")
                     self.bar_text = ui.label()
@@ -88,6 +92,11 @@ class Screen(Hands):
         accepted = sum(mark.verdict == "accepted" for mark in session.state.of_image(name))
         open_finds = sum(find.score >= session.threshold(find.name) for find in session.finds(number))
         return name, accepted, open_finds, name in session.project.seen, session.finder.unreadable.get(number, "")
+
+    def _reorder(self) -> None:
+        """The strip in the order that was chosen, as it is now: it does not move by itself under somebody's hand."""
+        self.places = self.session.order(promising=bool(self.by_promise.value))
+        self.strip.reorder(self.places)
 
     # --- what is shown ---------------------------------------------------------------------------------------------------
 

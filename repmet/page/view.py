@@ -98,9 +98,13 @@ class View:
         """The mistakes that are expected to be shown on an image."""
         return expected_mistakes(self.finds(number), self.threshold)
 
-    def order(self) -> list[int]:
-        """The images as the strip shows them."""
-        return list(range(len(self.names)))
+    def order(self, *, promising: bool = False) -> list[int]:
+        """The images as the strip shows them: by name, or those first on which the surest undecided find is surest."""
+        numbers = list(range(len(self.names)))
+        if not promising:
+            return numbers
+        best = {number: max((find.score for find in self.finds(number)), default=0.0) for number in numbers}
+        return sorted(numbers, key=lambda number: -best[number])
 
     def next_worth(self, number: int) -> int | None:
         """The image that is worth most to look at after this one; None where all were gone through and nothing is left.

@@ -116,6 +116,32 @@ def test_cvat_comes_back(results, tmp_path):
     same(rows, rows_of(results), 0.01)
 
 
+def test_cvat_is_read_again_with_its_images(results, tmp_path):
+    export(results, tmp_path / "out", "cvat", images=True)
+    rows = {
+        r.path.relative_to(tmp_path / "out/images").as_posix(): sorted(
+            (n, *b) for n, b in zip(r.names, r.boxes.tolist(), strict=True)
+        )
+        for r in read_images(tmp_path / "out")
+    }
+    same(rows, rows_of(results), 0.01)
+
+
+def test_fiftyone_gets_shares_of_the_image(results, monkeypatch):
+    """Where it is not installed, by what stands in for it: two classes that keep what they are made of."""
+    import sys
+    from types import SimpleNamespace
+
+    if "fiftyone" not in sys.modules:
+        monkeypatch.setitem(sys.modules, "fiftyone", SimpleNamespace(Detection=SimpleNamespace, Detections=SimpleNamespace))
+    first, *_ = results[0].to_fiftyone().detections
+    assert first.label == CLASSES[1] and first.confidence == pytest.approx(0.9)
+    assert first.bounding_box == pytest.approx([0.05, 0.2, 0.25, 0.6])
+    monkeypatch.setitem(sys.modules, "fiftyone", None)
+    with pytest.raises(ImportError, match="pip install fiftyone"):
+        results[0].to_fiftyone()
+
+
 def test_label_studio_gets_percentages_and_the_interface_that_fits(results, tmp_path):
     made = export(results, tmp_path / "out", "labelstudio")
     tasks = json.loads(made.file.read_text(encoding="utf-8"))
@@ -176,3 +202,31 @@ def test_a_format_that_is_none_is_said(results, tmp_path):
     with pytest.raises(ValueError, match="no format 'yollo'; did you mean 'yolo'"):
         export(results, tmp_path / "out", "yollo")
     assert not (tmp_path / "out").exists()
+
+
+DATUMARO = Path(__file__).parents[2] / "build/datumaro/bin/python"
+READ = """
+import json, sys
+from datumaro import Dataset
+from datumaro.components.annotation import AnnotationType
+data = Dataset.import_from(sys.argv[1], sys.argv[2])
+names = data.categories()[AnnotationType.label].items
+rows = {item.id: sorted([names[a.label].name, *a.get_bbox()] for a in item.annotations) for item in data}
+print("ROWS" + json.dumps(rows))
+"""
+
+
+@pytest.mark.skipif(
+    not DATUMARO.is_file(), reason="needs datumaro, which pins what we do not: an environment build/datumaro"
+)
+@pytest.mark.parametrize(("kind", "reader"), [("cvat", "cvat"), ("voc", "voc_detection")])
+def test_datumaro_reads_it(results, tmp_path, kind, reader):
+    import subprocess
+
+    out = tmp_path / "out"
+    export(results, out, kind, images=True)
+    said = subprocess.run([DATUMARO, "-c", READ, out, reader], capture_output=True, text=True, check=True).stdout
+    read = json.loads(said.partition("ROWS")[2])
+    expected = {name.removesuffix(".png"): boxes for name, boxes in rows_of(results).items()}
+    rows = {name: sorted((n, x, y, x + w, y + h) for n, x, y, w, h in boxes) for name, boxes in read.items()}
+    same(rows, expected, 0.01 if kind == "cvat" else 1.51)

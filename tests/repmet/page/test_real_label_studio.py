@@ -15,6 +15,9 @@ import pytest
 from coloured_things import lay_out
 
 pytest.importorskip("fastapi")
+from repmet.page.label_studio import boxes
+from repmet.page.marks import overlap
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(os.environ.get("REPMET_LABEL_STUDIO", ROOT / "build/label-studio/bin/label-studio"))
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -152,12 +155,12 @@ def test_connect_predict_annotate_learn(tmp_path, serve):
         proposed = ask_for_proposals(first)
         newest = max(proposed, key=lambda row: row["id"])
         assert newest["model_version"].startswith("repmet ") and newest["score"] > 0
-        values = [shape["value"] for shape in newest["result"]]
-        assert any(abs(value["x"] - 20 / 3.2) < 2 and abs(value["y"] - 31 / 2.4) < 2 for value in values), values
+        proposed_boxes = [box for box, _ in boxes(newest["result"], (320, 240))]
+        assert any(overlap(box, (20, 31, 70, 81)) > 0.5 for box in proposed_boxes), proposed_boxes
 
         studio.ask("DELETE", f"/api/annotations/{annotation['id']}/")
         wait(lambda: len(examples()) == 1, studio.log)
-        report = f"proposals of task {first}: {len(values)}; examples in the project: {len(examples())}"
+        report = f"proposals of task {first}: {len(proposed_boxes)}; examples in the project: {len(examples())}"
         print(f"Label Studio at {studio.address}, backend {connection['id']} connected, {report}")
     finally:
         studio.process.terminate()

@@ -192,3 +192,12 @@ def test_listeners_hear_of_it(session):
     session.draw(0, RED_ONE, "red")
     settled(session)
     assert heard[0] == ("marks", None) and ("taught", None) in heard and ("finds", 0) in heard and ("finds", 3) in heard
+
+
+def test_the_strip_by_name_or_the_promising_first(session):
+    session.draw(0, BLUE_ONE, "blue")
+    settled(session)
+    assert session.order() == [0, 1, 2, 3]
+    assert session.order(promising=True)[-1] == 0  # what is on it is decided
+    best = {n: max((find.score for find in session.finds(n)), default=0) for n in range(4)}
+    assert [best[n] for n in session.order(promising=True)] == sorted(best.values(), reverse=True)
