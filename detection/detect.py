@@ -32,6 +32,7 @@ from repmet.detection.exports import KINDS, export
 from repmet.detection.formats import coco
 from repmet.detection.results import Detections
 from repmet.detection.scoring.calibration import PLAIN_SHOWN, PLAIN_THRESHOLD
+from repmet.detection.tiles import OFF, check_tile
 from repmet.errors import UserError, exit_code
 from repmet.wording import counted
 
@@ -42,7 +43,7 @@ def in_torch(args: argparse.Namespace) -> Any:
     """The detector of a checkpoint."""
     from repmet.detection.few_shot_detector import FewShotDetector  # here: what runs without torch comes this way too
 
-    return FewShotDetector(args.checkpoint, batch_size=args.batch_size)
+    return FewShotDetector(args.checkpoint, batch_size=args.batch_size, tile=args.tile)
 
 
 def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = in_torch) -> int:
@@ -84,6 +85,10 @@ def _check(args: argparse.Namespace, images: bool, videos: bool) -> None:
     shown = args.support or args.mark
     if not images and not videos and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
+    if check_tile(args.tile) != OFF and not args.support:
+        raise UserError("--tile is for classes that are shown: name a support set by --support")
+    if args.finetune and check_tile(args.tile) != OFF:
+        raise UserError("--tile does not go with --finetune, which trains on whole images")
     if args.finetune and not args.support:
         raise UserError("--finetune trains on a support set: name one by --support")
     if args.copy_images and not args.format:
@@ -219,6 +224,9 @@ def command_line(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=KINDS, help="write a data set for another tool instead of results.json")
     parser.add_argument("--copy-images", action="store_true", help="with --format: put a copy of the images beside it")
     parser.add_argument("--min-score", type=float, default=0.05, metavar="S", help="lowest score written (default: 0.05)")
+    parser.add_argument(
+        "--tile", default=OFF, metavar="auto|N|off", help="look at overlapping tiles too, for small objects (default: off)"
+    )
     parser.add_argument("--unknown", action="store_true", help="with objects of no class that was shown")
     parser.add_argument("--show", type=float, metavar="S", help="lowest score drawn (default: each class's own)")
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images of one size at once (default: 4)")

@@ -23,6 +23,7 @@ from repmet.detection.scoring.nearest import NearestRepresentative
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.training_rows import REGION_IOU, STEPS_BACK
+from repmet.detection.tiles import cut_out
 from repmet.errors import UserError
 
 
@@ -53,7 +54,9 @@ class EditsClasses:
             self.learn({name: marks})
             self._history = [(None, None)]
             return self
-        more = embedded_supports(read_marks({name: marks}), self.embedder, self.learnt.scorer.rule)
+        more = embedded_supports(
+            cut_out(read_marks({name: marks}), self.learnt.tile), self.embedder, self.learnt.scorer.rule
+        )
         self._joined(more)
         return self
 
@@ -168,7 +171,8 @@ class EditsClasses:
     def _learn_again(self, change: Callable[[SupportSet], SupportSet]) -> None:
         """Changes the supports of a method that learns all classes together."""
         supports = change(self._kept_supports())
-        self._become(taught(supports, self._method(self.learnt.scorer.rule)), supports)
+        learnt = replace(taught(supports, self._method(self.learnt.scorer.rule)), tile=self.learnt.tile)
+        self._become(learnt, supports)
 
     def _kept_supports(self) -> SupportSet:
         if self._supports is None:
@@ -205,7 +209,7 @@ class EditsClasses:
 
     def _region(self, image: Any, box: Any, name: str, *, rejected: bool) -> SupportSet:
         """One box of one image as a support or a rejection, by the proposal that it is or else by the network."""
-        (record,) = read_marks({name: [(image, box)]})
+        (record,) = cut_out(read_marks({name: [(image, box)]}), self.learnt.tile)
         rule = self.learnt.scorer.rule
         bare = replace(record, names=(), boxes=np.zeros((0, 4), np.float32), difficult=np.zeros(0, bool))
         seen = self.embedder([bare])[bare.id]

@@ -10,6 +10,7 @@ Shapes: N classes, K representatives a class, S support embeddings, P proposals 
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from repmet.detection.checkpoint import SHIPPED, open_detector
 from repmet.detection.editing import EditsClasses
 from repmet.detection.embedding.cache import EmbeddingCache
 from repmet.detection.embedding.embedder import Embedder
+from repmet.detection.embedding.kept_maps import view_of
 from repmet.detection.embedding.recent import RecentEmbeddings
+from repmet.detection.embedding.tiled import embedded_in_tiles
 from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
@@ -36,6 +39,7 @@ from repmet.detection.scoring.methods import Method, NearestRepresentative, chec
 from repmet.detection.scoring.representatives import SupportSet, base_representatives
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
 from repmet.detection.scoring.tuning import SECONDS, Tuned, tuned
+from repmet.detection.tiles import OFF, check_tile, cut_out, tile_side
 from repmet.detection.tuned_weights import TunedWeights
 from repmet.errors import UserError
 from repmet.model_definitions.weights_digest import weights_digest
@@ -53,12 +57,14 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
         method: how classes are learnt and scored, of `detection.scoring.methods.METHODS`. None: as the experiment says that
             the checkpoint was trained by (`episodes.method`), else `repmet`.
         batch_size: images of one size that go through the network together.
+        tile: `auto`, `off`, or a side in pixels: images are looked at in overlapping tiles too, and supports in the tiles
+            around them (`detection.tiles`). By `auto` where the objects that were shown are small in an image.
         cache: a folder in which embedded images are kept, to be found again by later runs. None: only the last ones are
             kept, in memory.
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: it is no checkpoint of a detector; no such method; a batch_size below 1.
+        ValueError: it is no checkpoint of a detector; no such method; a batch_size below 1; no such tile.
     """
 
     def __init__(
@@ -67,10 +73,12 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
         *,
         method: str | None = None,
         batch_size: int = 4,
+        tile: str | int = OFF,
         cache: str | Path | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size is at least 1, not {batch_size}")
+        self.tile = check_tile(tile)
         check_methods([method] if method else [])
         opened = open_detector(checkpoint)
         self.model, self.cfg, self.batch_size = opened.model, opened.cfg, batch_size
@@ -99,6 +107,11 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
         one with the best F1 to be expected."""
         values = [PLAIN_THRESHOLD] * len(self.classes) if self.learnt is None else self.learnt.thresholds.tolist()
         return dict(zip(self.classes, values, strict=True))
+
+    @property
+    def tile_side(self) -> int | None:
+        """Side in pixels of the tiles that large images are cut into (`detection.tiles`); None for no tiles."""
+        return self.learnt.tile if self.learnt else None
 
     @property
     def embedder(self) -> Embedder:
@@ -144,8 +157,10 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
             else:
                 records = read_marks(support)
             embedder = self._embedder(None if finetune else self._kept)  # it may refuse
-            learnt, supports = learn(records, self._method(few_shot_rule(self.cfg)), embedder, finetune)
-        self._use(learnt, supports)
+            view = view_of(self.cfg.test_pipeline)
+            tile = None if finetune else tile_side(self.tile, records, view and view.size)
+            learnt, supports = learn(cut_out(records, tile), self._method(few_shot_rule(self.cfg)), embedder, finetune)
+        self._use(replace(learnt, tile=tile), supports)
         return self
 
     def tune(self, support: str | Path | Marks, *, seconds: float = SECONDS) -> Tuned:
@@ -169,7 +184,7 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
         supports = self.supports
         result = tuned(supports, self.learnt.scorer.rule, seconds)
         if result.changes:
-            self._use(taught(supports, self._method(result.rule)), supports)
+            self._use(replace(taught(supports, self._method(result.rule)), tile=self.tile_side), supports)
         return result
 
     def save(self, path: str | Path) -> None:
@@ -289,7 +304,7 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
     def _look(self, records: list[OpenImage], unknown: bool) -> list[Found]:
         if self.learnt is None:
             return base_detections(self.model, self.cfg.test_pipeline, records)
-        embedded = self.embedder(records)
+        embedded = embedded_in_tiles(records, self.embedder, self.learnt.tile)
         return [self.learnt.detect(embedded[record.id], unknown=unknown) for record in records]
 
     def _method(self, rule: FewShotRule) -> Method:

@@ -44,6 +44,7 @@ class SavedClasses:
         crops: (S, h, w, 3) uint8, pictures of the supports.
         weights: by name, what fine-tuning has changed of the detector.
         calibration: makes probabilities of the scores, with a threshold for each class; None: the scores stay as they are.
+        tile: side of the tiles in pixels that supports were cut to and images are to be (`detection.tiles`); None for none.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +55,7 @@ class SavedClasses:
     crops: Tensor
     weights: dict[str, Tensor]
     calibration: Calibration | None = None
+    tile: int | None = None
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -186,7 +188,8 @@ def read_classes(
         else:
             scorer = restored(kept["scorer"])
         calibration = kept.get("calibration") and Calibration(**kept["calibration"])  # files of before have none
-        values = {f.name: kept[f.name] for f in fields(SavedClasses) if f.name not in ("scorer", "calibration")}
+        values = {f.name: kept[f.name] for f in fields(SavedClasses) if f.name not in ("scorer", "calibration", "tile")}
+        values["tile"] = kept.get("tile")
         return SavedClasses(**values | {"classes": tuple(values["classes"])}, scorer=scorer, calibration=calibration)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged, {error} is missing or not what it should be; make it anew") from None

@@ -61,6 +61,10 @@ def _about(content: Content) -> dict[str, Any]:
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
         figures = [row for entry in content["parity"] for row in _parity_rows(entry)]
         return {"rows": {"parity": figures}, "environment": env, "versions": content["env"].get("versions") or {}}
+    if "tiles" in content:
+        env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
+        figures = [row for entry in content["tiles"] for row in _tile_rows(entry)]
+        return {"rows": {"tiles": figures}, "environment": env, "versions": content["env"].get("versions") or {}}
     if "env" in content and isinstance(rows, list):
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
         timings = [row for entry in rows for row in _timing_rows(entry)]
@@ -139,8 +143,16 @@ def _timing_rows(row: Content) -> Iterator[Row]:
 
 
 def _parity_rows(row: Content) -> Iterator[Row]:
-    of = {key: row[key] for key in ("runtime", "set", "marks", "images")}
+    of = {key: row[key] for key in ("runtime", "set", "marks", "images", "draws") if key in row}
     yield from (of | {"metric": metric, "mean": mean} for metric, mean in row.items() if metric not in of)
+
+
+def _tile_rows(row: Content) -> Iterator[Row]:
+    of = {key: row[key] for key in ("set", "tile", "marks", "images")}
+    yield of | {"side": row["side"], "metric": "milliseconds", "mean": row["milliseconds"]}
+    for size, value in row["ap50"].items():
+        if value is not None:
+            yield of | {"objects": row["objects"][size], "metric": f"ap50_{size}", "mean": value}
 
 
 def _interval(ci95: Any) -> Row:

@@ -22,6 +22,7 @@ from repmet.errors import UserError
 
 PAGES = (
     "README.md",
+    "docs/detect.md",
     "docs/runtime.md",
     "docs/results/index.md",
     "docs/results/detection.md",

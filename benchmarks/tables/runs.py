@@ -38,7 +38,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "proposals": (("set", "images"), ()),
     "score_quality": (("set", "method", "marks", "draws"), ()),
     "clicks": (("set", "policy", "clicks", "draws"), ()),
-    "parity": (("runtime", "set", "marks", "images"), ()),
+    "parity": (("runtime", "set", "marks", "images"), ("draws",)),
+    "tiles": (("set", "tile", "marks", "images"), ("side", "objects")),
 }
 
 

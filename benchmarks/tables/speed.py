@@ -75,6 +75,28 @@ def export_parity(runs: Sequence[Run]) -> str:
     return markdown(head, body, 2) if body else NOTHING
 
 
+@table("tiles")
+def tiles(runs: Sequence[Run]) -> str:
+    """AP50 by the size of the objects, with tiles and without, the number of objects, and what an image costs."""
+    sizes = ("all", "tiny", "small", "medium", "large")
+    body = []
+    for run in with_rows(runs, "tiles"):
+        groups: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in run.rows["tiles"]:
+            groups.setdefault((row["set"], row["tile"]), {"images": row["images"]})[row["metric"]] = row
+        for (name, tile), of in groups.items():
+            side = of["milliseconds"]["side"]
+            cells = [_by_size(of.get(f"ap50_{size}")) for size in sizes]
+            seconds = f"{of['milliseconds']['mean'] / 1e3:.2f}"
+            body.append([name, f"{tile}, {side} pixels" if side else tile, str(of["images"]), *cells, seconds])
+    head = ["set", "tiles", "images", "AP50", "below 16", "below 32", "32 to 96", "from 96", "s an image"]
+    return markdown(head, body, 2) if body else NOTHING
+
+
+def _by_size(row: Any) -> str:
+    return MISSING if row is None else f"{100 * row['mean']:.1f} ({row['objects']})"
+
+
 def _cases(run: Run) -> Iterator[Case]:
     cases: dict[tuple[str, str], Case] = {}
     for row in run.rows["timings"]:

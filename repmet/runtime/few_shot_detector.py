@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
+from repmet.data.readers.voc_annotation import ImageRecord
 from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
 from repmet.detection.exported.look import ExportedDetector
+from repmet.detection.exported.tiled import look_in_tiles
 from repmet.detection.looking import Found, check_min_score, looked_at
 from repmet.detection.results import Detections
 from repmet.detection.scoring import detections
 from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN, UNKNOWN_THRESHOLD
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.training_rows import STEPS_BACK
+from repmet.detection.tiles import OFF, check_tile, cut_out, tile_side
 from repmet.errors import UserError
 from repmet.progress import progress as bar
 from repmet.runtime.known_classes import Taught, read_known, write_known
@@ -37,6 +40,7 @@ class FewShotDetector:
     Args:
         folder: that `repmet export` wrote.
         runtime: `onnxruntime`, `openvino`, or `auto`: OpenVINO for its own files, else what is there, ONNX Runtime first.
+        tile: as of `detection.few_shot_detector.FewShotDetector`.
         threads: at most so many; None: as many as the runtime finds cores.
 
     Raises:
@@ -44,7 +48,10 @@ class FewShotDetector:
         ValueError: a file is damaged, or no such runtime. MissingPackage: it is not installed.
     """
 
-    def __init__(self, folder: str | Path, *, runtime: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, *, runtime: str = "auto", tile: str | int = OFF, threads: int | None = None
+    ) -> None:
+        self.tile = check_tile(tile)
         self.folder = Path(folder)
         self.exported = ExportedDetector(folder, runtime, threads)
         self.facts, self.runtime = self.exported.facts, self.exported.runtime
@@ -62,6 +69,11 @@ class FewShotDetector:
         values = self._taught.known.thresholds.tolist() if self._taught else [PLAIN_THRESHOLD] * len(self.classes)
         return dict(zip(self.classes, values, strict=True))
 
+    @property
+    def tile_side(self) -> int | None:
+        """Side in pixels of the tiles that large images are cut into (`detection.tiles`); None for no tiles."""
+        return self._taught.known.tile if self._taught else None
+
     # --- classes -----------------------------------------------------------------------------------------------------------
 
     def learn(self, support: str | Path | Marks) -> FewShotDetector:
@@ -76,10 +88,10 @@ class FewShotDetector:
         """
         if isinstance(support, str | Path):
             with tempfile.TemporaryDirectory() as scratch:
-                supports = shown(read_support(support, scratch), self.exported)
+                supports, tile = self._shown(read_support(support, scratch))
         else:
-            supports = shown(read_marks(support), self.exported)
-        self._taught, self._history = _learnt(supports, self.facts.rule), []
+            supports, tile = self._shown(read_marks(support))
+        self._taught, self._history = _learnt(supports, self.facts.rule, tile), []
         return self
 
     def add(self, name: str, marks: Iterable[tuple[Any, Any]]) -> FewShotDetector:
@@ -92,8 +104,11 @@ class FewShotDetector:
         Raises:
             As `learn`; ValueError: after `load`, as a file holds no support images.
         """
-        more = shown(read_marks({name: marks}), self.exported)
-        return self._joined(more)
+        records = read_marks({name: marks})
+        if self._taught is None:
+            supports, tile = self._shown(records)
+            return self._become(_learnt(supports, self.facts.rule, tile))
+        return self._joined(shown(cut_out(records, self._taught.known.tile), self.exported))
 
     def remove(self, name: str) -> FewShotDetector:
         """Forgets a class.
@@ -104,7 +119,7 @@ class FewShotDetector:
         taught, _ = self._known(name)
         if len(self.classes) == 1:
             raise UserError(f"{name!r} is the only class that was learnt; learn or add others first")
-        return self._become(_learnt(self._supports(taught).without(name), taught.known.rule))
+        return self._become(_learnt(self._supports(taught).without(name), taught.known.rule, taught.known.tile))
 
     def rename(self, name: str, new: str) -> FewShotDetector:
         """Gives a class another name.
@@ -132,6 +147,8 @@ class FewShotDetector:
         Raises:
             As `add`.
         """
+        if self._taught is None:
+            return self.add(name, [(image, box)])
         return self._corrected(image, box, name, rejected=False)
 
     def reject(self, image: Any, box: Any, name: str) -> FewShotDetector:
@@ -223,14 +240,21 @@ class FewShotDetector:
             ).best_first()
 
     def _look(self, record: OpenImage, least: NDArray[np.float64], unknown: bool) -> Found:
-        seen = self.exported.look(record.pixels, name=record.id.partition(": ")[2] or record.id)
+        name = record.id.partition(": ")[2] or record.id
         if self._taught is not None:
-            return self._taught.known.detect(seen, least, unknown=unknown)
+            known = self._taught.known
+            return known.detect(look_in_tiles(self.exported, record, known.tile, name=name), least, unknown=unknown)
+        seen = self.exported.look(record.pixels, name=name)
         kept = seen.object_scores >= least[0]
         objects = detections.Detections(seen.objects[kept], seen.object_scores[kept], np.zeros(kept.sum()))
         return objects, np.full(len(objects), -1)
 
     # --- how ---------------------------------------------------------------------------------------------------------------
+
+    def _shown(self, records: Sequence[ImageRecord]) -> tuple[Supports, int | None]:
+        """Support images through the graph, and the side of the tiles that they and all images are to be cut into."""
+        tile = tile_side(self.tile, records, self.facts.size)
+        return shown(cut_out(records, tile), self.exported), tile
 
     def _known(self, name: str) -> tuple[Taught, int]:
         if self._taught is None or name not in self._taught.known.classes:
@@ -253,16 +277,16 @@ class FewShotDetector:
 
     def _joined(self, more: Supports) -> FewShotDetector:
         """Learns all classes anew, with some more supports."""
-        if self._taught is None:
-            return self._become(_learnt(more, self.facts.rule))
-        return self._become(_learnt(self._supports(self._taught).joined(more), self._taught.known.rule))
+        assert self._taught is not None
+        known = self._taught.known
+        return self._become(_learnt(self._supports(self._taught).joined(more), known.rule, known.tile))
 
     def _contradicted(self, taught: Taught, more: Supports) -> bool:
         supports = self._supports(taught)
         return supports.without_contradicted(more) is not supports
 
     def _corrected(self, image: Any, box: Any, name: str, *, rejected: bool) -> FewShotDetector:
-        (record,) = read_marks({name: [(image, box)]})
+        (record,) = cut_out(read_marks({name: [(image, box)]}), self.tile_side)
         more = Supports((record.names[0],), (corrected_region(record, self.exported, rejected=rejected),))
         taught = self._taught
         if taught is None or name not in self.classes or self._contradicted(taught, more):
@@ -272,7 +296,8 @@ class FewShotDetector:
         return self._become(corrected(taught, more, self.classes.index(name)))
 
 
-def _learnt(supports: Supports, rule: FewShotRule) -> Taught:
+def _learnt(supports: Supports, rule: FewShotRule, tile: int | None) -> Taught:
     from repmet.runtime.learning import learnt  # here: scipy takes half a second, and what is learnt may be in a file
 
-    return learnt(supports, rule)
+    taught = learnt(supports, rule)
+    return replace(taught, known=replace(taught.known, tile=tile))

@@ -40,6 +40,7 @@ class KnownClasses:
         embeddings, labels, boxes: (S, f), (S,) and (S,), of every support embedding, its class and the number of its box.
         crops: (S, h, w, 3) uint8, pictures of the supports.
         box_layer: (f + 1, 4), moves the boxes (`detection.scoring.box_refinement`); None: they stay where they are.
+        tile: side of the tiles in pixels that supports were cut to and images are to be (`detection.tiles`); None for none.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +53,7 @@ class KnownClasses:
     boxes: NDArray[np.int64]
     crops: NDArray[np.uint8]
     box_layer: Floats | None = None
+    tile: int | None = None
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
@@ -130,7 +132,7 @@ def write_known(known: KnownClasses, digest: str, path: str | Path) -> None:
     """Writes the classes with the digest of the weights that they fit, whole or not at all."""
     layers = {name: getattr(known, name) for name in ("weight", "bias", "box_layer")}
     scorer = {"kind": SCORER, "rule": asdict(known.rule), **layers}
-    kept = {name: getattr(known, name) for name in ("classes", "embeddings", "labels", "boxes", "crops")}
+    kept = {name: getattr(known, name) for name in ("classes", "embeddings", "labels", "boxes", "crops", "tile")}
     calibration = known.calibration and asdict(known.calibration)
     write_torch_file(
         {"format": FORMAT, "detector": digest, **kept, "scorer": scorer, "weights": {}, "calibration": calibration}, path
@@ -170,6 +172,7 @@ def read_known(path: str | Path, digest: str, folder: str | Path) -> KnownClasse
             bias=scorer["bias"],
             box_layer=scorer.get("box_layer"),
             calibration=calibration,
+            tile=kept.get("tile"),
             **arrays,
         )
     except (KeyError, TypeError) as error:

@@ -32,16 +32,15 @@ def quantised(photos, tmp_path_factory):
 
 def test_weights_are_integers_but_for_the_first_and_the_last_layers(quantised, exported_photos) -> None:
     facts, plain = read_facts(quantised), exported_photos / "network.onnx"
-    assert facts.precision == "int8" and (quantised / facts.graph).stat().st_size < 0.35 * plain.stat().st_size
+    assert facts.precision == "int8" and (quantised / facts.graph).stat().st_size < 0.4 * plain.stat().st_size
     graph = onnx.load(quantised / facts.graph)
     assert {p.key: p.value for p in graph.metadata_props}["precision"] == "int8"
     made_by = {output: node.op_type for node in graph.graph.node for output in node.output}
     layers = {n.name: made_by.get(n.input[1]) for n in graph.graph.node if n.op_type in ("Conv", "Gemm")}
     integer = {name for name, kind in layers.items() if kind == "DequantizeLinear"}
     assert "/backbone/blocks.2/blocks.2.0/conv_pw/Conv" in integer and "/bbox_head/fcs.0/Gemm" in integer
-    kept = {
-        name for name in layers if any(part in name for part in ("stem", "blocks.0/", "blocks.1/", "atss", "fc_", "rpn"))
-    }
+    parts = ("stem", "blocks.0/", "blocks.1/", "neck", "atss", "fc_", "rpn")
+    kept = {name for name in layers if any(part in name for part in parts)}
     assert len(kept) > 20 and not kept & integer and kept | integer == set(layers)
 
 
@@ -62,7 +61,7 @@ def test_openvino_writes_integers_too(quantised, exported_photos, tmp_path) -> N
     from repmet.detection.export.write import write_openvino
 
     write_openvino(quantised / "network.onnx", tmp_path / "network.xml")
-    assert (tmp_path / "network.bin").stat().st_size < 0.35 * (exported_photos / "network.onnx").stat().st_size
+    assert (tmp_path / "network.bin").stat().st_size < 0.4 * (exported_photos / "network.onnx").stat().st_size
 
 
 def test_images_come_evenly_from_the_folder(tmp_path) -> None:
