@@ -67,7 +67,7 @@ class Screen(Hands):
                 self.places = order
                 self.strip = Strip([self._item(n) for n in range(len(names))], order, self.number)
                 self.strip.on("chosen", lambda e: self.go(int(e.args)))
-                orders = {False: "By name", True: "Promising first"}
+                orders = {False: "By name", True: "By promise"}
                 self.by_promise = ui.toggle(orders, value=False, on_change=self._reorder).props("dense no-caps unelevated")
                 self.by_promise.classes("strip-order").props('data-test="order"')
                 with ui.element("div").classes("progress").props('data-test="progress"'):
