@@ -281,7 +281,7 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
         names = (*self.classes, UNKNOWN) if unknown else self.classes
         least = self._least(min_score, len(names))
         for image, record, (seen, nearest) in looked_at(
-            inputs, together, lambda records: self._look(records, unknown), unreadable
+            inputs, together, lambda records: self._look(records, least, unknown), unreadable
         ):
             result = Detections(
                 **vars(seen),
@@ -301,11 +301,11 @@ class FewShotDetector(EditsClasses, ExaminesClasses):
             return np.array(shown + [UNKNOWN_THRESHOLD] * (classes - len(shown)))
         return np.full(classes, min_score)
 
-    def _look(self, records: list[OpenImage], unknown: bool) -> list[Found]:
+    def _look(self, records: list[OpenImage], least: np.ndarray, unknown: bool) -> list[Found]:
         if self.learnt is None:
             return base_detections(self.model, self.cfg.test_pipeline, records)
         embedded = embedded_in_tiles(records, self.embedder, self.learnt.tile)
-        return [self.learnt.detect(embedded[record.id], unknown=unknown) for record in records]
+        return [self.learnt.detect(embedded[record.id], least, unknown=unknown) for record in records]
 
     def _method(self, rule: FewShotRule) -> Method:
         return Method(self.method, rule, base_representatives(self.model.roi_head.bbox_head, rule))

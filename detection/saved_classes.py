@@ -64,26 +64,45 @@ class SavedClasses:
             return np.full(len(self.classes), PLAIN_THRESHOLD)
         return np.array(self.calibration.thresholds)
 
-    def detect(self, image: EmbeddedImage, *, unknown: bool = False) -> Found:
+    def detect(self, image: EmbeddedImage, least: np.ndarray | None = None, *, unknown: bool = False) -> Found:
         """What is found in an image, and the number of the support of its class that each detection resembles most.
 
+        What cannot come to its class's least score is not looked at further, so that many classes cost little.
+
         Args:
+            least: (N,) or more, by class the score from which on finds are given; None: all.
             unknown: with the objects that belong to no class, under the number N.
         """
         image = self.scorer.placed(image)
-        ((detections, proposals),) = after_nms([image], self.scorer.scores(image), self.scorer.rule)
+        floor = None if least is None else self._raw(np.minimum(least[: len(self.classes)], self.thresholds))
+        hopeful = image if floor is None else _hopeful(image, self.scorer.rule, floor)
+        ((detections, proposals),) = after_nms([hopeful], self.scorer.scores(hopeful), self.scorer.rule, floor)
         if self.calibration is not None:
             detections = replace(detections, scores=self.calibration(detections.scores, detections.labels))
-        labels = torch.from_numpy(detections.labels)
-        d2 = squared_distances(image.embeddings[SPACE][proposals], self.embeddings[:, None])[..., 0]  # (n, S)
-        of_its_class = self.labels[None] == labels[:, None]
-        nearest = (d2.masked_fill(~of_its_class, torch.inf).argmin(1) if len(d2) else labels).numpy()
+        nearest = self._nearest(hopeful.embeddings[SPACE][proposals], detections.labels)
         if not unknown:
             return detections, nearest
         sure = detections[detections.scores >= self.thresholds[detections.labels]]
         others = unknown_objects(image, sure.boxes, len(self.classes), self.scorer.rule.nms)
         both = (np.concatenate([getattr(detections, name), getattr(others, name)]) for name in ("boxes", "scores", "labels"))
         return Detections(*both), np.concatenate([nearest, np.full(len(others), -1)])
+
+    def _raw(self, scores: np.ndarray) -> Tensor:
+        """Scores (N,) as what the scorer reports, a little less than that: rounding is not to lose a find."""
+        raw = scores if self.calibration is None else self.calibration.raw(scores)
+        return torch.from_numpy(np.asarray(raw, np.float32) * (1 - 1e-4))
+
+    def _nearest(self, embeddings: Tensor, labels: np.ndarray) -> np.ndarray:
+        """Of embeddings (n, e) of classes (n,) the numbers of the nearest supports of their classes, (n,)."""
+        nearest = np.zeros(len(labels), np.int64)
+        for c in np.unique(labels):
+            rows, supports = np.flatnonzero(labels == c), (self.labels == int(c)).nonzero()[:, 0]
+            first, last = int(supports[0]), int(supports[-1]) + 1
+            together = last - first == len(supports)  # as a rule: then nothing is copied
+            points = self.embeddings[first:last] if together else self.embeddings[supports]
+            d2 = squared_distances(embeddings[rows], points[:, None])[..., 0]  # (n_c, S_c)
+            nearest[rows] = supports[d2.argmin(1)].numpy()
+        return nearest
 
     def with_supports(self, more: "SavedClasses") -> "SavedClasses":
         """With the pictures and embeddings of another one's supports, what the method has learnt staying as it is."""
@@ -131,6 +150,17 @@ class SavedClasses:
     def renamed(self, number: int, name: str) -> "SavedClasses":
         """With another name for a class."""
         return replace(self, classes=(*self.classes[:number], name, *self.classes[number + 1 :]))
+
+
+def _hopeful(image: EmbeddedImage, rule: FewShotRule, floor: Tensor) -> EmbeddedImage:
+    """The image's proposals whose objectness leaves a score of some class's floor (N,) within reach."""
+    if not rule.objectness or not len(floor):
+        return image
+    rows = (image.objectness**rule.objectness >= floor.min()).nonzero()[:, 0]
+    parts = {name: getattr(image, name)[rows] for name in ("boxes", "proposals", "objectness")}
+    lengths = None if image.lengths is None else image.lengths[rows]
+    embeddings = {space: values[rows] for space, values in image.embeddings.items()}
+    return replace(image, **parts, embeddings=embeddings, lengths=lengths)
 
 
 def unknown_objects(image: EmbeddedImage, known: np.ndarray, number: int, nms_iou: float) -> Detections:

@@ -15,7 +15,6 @@ import numpy as np
 from repmet.detection.embedding.embedded_image import as_annotated
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.protocols.own_data import OwnData, figures_of
-from repmet.detection.scoring.calibration import Calibration
 from repmet.detection.scoring.held_out import HIT_IOU
 from repmet.detection.scoring.logistic import LogisticRegression, regions_of
 from repmet.detection.scoring.methods import Method
@@ -99,7 +98,7 @@ def clicks_of_draw(
     supports = _alone(data, marks)
     scorer = method.learn(supports)
     calibration = calibration_of(scorer, supports)
-    least = np.full(len(data.classes), 0.1) if calibration is None else _raw_thresholds(calibration)
+    least = np.full(len(data.classes), 0.1) if calibration is None else calibration.raw(np.array(calibration.thresholds))
     session = Session(supports, scorer, least)
     for number, boxes in enumerate(marks):
         for name, box in boxes:
@@ -138,9 +137,3 @@ def _alone(data: OwnData, marks: Sequence[Sequence[tuple[str, int]]]) -> Support
     """The marks with the images that hold them, and no others."""
     ids = {i for boxes in marks for i, _ in boxes}
     return SupportSet(data.classes, marks, {i: data.records[i] for i in ids}, {i: data.embedded[i] for i in ids})
-
-
-def _raw_thresholds(calibration: Calibration) -> np.ndarray:
-    """The thresholds as raw scores."""
-    p = np.array(calibration.thresholds)
-    return np.exp((np.log(p / (1 - p)) - np.array(calibration.offsets)) / calibration.slope)

@@ -63,6 +63,11 @@ class Calibration:
         logs = np.log(np.maximum(np.asarray(scores, np.float64), LOWEST))
         return _sigmoid(self.slope * logs + np.asarray(self.offsets)[labels]).astype(np.float32)
 
+    def raw(self, probabilities: np.ndarray) -> np.ndarray:
+        """The raw scores (N,) that become these probabilities (N,) of each class."""
+        p = np.clip(np.asarray(probabilities, np.float64), LOWEST, 1 - LOWEST)
+        return np.exp((np.log(p / (1 - p)) - np.asarray(self.offsets)) / self.slope)
+
     def without(self, number: int) -> "Calibration":
         """Without a class."""
         kept = [c for c in range(len(self.offsets)) if c != number]

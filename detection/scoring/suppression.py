@@ -14,7 +14,9 @@ from repmet.detection.scoring.rule import FewShotRule
 from repmet.model_definitions.roi_layers import batched_nms
 
 
-def after_nms(images: Sequence[EmbeddedImage], scores: Tensor, rule: FewShotRule) -> list[tuple[Detections, Tensor]]:
+def after_nms(
+    images: Sequence[EmbeddedImage], scores: Tensor, rule: FewShotRule, floor: Tensor | None = None
+) -> list[tuple[Detections, Tensor]]:
     """Objectness, where the rule asks for it, and NMS class by class; no score floor and no cap per image, as in the
     released protocol.
 
@@ -22,6 +24,7 @@ def after_nms(images: Sequence[EmbeddedImage], scores: Tensor, rule: FewShotRule
 
     Args:
         scores: (sum P, N), of the proposals of all images.
+        floor: (N,), reported scores below are left out; above nothing changes, as a box gives way to better ones alone.
 
     Returns:
         By image the detections, class by class with the best first, and each one's proposal (n,).
@@ -32,7 +35,8 @@ def after_nms(images: Sequence[EmbeddedImage], scores: Tensor, rule: FewShotRule
     image = torch.arange(len(images)).repeat_interleave(counts)  # (sum P,)
     groups = (image[:, None] * classes + torch.arange(classes)).flatten()  # (sum P * N,)
     boxes = torch.cat([i.boxes for i in images])
-    kept = batched_nms(boxes.repeat_interleave(classes, 0), scores.flatten(), groups, rule.nms)
+    cells = torch.arange(len(groups)) if floor is None else (scores >= floor).flatten().nonzero()[:, 0]
+    kept = cells[batched_nms(boxes[cells // classes], scores.flatten()[cells], groups[cells], rule.nms)]
     kept = kept[groups[kept].argsort(stable=True)]  # by image and class, the best first as they came
     proposal = kept // classes
     numbers = image[proposal].bincount(minlength=len(images)).tolist()
