@@ -85,7 +85,7 @@ def _check(args: argparse.Namespace, images: bool, videos: bool) -> None:
     shown = args.support or args.mark
     if not images and not videos and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
-    if check_tile(args.tile) != OFF and not args.support:
+    if check_tile(args.tile) != OFF and not shown:
         raise UserError("--tile is for classes that are shown: name a support set by --support")
     if args.finetune and check_tile(args.tile) != OFF:
         raise UserError("--tile does not go with --finetune, which trains on whole images")

@@ -28,6 +28,7 @@ from repmet.detection.detect import each_once
 from repmet.detection.exports import export
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.results import Detections
+from repmet.detection.tiles import OFF, check_tile
 from repmet.errors import UserError
 from repmet.wording import counted
 
@@ -98,6 +99,7 @@ def prepare_training(folder: Path, classes: Iterable[str]) -> None:
 
 def checked(args: argparse.Namespace) -> list[ImageInput]:
     """The images. Raises ValueError or OSError for options that cannot be right, before a detector is opened."""
+    check_tile(args.tile)
     if not 0 < args.accept <= 1:
         raise UserError(f"--accept is in (0, 1], not {args.accept:g}")
     if videos := [path for path in args.images if is_video_file(path) and Path(path).is_file()]:
@@ -120,4 +122,5 @@ def command_line(prog: str = PROG) -> argparse.ArgumentParser:
     parser.add_argument("--accept", type=float, default=0.9, metavar="S", help="lowest score of a box (default: 0.9)")
     parser.add_argument("--format", choices=FORMATS, default="coco", help="layout of the set (default: coco)")
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images of one size at once (default: 4)")
+    parser.add_argument("--tile", default=OFF, metavar="auto|N|off", help="look at tiles too, as for detect (default: off)")
     return parser

@@ -98,7 +98,7 @@ def test_what_auto_comes_to(in_cache, monkeypatch, words, installed, gpu, runtim
     if not gpu and Path("/dev/nvidia0").exists():
         pytest.skip("there is a GPU here")
     monkeypatch.setattr(detect.detect, "in_torch", lambda args: "torch")
-    monkeypatch.setattr(detect, "_exported", lambda folder, name: name)
+    monkeypatch.setattr(detect, "_exported", lambda folder, name, tile: name)
     arguments = detect.detect.command_line("repmet detect").parse_args(words)
     arguments.runtime = "auto"
     assert detect.opened(arguments) == runtime
