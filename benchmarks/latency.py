@@ -1,11 +1,13 @@
-"""What an image costs on a CPU: the shipped detector by torch, ONNX Runtime and OpenVINO, and torchvision's Faster R-CNN.
+"""What an image costs on a CPU: the shipped detector by torch, ONNX Runtime and OpenVINO, and other people's.
 
     python -m benchmarks.latency [--threads 2] [--rounds 15] [--out FILE]
 
 From an array of 384 x 288 pixels to detections of ten classes, one image at a time, without decoding. All take turns in one
 process, so that each meets the machine in the same state; the figures are medians, the ratios those of neighbouring turns.
 Memory is the most that a process of its own holds, imports included. Other people's detectors have random weights: they
-cost the same time as trained ones and say nothing of accuracy. Their files are the size of their weights in float32.
+cost the same time as trained ones and say nothing of accuracy. YOLOE, OWLv2 and Grounding DINO lie in build/peers, where
+`make bench` puts them; each scales the image to its own size, and its licence stands behind its name. Their files are the
+size of their weights in float32.
 """
 
 import argparse
@@ -19,7 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repmet.benchmarks.latency_cases import CLASSES, PEERS, RUNTIMES, TORCH, opened, scene
+from PIL import Image
+
+from repmet.benchmarks.latency_cases import CLASSES, RUNTIMES, TORCH, opened, peers, scene
 from repmet.benchmarks.measure import Comparison, environment, format_table, write_json
 from repmet.errors import exit_code
 
@@ -36,7 +40,7 @@ class Latency(Comparison):
 
 def measure(folder: Path, threads: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Milliseconds of each detector, round by round, and the sizes of its files."""
-    names = [*RUNTIMES, TORCH, *PEERS]
+    names = [*RUNTIMES, TORCH, *peers()]
     with contextlib.ExitStack() as stack:
         ready = {name: stack.enter_context(opened(name, folder, threads)) for name in names}
         times: dict[str, list[float]] = {name: [] for name in names}
@@ -48,6 +52,17 @@ def measure(folder: Path, threads: int, rounds: int) -> tuple[dict[str, list[flo
                 if number >= 0:
                     times[name].append((time.perf_counter() - start) * 1e3)
         return times, {name: ready[name][1] for name in names}
+
+
+def export(folder: Path) -> None:
+    """Writes the shipped detector in float32 and, calibrated on such images as are looked at, in 8 bits."""
+    photos = folder / "photos"
+    photos.mkdir()
+    for number in range(32):
+        Image.fromarray(scene(3000 + number)).save(photos / f"{number}.png")
+    for precision, options in (("float32", []), ("int8", ["--int8", "--calibration", str(photos)])):
+        command = [sys.executable, "-m", "repmet", "export", "--out", str(folder / precision), *options]
+        subprocess.run(command, check=True, cwd=Path(__file__).resolve().parents[1], stdout=subprocess.DEVNULL)
 
 
 def memory(name: str, folder: Path, threads: int) -> float:
@@ -62,7 +77,7 @@ def compared(times: dict[str, list[float]], sizes: dict[str, float], peaks: dict
     """Each runtime against each of the others."""
     results = []
     for ours in RUNTIMES:
-        for peer in (TORCH, *PEERS):
+        for peer in (name for name in times if name not in RUNTIMES):
             ratios = [b / a for a, b in zip(times[ours], times[peer], strict=True)]
             low, _, high = statistics.quantiles(ratios, n=4)
             mine, other = statistics.median(times[ours]), statistics.median(times[peer])
@@ -78,19 +93,19 @@ def compared(times: dict[str, list[float]], sizes: dict[str, float], peaks: dict
 def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        exporting = [sys.executable, "-m", "repmet", "export", "--out", scratch]
-        subprocess.run(exporting, check=True, cwd=Path(__file__).resolve().parents[1], stdout=subprocess.DEVNULL)
-        peaks = {name: memory(name, folder, args.threads) for name in (*RUNTIMES, TORCH, *PEERS)}
+        export(folder)
+        peaks = {name: memory(name, folder, args.threads) for name in (*RUNTIMES, TORCH, *peers())}
         times, sizes = measure(folder, args.threads, args.rounds)
     results = compared(times, sizes, peaks)
     print(format_table(results))
     print(
-        "\n| detector | ms, median | ms, least | images/s | peak memory, MiB | files, MB |\n|---|---:|---:|---:|---:|---:|"
+        "\n| detector | ms, median | ms, least | images/s | peak memory, MiB | files, MB | parameters, millions |"
+        "\n|---|---:|---:|---:|---:|---:|---:|"
     )
     for name, values in times.items():
         middle = statistics.median(values)
         figures = f"{middle:.1f} | {min(values):.1f} | {1e3 / middle:.1f} | {peaks[name]:.0f} | {sizes[name]:.1f}"
-        print(f"| {name} | {figures} |")
+        print(f"| {name} | {figures} | {sizes[TORCH if name in RUNTIMES else name] / 4:.1f} |")
     if args.out:
         write_json(args.out, environment() | {"threads": args.threads}, results)
 

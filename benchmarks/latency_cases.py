@@ -12,17 +12,31 @@ from pathlib import Path
 
 import numpy as np
 
+from repmet.benchmarks.latency_peers import FOLDER, PROMPTED, package_of
 from repmet.benchmarks.memory import peak_memory
 
 SIZE = (288, 384)  # height and width in pixels
 CLASSES = 10
 Detect = Callable[[np.ndarray], object]
 TORCH = "the same by torch"
-RUNTIMES = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
-PEERS = {
-    "torchvision's Faster R-CNN R50-FPN, 384": ("fasterrcnn_resnet50_fpn", 384),
-    "torchvision's Faster R-CNN MobileNetV3, 320": ("fasterrcnn_mobilenet_v3_large_320_fpn", 320),
+RUNTIMES = {
+    "ONNX Runtime": ("onnxruntime", "float32"),
+    "OpenVINO": ("openvino", "float32"),
+    "ONNX Runtime INT8": ("onnxruntime", "int8"),
+    "OpenVINO INT8": ("openvino", "int8"),
 }
+PEERS = {
+    "torchvision's Faster R-CNN R50-FPN, 384 (BSD-3)": ("fasterrcnn_resnet50_fpn", 384),
+    "torchvision's Faster R-CNN MobileNetV3, 320 (BSD-3)": ("fasterrcnn_mobilenet_v3_large_320_fpn", 320),
+}
+
+
+def peers() -> list[str]:
+    """Other people's detectors; those of build/peers where they are installed."""
+    prompted = [name for name in PROMPTED if (FOLDER / package_of(name)).is_dir()]
+    if len(prompted) < len(PROMPTED):
+        print(f"left out, not in {FOLDER.name}: {', '.join(set(PROMPTED) - set(prompted))}", file=sys.stderr)
+    return [*PEERS, *prompted]
 
 
 def scene(number: int) -> np.ndarray:
@@ -50,8 +64,9 @@ def opened(name: str, folder: Path, threads: int) -> Iterator[tuple[Detect, floa
         from repmet.detection.exported.folder import weights_file
         from repmet.runtime import FewShotDetector as Exported
 
-        exported = Exported(folder, runtime=RUNTIMES[name], threads=threads).learn(marks())
-        yield exported.detect, weights_file(folder / exported.facts.graph).stat().st_size / 1e6
+        runtime, precision = RUNTIMES[name]
+        exported = Exported(folder / precision, runtime=runtime, threads=threads).learn(marks())
+        yield exported.detect, weights_file(exported.folder / exported.facts.graph).stat().st_size / 1e6
         return
     import torch
 
@@ -61,6 +76,15 @@ def opened(name: str, folder: Path, threads: int) -> Iterator[tuple[Detect, floa
 
         detector = FewShotDetector(batch_size=1).learn(marks())
         yield detector.detect, _megabytes(detector.model)
+        return
+    if name in PROMPTED:
+        model, look_prompted = PROMPTED[name]()
+
+        def prompted(image: np.ndarray) -> object:
+            with torch.inference_mode():
+                return look_prompted(image)
+
+        yield prompted, _megabytes(model)
         return
     from torchvision.models import detection
 

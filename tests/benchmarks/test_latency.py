@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from repmet.benchmarks import latency_cases
 from repmet.benchmarks.export_parity import score_difference
 from repmet.benchmarks.latency import compared
 from repmet.benchmarks.latency_cases import CLASSES, PEERS, RUNTIMES, SIZE, TORCH, marks, scene
+from repmet.benchmarks.latency_peers import PROMPTED
 
 
 def test_each_runtime_against_each_of_the_others() -> None:
@@ -14,8 +16,22 @@ def test_each_runtime_against_each_of_the_others() -> None:
     sizes, peaks = ({name: float(k) for k, name in enumerate(names)} for _ in range(2))
     results = compared(times, sizes, peaks)
     assert [(r.case.split(", ")[-1], r.peer) for r in results] == [(a, b) for a in RUNTIMES for b in (TORCH, *PEERS)]
-    assert results[0].ratio == pytest.approx(3) and results[0].ours_ms == 20 and results[0].iqr == pytest.approx(0)
-    assert (results[-1].peer_mib, results[-1].ours_mb) == (4.0, 1.0)
+    assert (
+        results[0].ratio == pytest.approx(len(RUNTIMES) + 1)
+        and results[0].ours_ms == 20
+        and results[0].iqr == pytest.approx(0)
+    )
+    assert (results[-1].peer_mib, results[-1].ours_mb) == (len(names) - 1.0, len(RUNTIMES) - 1.0)
+    assert any("INT8" in name for name in RUNTIMES)
+
+
+def test_peers_that_are_not_installed_are_left_out(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setattr(latency_cases, "FOLDER", tmp_path)
+    assert latency_cases.peers() == list(PEERS)
+    assert "OWLv2" in capsys.readouterr().err
+    (tmp_path / "ultralytics").mkdir()
+    assert [name for name in latency_cases.peers() if "YOLOE" in name] == [n for n in PROMPTED if "YOLOE" in n]
+    assert all("(" in name for name in (*PEERS, *PROMPTED))  # each with its licence
 
 
 def test_scenes_and_marks() -> None:
