@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from repmet.data.readers.class_name import check_class_names
-from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
 from repmet.data.readers.voc_annotation import ImageRecord
 from repmet.detection.episodes.marked_images import Marks, read_marks
-from repmet.detection.episodes.open_image import OpenImage, picture
 from repmet.detection.episodes.support_set import read_support
 from repmet.detection.exported.look import ExportedDetector
-from repmet.detection.exported.tiled import look_in_tiles
-from repmet.detection.looking import Found, check_min_score, looked_at
-from repmet.detection.results import Detections
-from repmet.detection.scoring import detections
-from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN, UNKNOWN_THRESHOLD
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.training_rows import STEPS_BACK
 from repmet.detection.tiles import OFF, check_tile, cut_out, tile_side
 from repmet.errors import UserError
-from repmet.progress import progress as bar
+from repmet.runtime.detecting import DetectsClasses
 from repmet.runtime.known_classes import Taught, read_known, write_known
 from repmet.runtime.supports import Supports, corrected_region, shown
 
 
-class FewShotDetector:
+class FewShotDetector(DetectsClasses):
     """The exported detector: its face is that of `detection.few_shot_detector.FewShotDetector`, its results are the same.
 
     What fails changes nothing: after an error, detector and classes are as they were before the call.
@@ -57,17 +47,6 @@ class FewShotDetector:
         self.facts, self.runtime = self.exported.facts, self.exported.runtime
         self._taught: Taught | None = None
         self._history: list[Taught | None] = []
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """What `detect` looks for; before `learn`, objects of any class."""
-        return self._taught.known.classes if self._taught else self.facts.classes
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """By class, the score from which on a find is shown unless `detect` is told otherwise."""
-        values = self._taught.known.thresholds.tolist() if self._taught else [PLAIN_THRESHOLD] * len(self.classes)
-        return dict(zip(self.classes, values, strict=True))
 
     @property
     def tile_side(self) -> int | None:
@@ -195,61 +174,6 @@ class FewShotDetector:
         """
         self._taught, self._history = Taught(read_known(path, self.facts.detector, self.folder)), []
         return self
-
-    # --- detection ---------------------------------------------------------------------------------------------------------
-
-    def detect(
-        self,
-        images: Any,
-        *,
-        min_score: float | None = None,
-        unknown: bool = False,
-        progress: bool = True,
-        unreadable: list[str] | None = None,
-    ) -> Detections | Iterator[Detections]:
-        """Looks at images. Arguments, results and errors as of `detection.few_shot_detector.FewShotDetector.detect`."""
-        check_min_score(min_score)
-        if unknown and self._taught is None:
-            raise UserError("unknown objects are those of no class that was shown: learn classes first")
-        inputs = image_inputs(images)
-        if is_one_image(images):
-            return next(self._found(inputs, min_score, unknown, None))
-        total = len(inputs) if isinstance(inputs, list) else None
-        return bar(self._found(inputs, min_score, unknown, unreadable), "looking", total, show=progress)
-
-    def _found(
-        self, inputs: Iterable[ImageInput], min_score: float | None, unknown: bool, unreadable: list[str] | None
-    ) -> Iterator[Detections]:
-        names = (*self.classes, UNKNOWN) if unknown else self.classes
-        least = np.array([*self.thresholds.values(), *[UNKNOWN_THRESHOLD] * unknown])
-        if min_score is not None:
-            least[:] = min_score
-
-        def look(records: list[OpenImage]) -> list[Found]:
-            return [self._look(record, least, unknown) for record in records]
-
-        for image, record, (result, nearest) in looked_at(inputs, 1, look, unreadable):
-            yield Detections(
-                **vars(result),
-                nearest=nearest,
-                classes=names,
-                image=image,
-                size=(record.width, record.height),
-                supports=self._taught.known.crops if self._taught else None,
-                picture=None if image.path else picture(record),
-            ).best_first()
-
-    def _look(self, record: OpenImage, least: NDArray[np.float64], unknown: bool) -> Found:
-        name = record.id.partition(": ")[2] or record.id
-        if self._taught is not None:
-            known = self._taught.known
-            return known.detect(look_in_tiles(self.exported, record, known.tile, name=name), least, unknown=unknown)
-        seen = self.exported.look(record.pixels, name=name)
-        kept = seen.object_scores >= least[0]
-        objects = detections.Detections(seen.objects[kept], seen.object_scores[kept], np.zeros(kept.sum()))
-        return objects, np.full(len(objects), -1)
-
-    # --- how ---------------------------------------------------------------------------------------------------------------
 
     def _shown(self, records: Sequence[ImageRecord]) -> tuple[Supports, int | None]:
         """Support images through the graph, and the side of the tiles that they and all images are to be cut into."""
