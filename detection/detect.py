@@ -17,7 +17,7 @@ JSON for each frame.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,11 @@ from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.detection import detect_video
 from repmet.detection.exports import KINDS, export
 from repmet.detection.formats import coco
+from repmet.detection.image_list import each_once, with_text_names
 from repmet.detection.results import Detections
 from repmet.detection.scoring.calibration import PLAIN_SHOWN, PLAIN_THRESHOLD
 from repmet.detection.tiles import OFF, check_tile
-from repmet.errors import UserError, exit_code
+from repmet.errors import INTERRUPTED, UserError, exit_code
 from repmet.wording import counted
 
 PROG = "python -m detection.detect"
@@ -137,32 +138,23 @@ def _learn(detector: Any, args: argparse.Namespace, marks: dict[str, list[tuple[
         print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
 
 
-def each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
-    """The images in their order without those that come again, under the file's own name where a link leads to it."""
-    kept: dict[Any, ImageInput] = {}
-    again: list[ImageInput] = []
-    for image in images:
-        key = image.path.resolve() if image.path else image.name
-        first = kept.setdefault(key, image)
-        if first is not image:
-            linked = first.path is not None and first.path.is_symlink()
-            kept[key], twice = (image, first) if linked else (first, image)
-            again.append(twice)
-    if again:
-        more = f" and {len(again) - 1} more" if len(again) > 1 else ""
-        print(f"looked at once only: {again[0].name}{more}, the same file as another one", file=sys.stderr)
-    return list(kept.values())
-
-
 def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) -> int:
     unreadable: list[str] = []
+    if args.format:  # whose files are text
+        inputs, unreadable = with_text_names(inputs)
     out, results = Path(args.out), []
     looked = detector.detect(inputs, min_score=args.min_score, unknown=args.unknown, unreadable=unreadable)
-    for number, detections in enumerate(looked):
-        _shown(detections, detector, args.show).plot().save(
-            make_folder(out / "pictures") / f"{number:05d}_{detections.image.stem}.png"
-        )
-        results.append(replace(detections, supports=None, picture=None))
+    interrupted = False
+    try:
+        for number, detections in enumerate(looked):
+            _shown(detections, detector, args.show).plot().save(
+                make_folder(out / "pictures") / f"{number:05d}_{detections.image.stem}.png"
+            )
+            results.append(replace(detections, supports=None, picture=None))
+    except KeyboardInterrupt:  # what was found is written
+        if not results:
+            raise
+        interrupted = True
     if not results:
         raise UserError("; ".join(unreadable))
     if args.format:
@@ -177,6 +169,9 @@ def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace)
     print(f"written: {written}, {number}; look at {out / 'pictures'}")
     for problem in unreadable:
         print(f"left out: {problem}", file=sys.stderr)
+    if interrupted:
+        print(f"interrupted: {len(inputs) - len(results) - len(unreadable)} images were not looked at", file=sys.stderr)
+        return INTERRUPTED
     return 1 if unreadable else 0
 
 

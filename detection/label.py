@@ -24,8 +24,8 @@ from repmet.data.files.atomic import check_folder, write_text
 from repmet.data.files.pictures import is_image_file
 from repmet.data.files.video import is_video_file
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
-from repmet.detection.detect import each_once
 from repmet.detection.exports import export
+from repmet.detection.image_list import each_once, with_text_names
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.results import Detections
 from repmet.detection.tiles import OFF, check_tile
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, inputs: Sequence[ImageInput], detector: Any) -
     keeps = support.is_file() and support.suffix.lower() not in (".json", ".yaml", ".yml") and not is_image_file(support)
     (detector.load if keeps else detector.learn)(support)
     print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
-    unreadable: list[str] = []
+    inputs, unreadable = with_text_names(inputs)
     least = min(args.accept, *detector.thresholds.values())
     looked = detector.detect(inputs, min_score=least, unreadable=unreadable)
     labelled = list(labels(looked, detector.thresholds, args.accept))

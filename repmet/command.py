@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from repmet.errors import UserError, did_you_mean, one_line
+from repmet.errors import INTERRUPTED, UserError, did_you_mean, one_line
 from repmet.installation import checkout, version
 
 # What each does, and the module whose `main(argv, prog)` it is; of {tree} the experiment decides.
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _tree(command: str, words: Sequence[str]) -> str | None:

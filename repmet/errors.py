@@ -37,6 +37,9 @@ def did_you_mean(wrong: str, known: Iterable[str], *, shown: int = 20) -> str:
     return f"there are: {', '.join(known[:shown])}" + (", ..." if len(known) > shown else "")
 
 
+INTERRUPTED = 130  # what a shell expects of a command that ctrl-C has ended
+
+
 def exit_code(command: Callable[[], int | None]) -> int:
     """Runs the body of a command: 0, or what it returns; 2, with one line on stderr, for a `UserError` or an OSError.
 

@@ -193,7 +193,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         values = np.asarray(image)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            low, high = np.nanmin(values), np.nanmax(values)
+            if not np.isfinite(values).all():
+                raise UserError("floating point with values that are no numbers: save it in 8 or 16 bits")
+            low, high = values.min(), values.max()
             raise UserError(f"floating point from {low:g} to {high:g}, not from 0 to 1: save it in 8 or 16 bits")
         return Image.fromarray((values * 255 + 0.5).astype(np.uint8))
     return image

@@ -135,12 +135,17 @@ class VideoWriter:
     Args:
         path: of the file.
         rate: frames a second, about.
+
+    Raises:
+        OSError: no room, or the file cannot be written to; it names the file.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
         av = _pyav()
         options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-        self._container = av.open(str(path), "w", format="mp4", options=options)
+        self.path, self._failed = path, False
+        self._file = open(path, "wb")  # noqa: SIM115  (closed by `close`; a file of its own the library fills in silence)
+        self._container = av.open(self._file, "w", format="mp4", options=options)
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         quick = {"preset": "veryfast", "x264-params": "rc-lookahead=10"} if codec == "libx264" else {}
         about = Fraction(max(rate, 1.0)).limit_denominator(1000)
@@ -162,13 +167,31 @@ class VideoWriter:
         frame = _pyav().VideoFrame.from_image(picture)
         self._last = max(self._last + 1, round(seconds * CLOCK))
         frame.pts, frame.time_base = self._last, Fraction(1, CLOCK)
-        self._container.mux(self._stream.encode(frame))
+        with self._naming():
+            self._container.mux(self._stream.encode(frame))
+            self._file.flush()
 
     def close(self) -> None:
         """Ends the file; whoever made the writer has to."""
-        if self._size is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+        if self._failed:  # what is there stays
+            with contextlib.suppress(OSError):
+                self._container.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
+            return
+        with self._naming(), self._file:
+            if self._size is not None:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Around what writes: errors of the disk name the file."""
+        try:
+            yield
+        except OSError as error:
+            self._failed = True
+            raise OSError(error.errno, error.strerror or str(error), str(self.path)) from None
 
     def __enter__(self) -> VideoWriter:
         return self

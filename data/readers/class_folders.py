@@ -11,10 +11,10 @@ from repmet.data.readers.parts import PART_NAMES
 from repmet.errors import UserError
 from repmet.wording import counted
 
-# What folders of annotated sets are called, without the numbers behind (train2017).
+# What folders of annotated sets are called, without the numbers behind (train2017), and those that `repmet detect` writes.
 _OF_SETS = {
     *PART_NAMES, "trainval", "images", "image", "imgs", "img", "jpegimages", "annotations", "annotation", "labels",
-    "imagesets",
+    "imagesets", "pictures", "videos",
 }  # fmt: skip
 
 

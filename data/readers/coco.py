@@ -125,6 +125,7 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
     try:
         if not isinstance(content, dict):
             raise UserError(f"it holds a {type(content).__name__}, not a mapping with images, annotations and categories")
+        _check_lists(content)
         names = {c["id"]: composed(str(c["name"]).strip()) for c in content["categories"]}
         if len(names) < len(content["categories"]):
             raise UserError("two categories have the same id")
@@ -133,8 +134,7 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
         entries = list(content["annotations"])
         file_names = Counter(str(i["file_name"]).strip() for i in content["images"])
     except (ValueError, KeyError, TypeError) as error:
-        reason = f"there is no {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"{path}: not a COCO file of annotations: {reason}") from None
+        raise UserError(f"{path}: not a COCO file of annotations: {error}") from None
     problems = [f"image {name} is listed twice" for name, count in sorted(file_names.items()) if count > 1]
     if len(listed) < len(content["images"]) and not problems:
         problems.append("two images have the same id")
@@ -157,6 +157,23 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
         problems += wrong
         records += [record] if record is not None else []
     return records, problems
+
+
+_NEEDED = {"images": ("id", "file_name"), "annotations": (), "categories": ("id", "name")}
+
+
+def _check_lists(content: Mapping) -> None:
+    """Raises ValueError for the first part of a file that is no list of mappings with what each of them needs."""
+    for part, needed in _NEEDED.items():
+        if part not in content:
+            raise UserError(f"there is no {part!r}")
+        if not isinstance(content[part], list):
+            raise UserError(f"{part!r} is no list")
+        for number, entry in enumerate(content[part]):
+            if needed and not isinstance(entry, Mapping):
+                raise UserError(f"{part} {number} is no mapping, but {entry!r:.40}")
+            if lacking := [key for key in needed if entry.get(key) is None]:
+                raise UserError(f"{part} {number} has no {lacking[0]!r}")
 
 
 def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

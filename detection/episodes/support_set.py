@@ -15,6 +15,7 @@ from repmet.detection.episodes.odd_marks import say_odd_marks
 from repmet.errors import UserError
 
 SHARE = 3  # a crop fills a third of its canvas, about as an object fills a scene
+LONGEST = 2048  # pixels of a crop; a larger one is scaled down, as no detector sees more of it
 
 
 def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
@@ -36,6 +37,8 @@ def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
             f"{path}: a photo alone does not say where its objects are. Give a folder of photos with marked boxes (VOC XML "
             "files beside them, or a COCO JSON file), or crops of the objects in a folder for each class"
         )
+    if path.is_file() and path.suffix.lower() in (".pth", ".pt", ".repmet"):
+        raise UserError(f"{path}: holds what was learnt, and no images; name the folder of marked images or crops itself")
     if is_annotated(path):
         records = read_images(path, _devkit_list(path) if is_devkit(path) else "all")
     else:
@@ -86,6 +89,14 @@ def _crops_in(folder: Path) -> list[Path]:
     return images
 
 
+def _fitting(crop: Image.Image, path: Path) -> Image.Image:
+    """A crop whose canvas fits into memory."""
+    scale = min(1.0, LONGEST / max(crop.size))
+    if min(crop.size) * scale < 1:
+        raise UserError(f"{path}: too odd an image to show a class ({crop.width}x{crop.height})")
+    return crop if scale == 1 else crop.resize((round(crop.width * scale), round(crop.height * scale)))
+
+
 def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder or file of supports")
@@ -101,7 +112,7 @@ def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
     records = []
     scratch.mkdir(parents=True, exist_ok=True)
     for number, whole in enumerate(_whole(root, [(str(p), p) for _, p in files])):
-        crop = open_rgb(whole.path)
+        crop = _fitting(open_rgb(whole.path), whole.path)
         pixels = np.asarray(crop)
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])  # (b, 3)
         side = SHARE * max(crop.size)

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,17 @@ def test_representatives_of_another_checkpoint_are_refused(taught, glyph_run, tm
         FewShotDetector(tmp_path / "epoch_2.pth").load(tmp_path / "mine.pth")
     with pytest.raises(ValueError, match="nothing to save"):
         FewShotDetector(tmp_path / "epoch_2.pth").save(tmp_path / "x.pth")
+
+
+def test_what_was_found_before_an_interruption_is_written(glyph_run, support, photos, tmp_path, capsys, monkeypatch) -> None:
+    looked = FewShotDetector.detect
+
+    def interrupted(*args, **options):
+        yield from islice(looked(*args, **options), 2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FewShotDetector, "detect", interrupted)
+    words = [str(glyph_run), "--support", str(support), "--images", str(photos), "--out", str(tmp_path)]
+    assert detect.main(words) == 130
+    assert len(json.loads((tmp_path / "images.json").read_text())["images"]) == 2
+    assert "interrupted: 2 images were not looked at" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Frames of videos at their own times, upright, one at a time; videos that can be played whatever ended the writing."""
 
+import errno
+import io
 import sys
 from fractions import Fraction
 from itertools import islice
@@ -230,3 +232,20 @@ def test_without_pyav_the_extra_is_named(tenths, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackage, match=r"pip install 'repmet\[video\]'"):
         next(file_frames(tenths))
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch) -> None:
+    """What the library writes by itself to a full disk it loses in silence."""
+
+    class Full(io.FileIO):
+        def write(self, data) -> int:
+            if self.tell() > 4000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(video, "open", lambda path, mode: Full(path, mode), raising=False)
+    noise = np.random.default_rng(0)
+    with pytest.raises(OSError, match="No space left") as raised, VideoWriter(tmp_path / "a.mp4", 5) as writer:
+        for number in range(60):
+            writer.write(Image.fromarray(noise.integers(0, 255, (64, 64, 3), np.uint8)), number / 5)
+    assert raised.value.filename == str(tmp_path / "a.mp4")

@@ -130,7 +130,10 @@ DAMAGE = {
     "lies outside": lambda c: c["annotations"][0].update(bbox=[50, 4, 30, 30]),
     "has no area": lambda c: c["annotations"][0].update(bbox=[5, 5, 0, 9]),
     "is not .x, y, width, height.": lambda c: c["annotations"][0].update(bbox=[5, 5, float("nan"), 9]),
-    "there is no 'name'": lambda c: c["categories"][0].pop("name"),
+    "categories 0 has no 'name'": lambda c: c["categories"][0].update(name=None),
+    "images 1 has no 'id'": lambda c: c["images"][1].pop("id"),
+    "images 1 is no mapping, but 3": lambda c: c["images"].__setitem__(1, 3),
+    "'annotations' is no list": lambda c: c.update(annotations=None),
 }
 
 

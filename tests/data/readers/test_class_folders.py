@@ -57,3 +57,9 @@ def test_images_beside_the_classes_are_passed_over_and_said(tmp_path, caplog) ->
 def test_a_class_is_what_it_is_called_however_its_accents_are_spelt(tmp_path) -> None:
     images(tmp_path, f"{unicodedata.normalize('NFD', 'Käfer')}/a.jpg", "Nuß/a.jpg")
     assert image_folder.read(tmp_path).classes == tuple(read_support_images(tmp_path)) == ("Käfer", "Nuß")
+
+
+def test_what_detect_wrote_is_no_set_of_classes(tmp_path) -> None:
+    images(tmp_path, "pictures/00000_a.png", "images/a.jpg")
+    with pytest.raises(UserError, match="images, pictures: so folders of a set's"):
+        class_folders(tmp_path)

@@ -149,3 +149,19 @@ def test_several_years_are_refused_and_archives_beside_a_set_are_no_year(tmp_pat
     (tmp_path / "VOC2012/ImageSets/Main").mkdir(parents=True)
     with pytest.raises(ValueError, match="holds devkits of several years; supports are taken from the folder of one"):
         read_support(tmp_path, tmp_path.with_name("scratch"))
+
+
+def test_a_large_crop_is_scaled_down_and_one_that_is_a_line_is_refused(tmp_path) -> None:
+    """Its canvas is three times as wide and as high: of 30,000 pixels it would not fit into memory."""
+    image(tmp_path / "set/cup/a.png", (3000, 1500))
+    (record,) = read_support(tmp_path / "set", tmp_path / "scratch")
+    assert (record.width, record.height) == (6144, 6144) and record.boxes.tolist() == [[2048, 2560, 4096, 3584]]
+    image(tmp_path / "line/cup/a.png", (30000, 3))
+    with pytest.raises(ValueError, match=r"cup/a.png: too odd an image to show a class \(30000x3\)"):
+        read_support(tmp_path / "line", tmp_path / "scratch")
+
+
+def test_learnt_classes_are_no_support_set(tmp_path) -> None:
+    (tmp_path / "mine.pth").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"mine\.pth: holds what was learnt, and no images"):
+        read_support(tmp_path / "mine.pth", tmp_path / "scratch")
