@@ -68,7 +68,9 @@ def export_parity(runs: Sequence[Run]) -> str:
         for row in run.rows["parity"]:
             groups.setdefault((row["set"], row["runtime"]), dict(row))[row["metric"]] = row["mean"]
         for (name, runtime), of in groups.items():
-            figures = [f"{100 * of['chosen_otherwise']:.2f} %", f"{of['pixels']:.4f}", f"{of['scores']:.6f}"]
+            same = of["chosen_otherwise"] < 1  # else there are no boxes to compare
+            compared = [f"{of['pixels']:.4f}", f"{of['scores']:.6f}"] if same else ["–", "–"]
+            figures = [f"{100 * of['chosen_otherwise']:.2f} %", *compared]
             figures += [f"{100 * of[key]:.1f}" for key in ("ap50_torch", "ap50")]
             body.append([name, runtime, str(of["images"]), *figures])
     head = ["set", "runtime", "images", "other boxes", "box, pixels", "score", "AP50 torch", "AP50"]

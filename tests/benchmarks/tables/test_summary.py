@@ -29,7 +29,7 @@ def test_the_figures_are_those_of_the_files() -> None:
         if (r["method"], r["shot"], r["metric"], r["finetune"]) == ("repmet", 5, "episode_map", False)
     ]
     assert cells(text, "detect new classes, 5-shot", "generated scenes")[3].startswith(f"{100 * row['mean']:.1f} [")
-    (marked,) = [run for run in lines("detection") if "own_data" in run["rows"]]
+    (marked,) = [run for run in lines("detection") if run["name"] == "own_data"]
     photographs = ("raccoon", "kangaroo", "microcontroller", "kitchen_containers", "road_signs")
     for column, method in ((3, "logistic"), (4, "baseline_roi")):
         five = [
