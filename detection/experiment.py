@@ -56,6 +56,7 @@ SECTIONS = {
         "classifier_decay": None,  # weight decay of baseline_ft and tfa_cosine
         "logistic_decay": None,  # weight decay of logistic
         "score_prior": None,  # rows (marks, slope, offset, F1): how scores become probabilities; null: they stay
+        "box_refinement": None,  # of logistic: weight decay of the regression that moves boxes to the marks; null: none
         "marks": None,  # of logistic: complete, where all objects of the classes are marked; else partial
         "method": None,  # how `FewShotDetector` scores; null: repmet
     },

@@ -220,6 +220,8 @@ def test_sort_on_the_wall(tmp_path, chromium, serve):
     click(2)
     name("green")
     until(5)
+    sync_api.expect(page.locator("[data-section=green]")).to_contain_text("✓ 1", timeout=PATIENCE)
+    page.wait_for_timeout(500)  # pictures still move to their sections
     page.locator("[data-number='11']").drag_to(page.locator("[data-section=green]"))
     until(6)
     assert labels()["image_0011.png"] == "green"
