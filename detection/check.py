@@ -15,6 +15,7 @@ from repmet.data.files.atomic import check_folder, make_folder, write_atomically
 from repmet.detection.episodes.open_image import picture
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.pictures.problems import problem_page
+from repmet.detection.support_parser import support_parser
 from repmet.errors import exit_code
 from repmet.wording import counted
 
@@ -44,12 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
-    description = __doc__.replace(PROG, prog)
-    parser = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the weights that ship")
-    parser.add_argument("--support", required=True, metavar="DIR", help="annotated images, or crops in class folders")
+    parser = support_parser(prog, __doc__.replace(PROG, prog))
     parser.add_argument("--out", default="work_dirs/check", metavar="DIR", help="where to write (work_dirs/check)")
     args = parser.parse_args(argv)
     return exit_code(lambda: run(args))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from repmet.detection.examining import enough
 from repmet.detection.few_shot_detector import FewShotDetector
+from repmet.detection.support_parser import support_parser
 from repmet.errors import UserError, exit_code
 
 PROG = "python -m detection.estimate"
@@ -39,12 +40,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
-    description = __doc__.replace(PROG, prog)
-    parser = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the weights that ship")
-    parser.add_argument("--support", required=True, metavar="DIR", help="annotated images, or crops in class folders")
+    parser = support_parser(prog, __doc__.replace(PROG, prog))
     parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="unmarked images: which to mark next")
     parser.add_argument("--count", type=int, default=5, metavar="N", help="how many to name (default: 5)")
     args = parser.parse_args(argv)

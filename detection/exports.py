@@ -29,6 +29,7 @@ import yaml
 from repmet.data.files.atomic import check_folder, make_folder, write_atomically, write_text
 from repmet.detection import formats
 from repmet.errors import UserError, did_you_mean
+from repmet.label_studio_region import region
 
 if TYPE_CHECKING:
     from repmet.detection.results import Detections
@@ -149,25 +150,10 @@ def _labelstudio(results: Sequence[Detections], names: Sequence[str], folder: Pa
     """Boxes are percentages of the image; local files are served by Label Studio below the root that it is told."""
     tasks = []
     for result, name in zip(results, names, strict=True):
-        width, height = result.size
-        shown = []
-        for number, (_, label, score, x1, y1, x2, y2) in enumerate(result.rows()):
-            value = {
-                "x": 100 * x1 / width,
-                "y": 100 * y1 / height,
-                "width": 100 * (x2 - x1) / width,
-                "height": 100 * (y2 - y1) / height,
-                "rotation": 0,
-                "rectanglelabels": [label],
-            }
-            region = {
-                "id": f"r{number}",
-                "from_name": "label",
-                "to_name": "image",
-                "type": "rectanglelabels",
-                "score": score,
-            }
-            shown.append(region | {"original_width": width, "original_height": height, "image_rotation": 0, "value": value})
+        shown = [
+            region(number, (x1, y1, x2, y2), label, score, result.size)
+            for number, (_, label, score, x1, y1, x2, y2) in enumerate(result.rows())
+        ]
         source = result.image.source
         address = source if isinstance(source, str) else f"/data/local-files/?d={quote(name)}"
         score = float(result.scores.mean()) if len(result) else 0.0

@@ -11,7 +11,12 @@ Shapes: N classes, K representatives a class, S support embeddings, P proposals 
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from repmet.data.readers.image_inputs import image_inputs
+from repmet.detection.base_detections import base_detections
 from repmet.detection.checkpoint import SHIPPED, open_detector
 from repmet.detection.detecting import DetectsClasses
 from repmet.detection.editing import EditsClasses
@@ -19,11 +24,13 @@ from repmet.detection.embedding.cache import EmbeddingCache
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.embedding.kept_maps import view_of
 from repmet.detection.embedding.recent import RecentEmbeddings
+from repmet.detection.embedding.tiled import embedded_in_tiles
 from repmet.detection.episodes.marked_images import Marks, read_marks
 from repmet.detection.episodes.open_image import OpenImage
 from repmet.detection.episodes.support_set import read_support
 from repmet.detection.examining import ExaminesClasses
 from repmet.detection.learning import learn, taught
+from repmet.detection.looking import Found, looked_at
 from repmet.detection.saved_classes import SavedClasses, read_classes, write_classes
 from repmet.detection.scoring.calibration import PLAIN_THRESHOLD
 from repmet.detection.scoring.finetune import FinetuneRule
@@ -35,6 +42,7 @@ from repmet.detection.tiles import OFF, check_tile, cut_out, tile_side
 from repmet.detection.tuned_weights import TunedWeights
 from repmet.errors import UserError
 from repmet.model_definitions.weights_digest import weights_digest
+from repmet.progress import progress as bar
 
 
 class FewShotDetector(DetectsClasses, EditsClasses, ExaminesClasses):
@@ -199,6 +207,42 @@ class FewShotDetector(DetectsClasses, EditsClasses, ExaminesClasses):
             raise UserError(f"{path}: damaged: its weight {strange} is none of this detector's")
         self._use(learnt, None)
         return self
+
+    def embed(self, images: Any, *, progress: bool = True, unreadable: list[str] | None = None) -> int:
+        """Looks at images ahead of time, before any class is learnt or while there is nothing else to do: what the network
+        makes of them is kept, in `cache` where there is one, and to detect in them is arithmetic from then on.
+
+        Args:
+            images, progress, unreadable: as in `detect`.
+
+        Returns:
+            How many were looked at.
+
+        Raises:
+            As `detect`; ValueError: the head has no embedding.
+        """
+        inputs = image_inputs(images)
+        total = len(inputs) if isinstance(inputs, list) else None
+
+        def look(records: list[OpenImage]) -> list[Any]:
+            embedded = self.embedder(records)
+            return [embedded[record.id] for record in records]
+
+        looked = looked_at(inputs, self._together(inputs), look, unreadable)
+        return sum(1 for _ in bar(looked, "looking", total, show=progress))
+
+    @property
+    def _has_learnt(self) -> bool:
+        return self.learnt is not None
+
+    def _crops(self) -> np.ndarray | None:
+        return self.learnt.crops.numpy() if self.learnt else None
+
+    def _look(self, records: list[OpenImage], least: np.ndarray, unknown: bool) -> list[Found]:
+        if self.learnt is None:
+            return base_detections(self.model, self.cfg.test_pipeline, records)
+        embedded = embedded_in_tiles(records, self.embedder, self.learnt.tile)
+        return [self.learnt.detect(embedded[record.id], least, unknown=unknown) for record in records]
 
     def _method(self, rule: FewShotRule) -> Method:
         return Method(self.method, rule, base_representatives(self.model.roi_head.bbox_head, rule))

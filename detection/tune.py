@@ -15,6 +15,7 @@ from pathlib import Path
 from repmet.data.files.atomic import check_folder
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.scoring.tuning import SECONDS
+from repmet.detection.support_parser import support_parser
 from repmet.errors import UserError, exit_code
 from repmet.wording import counted
 
@@ -42,12 +43,7 @@ def _said(changes: Sequence[str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
-    description = __doc__.replace(PROG, prog)
-    parser = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the weights that ship")
-    parser.add_argument("--support", required=True, metavar="DIR", help="annotated images, or crops in class folders")
+    parser = support_parser(prog, __doc__.replace(PROG, prog))
     parser.add_argument("--out", required=True, metavar="FILE", help="where to keep what was learnt")
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="try no further setting after (180)")
     args = parser.parse_args(argv)

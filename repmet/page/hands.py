@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from repmet.page.support_view import SupportView
 from repmet.page.view import Shown
 
 
-class Hands:
+class Hands(ABC):
     """The part of a `Screen` that hears a person."""
 
     session: Session
@@ -33,13 +34,13 @@ class Hands:
     view_button: ui.button
     dark: ui.dark_mode
 
+    @abstractmethod
     def go(self, number: int) -> None:
         """Brings an image on the screen."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refresh(self) -> None:
         """Shows the boxes of the image anew."""
-        raise NotImplementedError
 
     async def _drawn(self, event: GenericEventArguments) -> None:
         box = tuple(float(side) for side in event.args)

@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree as xml
 
 from repmet.errors import UserError
+from repmet.label_studio_region import region
 from repmet.page.marks import Box
 
 LONGEST_CONFIG = 200_000  # letters
@@ -66,21 +67,8 @@ def regions(rows: Iterable[tuple[Box, str, float]], interface: Interface, size: 
     Args:
         size: width and height of the image.
     """
-    width, height = size
-    shown = []
-    for number, ((x1, y1, x2, y2), name, score) in enumerate(rows):
-        value = {
-            "x": 100 * x1 / width,
-            "y": 100 * y1 / height,
-            "width": 100 * (x2 - x1) / width,
-            "height": 100 * (y2 - y1) / height,
-            "rotation": 0,
-            "rectanglelabels": [name],
-        }
-        names = {"from_name": interface.from_name, "to_name": interface.to_name, "type": "rectanglelabels"}
-        original = {"original_width": width, "original_height": height, "image_rotation": 0}
-        shown.append({"id": f"repmet{number}", **names, **original, "score": score, "value": value})
-    return shown
+    tags = interface.from_name, interface.to_name
+    return [region(number, box, name, score, size, *tags) for number, (box, name, score) in enumerate(rows)]
 
 
 def boxes(result: object, size: tuple[int, int]) -> list[tuple[Box, str]]:
@@ -96,18 +84,18 @@ def boxes(result: object, size: tuple[int, int]) -> list[tuple[Box, str]]:
     if not isinstance(result, Sequence) or isinstance(result, str):
         raise UserError("an annotation's result is a list of regions")
     read = []
-    for region in result:
-        if not isinstance(region, Mapping) or region.get("type") != "rectanglelabels":
+    for part in result:
+        if not isinstance(part, Mapping) or part.get("type") != "rectanglelabels":
             continue
-        value: Any = region.get("value")
+        value: Any = part.get("value")
         try:
             (name, *_) = value["rectanglelabels"]
             sides = [float(value[side]) for side in ("x", "y", "width", "height")]
             turn = float(value.get("rotation") or 0)
         except (KeyError, TypeError, ValueError):
-            raise UserError(f"a region is no labelled rectangle: {value!r:.120}") from None
+            raise UserError(f"a part is no labelled rectangle: {value!r:.120}") from None
         if not isinstance(name, str) or not all(map(math.isfinite, [*sides, turn])):
-            raise UserError(f"a region is no labelled rectangle: {value!r:.120}")
+            raise UserError(f"a part is no labelled rectangle: {value!r:.120}")
         read.append((_around(sides, turn, size), name))
     return read
 

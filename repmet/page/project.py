@@ -12,58 +12,27 @@ File names in the JSON files are relative to the folder that the project folder 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from repmet.errors import UserError
-from repmet.files import check_folder, make_folder, write_text
+from repmet.files import write_text
 from repmet.page.marks import Box, Mark, State
+from repmet.page.project_folder import ProjectFolder
 
 FORMAT = "repmet-page-1"
-STEPS_BACK = 1000  # that can be undone
 Size = tuple[int, int]
 
 
-def locked(folder: Path) -> FileLock:
-    """The lock of a project folder, taken. Raises ValueError where another page holds it."""
-    lock = FileLock(str(folder / "lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{folder}: another page has this project open; close it, or name another by --project") from None
-    return lock
-
-
-class Project:
-    """The marks of a project, on disk and in memory.
-
-    Args:
-        folder: is made where it is not there.
-
-    Raises:
-        ValueError: another page has the folder open; its file is none of a project.
-        OSError: it cannot be written to.
-    """
+class Project(ProjectFolder[State]):
+    """The marks of a project, on disk and in memory; see `ProjectFolder`."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(os.path.abspath(folder))
-        check_folder(self.folder)
-        make_folder(self.folder)
-        self._lock = locked(self.folder)
-        self.state = State()
         self.sizes: dict[str, Size] = {}  # of every image that was marked or looked at
         self.seen: set[str] = set()  # images that somebody has gone through
         self._next = 1
-        self._past: list[State] = []
-        try:
-            self._read()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(folder, State())
 
     @property
     def marks_file(self) -> Path:
@@ -73,34 +42,10 @@ class Project:
     def classes_file(self) -> Path:
         return self.folder / "classes.repmet"
 
-    def name_of(self, path: Path) -> str:
-        """What an image is called in the project."""
-        return Path(os.path.relpath(path, self.folder.parent)).as_posix()
-
     def new_number(self) -> int:
         """For the next mark."""
         self._next += 1
         return self._next - 1
-
-    def change(self, state: State) -> None:
-        """Takes a new state in the place of the present one: on disk first, so that what is shown is kept.
-
-        Raises:
-            OSError: the disk is full or gone; nothing has changed then.
-        """
-        if state == self.state:
-            return
-        self._write(state)
-        self._past = [*self._past[1 - STEPS_BACK :], self.state]
-        self.state = state
-
-    def undo(self) -> bool:
-        """Takes the last change back; False where there is none."""
-        if not self._past:
-            return False
-        self._write(self._past[-1])
-        self.state = self._past.pop()
-        return True
 
     def look_through(self, name: str) -> None:
         """Notes that somebody has gone through an image."""
@@ -116,10 +61,6 @@ class Project:
             for box, name, score in image_finds
         ]
         write_text(self.folder / "finds.json", json.dumps(self._coco(self.state.classes, rows), ensure_ascii=False) + "\n")
-
-    def close(self) -> None:
-        """Lets another page open the folder."""
-        self._lock.release()
 
     def _write(self, state: State) -> None:
         rows = [

@@ -6,15 +6,14 @@ whole.json   classes in the order of their digits, and by image the class that s
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repmet.errors import UserError
-from repmet.files import check_folder, make_folder, write_text
+from repmet.files import write_text
 from repmet.page.marks import checked_name
-from repmet.page.project import STEPS_BACK, locked
+from repmet.page.project_folder import ProjectFolder
 
 FORMAT = "repmet-page-whole-1"
 
@@ -44,56 +43,15 @@ class Labels:
         return replace(known, by_image={**by_image, **dict.fromkeys(images, checked_name(name))})
 
 
-class WholeProject:
-    """Labels on disk and in memory.
-
-    Args:
-        folder: is made where it is not there.
-
-    Raises:
-        ValueError: another page has the folder open; its file is none of such a project.
-        OSError: it cannot be written to.
-    """
+class WholeProject(ProjectFolder[Labels]):
+    """Labels on disk and in memory; see `ProjectFolder`."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(os.path.abspath(folder))
-        check_folder(self.folder)
-        make_folder(self.folder)
-        self._lock = locked(self.folder)
-        self.labels = Labels()
-        self._past: list[Labels] = []
-        try:
-            self._read()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(folder, Labels())
 
     @property
     def file(self) -> Path:
         return self.folder / "whole.json"
-
-    def name_of(self, path: Path) -> str:
-        """What an image is called in the project."""
-        return Path(os.path.relpath(path, self.folder.parent)).as_posix()
-
-    def change(self, labels: Labels) -> None:
-        """Takes new labels in the place of the present ones: on disk first. Raises OSError; nothing has changed then."""
-        if labels != self.labels:
-            self._write(labels)
-            self._past = [*self._past[1 - STEPS_BACK :], self.labels]
-            self.labels = labels
-
-    def undo(self) -> bool:
-        """Takes the last change back; False where there is none."""
-        if not self._past:
-            return False
-        self._write(self._past[-1])
-        self.labels = self._past.pop()
-        return True
-
-    def close(self) -> None:
-        """Lets another page open the folder."""
-        self._lock.release()
 
     def _write(self, labels: Labels) -> None:
         content = {"format": FORMAT, "classes": list(labels.classes), "labels": dict(sorted(labels.by_image.items()))}
@@ -108,7 +66,7 @@ class WholeProject:
                 raise UserError(f"{self.file}: of another format, {content['format']!r}; this page reads {FORMAT!r}")
             classes = tuple(map(checked_name, content["classes"]))
             by_image = {str(image): checked_name(name) for image, name in content["labels"].items()}
-            self.labels = Labels(classes, by_image)
+            self.state = Labels(classes, by_image)
             if strange := set(by_image.values()) - set(classes):
                 raise UserError(f"{self.file}: {strange.pop()!r} is none of its classes")
         except (KeyError, TypeError, ValueError, AttributeError) as error:

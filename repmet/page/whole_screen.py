@@ -76,7 +76,7 @@ class WholeScreen:
         embedded, total = self.session.progress()
         self.progress.text = "" if embedded == total else f"{embedded} of {total} looked at"
         sections = []
-        classes = self.session.project.labels.classes
+        classes = self.session.project.state.classes
         for number, (name, rows) in enumerate(self.session.sections()):
             look = {} if name is None else {"colour": colour(number), "ink": ink(number)}
             digit = str(number + 1) if name is not None and number < 9 else ""
@@ -93,7 +93,7 @@ class WholeScreen:
             return (
                 "Click a few images of one kind, then press C and name them. Two classes with two or three images each do."
             )
-        if not self.session.project.labels.by_image:
+        if not self.session.project.state.by_image:
             return f"Drag a few images onto {classes[0]!r}, or click them and press 1."
         if len(classes) == 1:
             return "Show a second class: click a few images that are something else, and press C."
@@ -110,7 +110,7 @@ class WholeScreen:
     async def _pressed(self, event: GenericEventArguments) -> None:
         key, numbers = event.args["key"], event.args["numbers"]
         self._selected = list(numbers)
-        classes = self.session.project.labels.classes
+        classes = self.session.project.state.classes
         if event.args["ctrl"]:
             self._undo()
         elif key.isdecimal() and int(key) <= len(classes):

@@ -86,13 +86,13 @@ class WholeSession:
             if not isinstance(number, int) or not 0 <= number < len(self.names):
                 raise UserError(f"there is no image {number!r}")
         with self._changed:
-            self.project.change(self.project.labels.assigned([self.names[number] for number in numbers], name))
+            self.project.change(self.project.state.assigned([self.names[number] for number in numbers], name))
             self._tell()
 
     def accept(self, numbers: Sequence[int]) -> None:
         """Says that images are of the class that they were sorted into."""
         with self._changed:
-            labels = self.project.labels
+            labels = self.project.state
             for number in numbers:
                 if (guess := self.guesses.get(number)) and self.names[number] not in labels.by_image:
                     labels = labels.assigned([self.names[number]], guess[0])
@@ -111,7 +111,7 @@ class WholeSession:
     def sections(self) -> list[tuple[str | None, list[Row]]]:
         """By class its images: those that a person put there, then the others, the surest first; at last those of none."""
         with self._changed:
-            labels, guesses = self.project.labels, dict(self.guesses)
+            labels, guesses = self.project.state, dict(self.guesses)
         rows: dict[str | None, list[Row]] = {name: [] for name in (*labels.classes, None)}
         for number, name in enumerate(self.names):
             if number in self.unreadable:
@@ -136,7 +136,7 @@ class WholeSession:
         Raises:
             ValueError: nothing was said yet.
         """
-        labels = self.project.labels
+        labels = self.project.state
         if not labels.by_image:
             raise UserError("there is nothing to export yet: give a class to an image first")
         folder = self.project.folder / "exports" / f"whole-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -166,7 +166,7 @@ class WholeSession:
         return [n for n in range(len(self.names)) if n not in self._embeddings and n not in self.unreadable]
 
     def _key(self) -> object:
-        return self.project.labels, len(self._embeddings)
+        return self.project.state, len(self._embeddings)
 
     def _run(self) -> None:
         try:
@@ -221,7 +221,7 @@ class WholeSession:
 
     def _sort(self, classifier: Classifier) -> None:
         with self._changed:
-            key, labels = self._key(), self.project.labels
+            key, labels = self._key(), self.project.state
         numbers = list(self._embeddings)
         said = [labels.by_image.get(self.names[number]) for number in numbers]
         guesses: dict[int, tuple[str, float]] = {}

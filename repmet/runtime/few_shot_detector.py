@@ -17,12 +17,12 @@ from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.training_rows import STEPS_BACK
 from repmet.detection.tiles import OFF, check_tile, cut_out, tile_side
 from repmet.errors import UserError
-from repmet.runtime.detecting import DetectsClasses
+from repmet.runtime.detecting import DetectsByGraph
 from repmet.runtime.known_classes import Taught, read_known, write_known
 from repmet.runtime.supports import Supports, corrected_region, shown
 
 
-class FewShotDetector(DetectsClasses):
+class FewShotDetector(DetectsByGraph):
     """The exported detector: its face is that of `detection.few_shot_detector.FewShotDetector`, its results are the same.
 
     What fails changes nothing: after an error, detector and classes are as they were before the call.

@@ -81,7 +81,7 @@ def test_accepting_keeps_the_classes_that_images_were_sorted_into(session):
     session.assign([1], "blue")
     sorted_into(session)
     session.accept([3, 4, 0])
-    labels = session.project.labels.by_image
+    labels = session.project.state.by_image
     assert [labels[session.names[n]] for n in (0, 3, 1, 4)] == ["red", "red", "blue", "blue"]
 
 
@@ -126,7 +126,7 @@ def test_numbers_of_no_image_are_refused(session, number):
         session.assign([number], "red")
     with pytest.raises(UserError, match="name"):
         session.assign([0], " \n")
-    assert not session.project.labels.by_image
+    assert not session.project.state.by_image
 
 
 def test_export_is_a_support_set_and_a_table_of_all(session):
