@@ -55,6 +55,11 @@ def load_detector(cfg: Config, checkpoint: str | Path, options: Sequence[str] = 
         ValueError: the checkpoint was trained on other classes, or does not fit the model; an option asks for something else
             than it was trained with; the message says where.
     """
+    if isinstance(cfg.get("data"), list):
+        raise UserError(
+            f"{cfg.filename}: names sets of images to train on and none to evaluate on; what the detector is worth on "
+            f"annotated images of your own says python -m detection.own_data {checkpoint} --data FOLDER"
+        )
     cfg = copy.deepcopy(cfg)
     loaded = load_checkpoint(checkpoint)
     refuse_classes(loaded, checkpoint)

@@ -68,6 +68,11 @@ def load_experiment(
     sources: list[Source] = []
     values = _read(path, sources, (), {})
     set_flags = {key: value for key, value in (flags or {}).items() if value is not None}
+    if isinstance(values.get("data"), list) and any(key.startswith("data.") for key in set_flags):
+        raise UserError(
+            f"{path}: trains on {len(values['data'])} sets of images, so that no one folder or class can be put in their "
+            "place; change them by --cfg-options, as data.0.root=FOLDER"
+        )
     for key, value in [*parse_options(options).items(), *set_flags.items()]:
         set_option(values, key, value)
         sources.insert(0, Source("--cfg-options", {}, key))

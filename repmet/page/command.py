@@ -21,6 +21,7 @@ from repmet.errors import MissingPackage, UserError, exit_code
 
 PROG = "repmet page"
 PROJECT = "repmet-page"  # of a folder's own project
+SAVED = b"PK"  # what a file of classes begins with
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"a port is in 0..65535, not {args.port}")
     if args.classes is not None and not Path(args.classes).is_file():
         raise FileNotFoundError(f"{args.classes}: no such file of classes; `repmet detect --save` writes one")
+    if args.classes is not None and Path(args.classes).read_bytes()[: len(SAVED)] != SAVED:
+        raise UserError(f"{args.classes}: is no file of classes; `repmet detect --save` writes one")
     folder = Path(args.project) if args.project else _default_project(args.images)
     gallery = Gallery(args.images, hidden=folder)
 

@@ -150,3 +150,15 @@ def test_files_that_are_no_trained_part(tmp_path):
         open_detector(tmp_path / "bad.safetensors")
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors: no such weights"):
         open_detector(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "photos"], "trains on 3 sets of images, so that no one folder or class can be put in their place"),
+        ([], "names sets of images to train on and none to evaluate on"),
+    ],
+)
+def test_an_experiment_on_many_sets_is_not_evaluated_by_episodes(trained, capsys, words, message) -> None:
+    assert evaluate.main([str(PHOTOS), str(trained), *words]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
