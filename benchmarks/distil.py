@@ -59,7 +59,7 @@ def student(folder: Path, work: Path, *options: str) -> tuple[FewShotDetector, f
 def run(args: argparse.Namespace) -> None:
     check_folder(Path(args.out).parent)
     data = read_own_data(args.data)
-    row: dict[str, Any] = {"set": data.name, "marks": args.marks, "accept": args.accept, "images": len(data.train)}
+    queries = data.queries(data.marks(args.marks, args.seed))
     with tempfile.TemporaryDirectory() as scratch:
         start = time.monotonic()
         teacher = taught(data, args.marks, args.seed)
@@ -68,21 +68,27 @@ def run(args: argparse.Namespace) -> None:
             labels(detections, teacher.thresholds, args.accept), Path(scratch) / "set", "voc", images=True, sure=args.accept
         )
         prepare_training(made.folder, teacher.classes)
-        row |= {"label_minutes": (time.monotonic() - start) / 60, "boxes": made.boxes}
-        queries = data.queries(data.marks(args.marks, args.seed))
-        row["teacher"] = searched(teacher, queries, data.classes)
-        learnt, row["train_minutes"] = student(made.folder, Path(scratch) / "student")
-        row["student"] = searched(learnt, queries, data.classes)
+        drawn = sum(len(places) for places in data.marks(args.marks, args.seed))
+        rows = [_row("teacher", teacher, drawn, (time.monotonic() - start) / 60, data, queries)]
+        learnt, minutes = student(made.folder, Path(scratch) / "student")
+        rows.append(_row("student", learnt, made.boxes, minutes, data, queries))
         if args.by_hand:
             options = ("data.base_classes=" + repr(list(data.classes)),)
-            learnt, row["by_hand_minutes"] = student(Path(args.data), Path(scratch) / "by_hand", *options)
-            row["by_hand"] = searched(learnt, queries, data.classes)
-    for name in ("teacher", "student", "by_hand"):
-        if name in row:
-            print(f"{name:<8} AP50 {100 * row[name]['AP50']:.1f}, {row[name]['false_finds']:.2f} false finds an image")
-    difference = 100 * (row["student"]["AP50"] - row["teacher"]["AP50"])
-    print(f"student - teacher: {difference:+.1f} points, {made.boxes} boxes, {row['train_minutes']:.1f} minutes of training")
-    write_json(args.out, {"benchmark": "distil", "seed": args.seed, **origin(), "results": [row]})
+            learnt, minutes = student(Path(args.data), Path(scratch) / "by_hand", *options)
+            objects = sum(not hard for r in data.train for hard in r.difficult)
+            rows.append(_row("by_hand", learnt, objects, minutes, data, queries))
+    about = {"set": data.name, "marks": args.marks, "accept": args.accept, "images": len(data.train)}
+    write_json(args.out, {"protocol": "distil", "seed": args.seed, **origin(), "rows": [about | row for row in rows]})
+
+
+def _row(
+    name: str, detector: FewShotDetector, boxes: int, minutes: float, data: OwnData, queries: Sequence[ImageRecord]
+) -> dict[str, Any]:
+    """What a detector finds, how many boxes taught it, and the minutes of labelling or training; said at once."""
+    figures = searched(detector, queries, data.classes)
+    print(f"{name:<8} AP50 {100 * figures['AP50']:.1f}, {figures['false_finds']:.2f} false finds an image, {boxes} boxes")
+    means = figures | {"boxes": boxes, "minutes": minutes}
+    return {"detector": name, **{metric: {"mean": mean} for metric, mean in means.items()}}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

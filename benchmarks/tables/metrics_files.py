@@ -15,6 +15,7 @@ Row = dict[str, Any]
 # By protocol: the kind of its rows, and the keys that say what a row is of.
 _FLAT = {
     "score quality": ("score_quality", ("set", "method", "marks", "draws")),
+    "distil": ("distil", ("set", "detector", "marks", "accept", "images")),
     "simulated user": ("clicks", ("set", "policy", "clicks", "draws")),
 }
 _COMMON = ("experiment", "seed", "sha256", "machine", "versions", "seconds", "training", "rule")

@@ -11,6 +11,7 @@ import repmet.benchmarks.tables.classification
 import repmet.benchmarks.tables.comparison
 import repmet.benchmarks.tables.costs
 import repmet.benchmarks.tables.detection
+import repmet.benchmarks.tables.labels
 import repmet.benchmarks.tables.own_data
 import repmet.benchmarks.tables.scores
 import repmet.benchmarks.tables.speed
@@ -23,6 +24,7 @@ from repmet.errors import UserError
 PAGES = (
     "README.md",
     "docs/detect.md",
+    "docs/label.md",
     "docs/runtime.md",
     "docs/results/index.md",
     "docs/results/detection.md",

@@ -38,6 +38,7 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "proposals": (("set", "images"), ()),
     "score_quality": (("set", "method", "marks", "draws"), ()),
     "clicks": (("set", "policy", "clicks", "draws"), ()),
+    "distil": (("set", "detector", "marks", "accept", "images"), ()),
     "parity": (("runtime", "set", "marks", "images"), ("draws",)),
     "tiles": (("set", "tile", "marks", "images"), ("side", "objects")),
 }

@@ -7,6 +7,8 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip("mmdet")
 from repmet.benchmarks import distil
+from repmet.benchmarks.tables.metrics_files import run_of
+from repmet.benchmarks.tables.pages import render
 from repmet.data.readers.annotated_folder import read_images
 
 
@@ -41,7 +43,12 @@ def test_the_figures_are_those_of_teacher_and_student(balls, tmp_path, monkeypat
     monkeypatch.setattr(distil, "student", student)
     out = tmp_path / "distil.json"
     assert distil.main([str(balls), "--marks", "1", "--accept", "0.3", "--by-hand", "--out", str(out)]) == 0
-    (row,) = json.loads(out.read_text())["results"]
-    assert seen == [4, 4] and row["boxes"] >= 4 and row["set"] == "balls"
-    assert row["teacher"] == row["student"] == row["by_hand"] and row["teacher"]["AP50"] > 0.9
-    assert "student - teacher: +0.0 points" in capsys.readouterr().out
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["detector"] for row in rows] == ["teacher", "student", "by_hand"]
+    assert seen == [4, 4] and [rows[k]["boxes"]["mean"] for k in (0, 2)] == [1, 4] and rows[1]["boxes"]["mean"] >= 4
+    assert len({row["AP50"]["mean"] for row in rows}) == 1 and rows[0]["AP50"]["mean"] > 0.9
+    assert rows[1]["minutes"]["mean"] == 0.5 and "student  AP50 " in capsys.readouterr().out
+    about = {"family": "scores", "name": "distil", "revision": "NOT KEPT"}
+    text = render("distil", [run_of(json.loads(out.read_text()), **about)])
+    cells = text.splitlines()[3].strip("| ").split(" | ")
+    assert cells[:2] == ["balls", "student: on what the teacher labelled, from 0.3 on"] and cells[-1] == "0.5"
