@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from repmet.data.files.atomic import check_folder, make_folder, write_json
+from repmet.data.files.atomic import check_folder, write_json
 from repmet.data.files.pictures import is_image_file
+from repmet.data.files.saved_pictures import save_picture
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.detection import detect_video
 from repmet.detection.exports import KINDS, export
@@ -147,9 +148,8 @@ def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace)
     interrupted = False
     try:
         for number, detections in enumerate(looked):
-            _shown(detections, detector, args.show).plot().save(
-                make_folder(out / "pictures") / f"{number:05d}_{detections.image.stem}.png"
-            )
+            picture = _shown(detections, detector, args.show).plot()
+            save_picture(picture, out / "pictures" / f"{number:05d}_{detections.image.stem}.png")
             results.append(replace(detections, supports=None, picture=None))
     except KeyboardInterrupt:  # what was found is written
         if not results:

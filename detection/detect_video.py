@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from repmet.data.files.atomic import check_folder, make_folder
+from repmet.data.files.atomic import check_folder
+from repmet.data.files.lines import LineWriter
 from repmet.data.files.video import FrameTime, VideoWriter, is_video_file
 from repmet.data.readers.image_inputs import video_frames
 from repmet.detection.results import Detections
@@ -54,6 +55,9 @@ def look(detector: Any, videos: Sequence[str | int], args: argparse.Namespace, s
 
     Returns:
         A line for each that could not be read, or not to its end.
+
+    Raises:
+        OSError: no room for what is written; what is there by then is whole.
     """
     problems = []
     for video, target in zip(videos, _targets(videos, Path(args.out)), strict=True):
@@ -71,6 +75,8 @@ def look(detector: Any, videos: Sequence[str | int], args: argparse.Namespace, s
             if not isinstance(video, int):
                 raise
         except (UserError, OSError) as error:
+            if isinstance(error, OSError) and error.filename in (str(target), str(target.with_suffix(".jsonl"))):
+                raise  # nor is there room for the next
             problems.append(one_line(error))
         if count.frames:
             tracks = f", {counted(len(count.tracks), 'track')}" if args.track else ""
@@ -112,17 +118,15 @@ def _targets(videos: Iterable[str | int], out: Path) -> list[Path]:
 def _write(results: Iterable[Detections], target: Path, shown: Shown, count: Count) -> None:
     check_folder(target.parent)
     writer: VideoWriter | None = None
-    lines: TextIO | None = None
+    lines: LineWriter | None = None
     with ExitStack() as opened:
         for frame in results:
             when = frame.image.frame
             assert when is not None  # every frame of `video_frames` has one
             if writer is None or lines is None:
-                make_folder(target.parent)
-                lines = opened.enter_context(target.with_suffix(".jsonl").open("w", encoding="utf-8"))
+                lines = opened.enter_context(LineWriter(target.with_suffix(".jsonl")))
                 writer = opened.enter_context(VideoWriter(target, when.rate or 1.0))
-            lines.write(json.dumps(_line(frame, when), ensure_ascii=False) + "\n")
-            lines.flush()
+            lines.write(json.dumps(_line(frame, when), ensure_ascii=False))
             drawn = shown(frame)
             writer.write(replace(drawn, supports=None).plot(), when.seconds)
             count.add(drawn)

@@ -16,7 +16,6 @@ import csv
 import io
 import json
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,7 +25,8 @@ from xml.etree import ElementTree as xml
 
 import yaml
 
-from repmet.data.files.atomic import check_folder, make_folder, write_atomically, write_text
+from repmet.data.files.atomic import copy_file, write_atomically, write_text
+from repmet.data.files.whole_folder import whole_folder
 from repmet.detection import formats
 from repmet.errors import UserError, did_you_mean
 from repmet.label_studio_region import region
@@ -48,7 +48,7 @@ class Exported:
 def export(
     detections: Iterable[Detections], folder: str | Path, kind: str, *, images: bool = False, sure: float = 0.0
 ) -> Exported:
-    """Writes detections of several images, looked at for the same classes.
+    """Writes detections of several images, looked at for the same classes; the whole set, or on an error nothing.
 
     Args:
         detections: as `FewShotDetector.detect` gives them.
@@ -67,15 +67,16 @@ def export(
     results = list(detections)
     if not results:
         raise UserError("there is nothing to export: no image was looked at")
-    folder = check_folder(Path(folder))
     names = file_names(results)
-    if images:
-        _copy(results, names, make_folder(folder / _IMAGES.get(kind, "images")))
-    if kind in _WITH_DOUBT:
-        file = _WITH_DOUBT[kind](results, names, folder, sure)
-    else:
-        file = KINDS[kind]([result.above(sure) for result in results], names, folder)
-    return Exported(folder, file, len(results), sum(len(result.above(sure)) for result in results))
+    with whole_folder(folder) as aside:
+        if images:
+            _copy(results, names, aside / _IMAGES.get(kind, "images"))
+        if kind in _WITH_DOUBT:
+            file = _WITH_DOUBT[kind](results, names, aside, sure)
+        else:
+            file = KINDS[kind]([result.above(sure) for result in results], names, aside)
+        file = Path(folder) / file.relative_to(aside)
+    return Exported(Path(folder), file, len(results), sum(len(result.above(sure)) for result in results))
 
 
 def file_names(results: Sequence[Detections]) -> list[str]:
@@ -105,12 +106,11 @@ def file_names(results: Sequence[Detections]) -> list[str]:
 def _copy(results: Sequence[Detections], names: Sequence[str], folder: Path) -> None:
     for result, name in zip(results, names, strict=True):
         to = folder / name
-        make_folder(to.parent)
         if result.image.path is None:
             picture = result.open()
             write_atomically(to, lambda file, picture=picture: picture.save(file, format="PNG"))
         else:
-            shutil.copyfile(result.image.path, to)
+            copy_file(result.image.path, to)
 
 
 def _coco(results: Sequence[Detections], names: Sequence[str], folder: Path, sure: float = 0.0) -> Path:
@@ -197,7 +197,6 @@ def _csv(results: Sequence[Detections], names: Sequence[str], folder: Path) -> P
 
 
 def _written(path: Path, text: str) -> Path:
-    make_folder(path.parent)
     write_text(path, text)
     return path
 

@@ -23,6 +23,7 @@ import numpy as np
 from repmet.data.files.atomic import check_folder, write_text
 from repmet.data.files.pictures import is_image_file
 from repmet.data.files.video import is_video_file
+from repmet.data.files.whole_folder import whole_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.detection.exports import export
 from repmet.detection.image_list import each_once, with_text_names
@@ -50,13 +51,14 @@ def run(args: argparse.Namespace, inputs: Sequence[ImageInput], detector: Any) -
     labelled = list(labels(looked, detector.thresholds, args.accept))
     if not labelled:
         raise UserError("; ".join(unreadable))
-    made = export(labelled, args.out, args.format, images=True, sure=args.accept)
-    if args.format == "voc":
-        prepare_training(made.folder, detector.classes)
+    with whole_folder(args.out) as aside:
+        made = export(labelled, aside, args.format, images=True, sure=args.accept)
+        if args.format == "voc":
+            prepare_training(aside, detector.classes)
     _tell(labelled, args)
     for problem in unreadable:
         print(f"left out: {problem}", file=sys.stderr)
-    print(f"written: {made.folder}, {counted(made.boxes, 'box')} in {counted(made.images, 'image')}")
+    print(f"written: {args.out}, {counted(made.boxes, 'box')} in {counted(made.images, 'image')}")
     if not made.boxes:
         print(f"nothing has a score of {args.accept:g}: mark more, or lower --accept", file=sys.stderr)
     return 1 if unreadable or not made.boxes else 0

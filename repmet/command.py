@@ -126,4 +126,8 @@ def run() -> NoReturn:
     except BrokenPipeError:  # `repmet ... | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:  # the output goes into a file on a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        code = 2
     sys.exit(code)

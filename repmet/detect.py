@@ -13,7 +13,7 @@ from typing import Any
 from repmet.detection import detect
 from repmet.detection.exported.cached import cached_folder, is_exported
 from repmet.detection.exported.session import RUNTIMES
-from repmet.errors import UserError, exit_code
+from repmet.errors import UserError, exit_code, one_line
 
 CHOICES = ("auto", "torch", *RUNTIMES)
 
@@ -47,7 +47,7 @@ def opened(args: argparse.Namespace) -> Any:
         except (UserError, OSError) as error:
             if args.runtime != "auto":
                 raise
-            print(f"torch is used: {error}", file=sys.stderr)
+            print(f"torch is used: {one_line(error)}", file=sys.stderr)
             return detect.in_torch(args)
     return _exported(folder, runtime, args.tile)
 

@@ -1,5 +1,6 @@
 """Errors of what a user gave: the exception, the name that was meant, and how a command ends on one."""
 
+import errno
 import os
 import sys
 import traceback
@@ -52,14 +53,27 @@ def exit_code(command: Callable[[], int | None]) -> int:
     except (UserError, OSError) as error:
         if os.environ.get("REPMET_TRACEBACK"):
             traceback.print_exc()
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {_output_if_full(error)}{one_line(error)}", file=sys.stderr)
         return 2
+
+
+def _output_if_full(error: BaseException) -> str:
+    """Names the output where it is what has no room; it goes nowhere then. Of its errors the system names no file."""
+    full = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+    if not isinstance(error, OSError) or error.filename is not None or error.errno not in full:
+        return ""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "standard output: "
+    return ""
 
 
 def one_line(error: BaseException) -> str:
     """What an error says, with the name of the file where the system says it; from a data worker, what went wrong there."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     lines = [line.strip() for line in str(error).split("\n") if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Caught "):  # torch puts the worker's traceback in front
         return lines[-1].partition(": ")[2] or lines[-1]

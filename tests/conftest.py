@@ -1,10 +1,11 @@
 """Fixtures that more than one folder of tests uses."""
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def exported_photos(shipped_detector, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("exported")
     export_detector(shipped_detector, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def room() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """`with room(n):` no file of this process grows beyond n bytes, as on a disk that is full there."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores the signal that comes with it
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.methods.base import Method
 from repmet.classification.metrics.retrieval import largest, similarities
 from repmet.classification.pictures.pictures import RIGHT, WRONG, pixels
-from repmet.data.files.lettering import lettered
+from repmet.data.files.saved_pictures import save_plot
 from repmet.errors import UserError
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of blur and occlusion, as fractions of an image's side
@@ -73,8 +73,7 @@ def norms_plot(out: Path, norms: Mapping[str, Tensor]) -> None:
         axis.plot(LEVELS, middle, marker="o")
         axis.set(title=name, xlabel="level, fraction of the side")
     axes[0].set_ylabel("norm of the embedding")
-    with lettered(figure):
-        figure.savefig(out)
+    save_plot(figure, out)
 
 
 def risk_plot(out: Path, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
@@ -86,8 +85,7 @@ def risk_plot(out: Path, curves: Mapping[str, Mapping[str, Sequence[float]]]) ->
     axis.set(xlabel="coverage: share kept, the most certain first", ylabel="risk: share of them that is wrong")
     axis.set(xlim=(0, 1), ylim=(0, None))
     axis.legend()
-    with lettered(figure):
-        figure.savefig(out)
+    save_plot(figure, out)
 
 
 def certainty_plot(out: Path, images: ImageSet, embeddings: Tensor, number: int = 10) -> None:
@@ -101,8 +99,7 @@ def certainty_plot(out: Path, images: ImageSet, embeddings: Tensor, number: int 
         for axis, picture, i in zip(axes[row], pixels(images, chosen.tolist()), chosen.tolist(), strict=True):
             _show(axis, picture, f"{norms[i]:.1f}")
         axes[row, 0].set_ylabel(title)
-    with lettered(figure):
-        figure.savefig(out)
+    save_plot(figure, out)
 
 
 def neighbours_plot(
@@ -117,8 +114,7 @@ def neighbours_plot(
         for k, (axis, picture, i) in enumerate(zip(row, pixels(images, [query, *near]), [query, *near], strict=True)):
             right = images.labels[i] == images.labels[query]
             _show(axis, picture, "query" if k == 0 else "", "black" if k == 0 else RIGHT if right else WRONG)
-    with lettered(figure):
-        figure.savefig(out)
+    save_plot(figure, out)
 
 
 def neighbours(embeddings: Tensor, queries: Tensor, number: int, metric: str = "cosine") -> Tensor:

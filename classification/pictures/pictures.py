@@ -13,7 +13,8 @@ from torch import Tensor
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.metrics.episodes import Episodes
 from repmet.data.files.decoding import decode_batch
-from repmet.data.files.lettering import legible, lettered
+from repmet.data.files.lettering import legible
+from repmet.data.files.saved_pictures import save_plot
 from repmet.model_definitions.representatives import squared_distances
 
 RIGHT, WRONG = "#2a8a3e", "#c0392b"
@@ -75,7 +76,7 @@ def embedding_plot(out: Path, embeddings: Tensor, labels: Tensor, classes: Seque
         f"{len(x)} images of {len(shown)} of {len(classes)} classes; stars: representatives, circles: their reach in it"
     )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=7)
-    _save(figure, out)
+    save_plot(figure, out)
 
 
 def confusion_plot(out: Path, counts: Tensor, classes: Sequence[str], limit: int = 40) -> None:
@@ -98,7 +99,7 @@ def confusion_plot(out: Path, counts: Tensor, classes: Sequence[str], limit: int
     which = "" if len(shown) == len(classes) else f", the {len(shown)} of {len(classes)} classes with the most errors"
     axis.set(xlabel="taken for", ylabel="true class", title=f"fraction of a class's images{which}")
     figure.colorbar(drawn, shrink=0.7)
-    _save(figure, out)
+    save_plot(figure, out)
 
 
 def most_confused(counts: Tensor, number: int) -> list[tuple[int, int, int]]:
@@ -126,7 +127,7 @@ def pairs_plot(
                 _show(axis, pixels(images, [indices[k % each]])[0], WRONG if k < each else RIGHT)
         row[0].set_title(f"{_short(images.classes[true], 40)}, {number} x taken for", loc="left", fontsize=8)
         row[each].set_title(_short(images.classes[other], 40), loc="left", fontsize=8)
-    _save(figure, out)
+    save_plot(figure, out)
 
 
 def episode_plot(
@@ -158,7 +159,7 @@ def episode_plot(
         f"episode {number}, {len(names)}-way {support.shape[1]}-shot: {100 * accuracy:.0f} % of its queries right; "
         "left support, right queries"
     )
-    _save(figure, out)
+    save_plot(figure, out)
 
 
 def _reaches(axis: Any, plane: np.ndarray, x: np.ndarray, centres: np.ndarray, stars: np.ndarray, colour: str) -> None:
@@ -197,9 +198,3 @@ def _show(axis: Any, picture: np.ndarray, colour: str) -> None:
 def _short(name: str, length: int) -> str:
     name = legible(name)
     return name if len(name) <= length else "…" + name[1 - length :]
-
-
-def _save(figure: Any, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with lettered(figure):
-        figure.savefig(out)

@@ -11,8 +11,10 @@ import numpy as np
 from PIL import Image
 
 from repmet.classification.prediction import Prediction
+from repmet.data.files.atomic import write_text
 from repmet.data.files.lettering import legible, lettered
 from repmet.data.files.pictures import contained
+from repmet.data.files.saved_pictures import save_picture
 from repmet.errors import UserError
 
 SIDE = 480  # pixels, the longest side of the image in a picture
@@ -74,9 +76,11 @@ class PredictionPage:
             self.left_out += 1
             return
         try:
-            name = self._picture(_small(prediction.image.open(), SMALL), f"image_{len(self.rows):05d}")
+            picture = _small(prediction.image.open(), SMALL)
         except (UserError, OSError):  # an address that answered once and not again; the answer itself is there
             name = ""
+        else:
+            name = self._picture(picture, f"image_{len(self.rows):05d}")
         answer = "none of the classes" if prediction.none else str(prediction.name)
         others = "".join(f"<br><small>{html.escape(c)} {p:.2f}</small>" for c, p in prediction.top(CLASSES))
         nearest = "".join(
@@ -101,13 +105,13 @@ class PredictionPage:
         if self.left_out:
             shown += f"<p>{self.left_out} more images are in predictions.csv.</p>"
         path = self.folder / "index.html"
-        path.write_text(
+        write_text(
+            path,
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
             "<style>body{font:15px sans-serif;margin:2em} td,th{text-align:left;vertical-align:top;padding:6px 18px 6px 0}"
             "figure{display:inline-block;margin:0 8px 0 0} figcaption,small{color:#555;font-size:12px} img{max-width:100%}"
             f"</style><h1>{html.escape(title)}</h1>{shown}<table><tr><th>image</th><th>class</th>"
             f"<th>nearest support images</th></tr>{''.join(self.rows)}</table></html>\n",
-            encoding="utf-8",
         )
         return path
 
@@ -118,7 +122,7 @@ class PredictionPage:
         return self.supports[name, label]
 
     def _picture(self, picture: Image.Image, stem: str) -> str:
-        picture.save(self.folder / "page" / f"{stem}.jpg", quality=88)
+        save_picture(picture, self.folder / "page" / f"{stem}.jpg", quality=88)
         return f"page/{stem}.jpg"
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repmet.data.files.atomic import check_folder, make_folder
-from repmet.data.files.lettering import lettered
+from repmet.data.files.atomic import check_folder
+from repmet.data.files.saved_pictures import save_plot
 from repmet.errors import UserError, exit_code
 from repmet.model_definitions.hierarchy import Hierarchy
 
@@ -86,9 +86,7 @@ def write_figure(path: Path, checkpoints: Sequence[str | Path]) -> None:
         title = f"{cfg.report.method}\nerror {100 * means['error rate']:.1f} %, average cost {means['average cost']:.2f}"
         points = result.representatives.points.cpu().mean(1)
         draw(axes, result.embeddings, result.images.labels, points, hierarchy, title)
-    make_folder(path.parent)
-    with lettered(figure):
-        figure.savefig(path)
+    save_plot(figure, path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

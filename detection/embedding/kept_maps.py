@@ -110,7 +110,7 @@ class KeptMaps:
         try:
             tensor_cache.save([level.half().clone() for level in maps], self.path(image, view))
         except OSError as error:
-            warnings.warn(f"{self.folder}: maps are not kept: {error}", stacklevel=2)
+            warnings.warn(f"{self.folder}: maps are not kept: {error.strerror}", stacklevel=2)
             return False
         self._bytes = self.kept_bytes() + size
         return True

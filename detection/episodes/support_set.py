@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from repmet.data.files.pictures import UnreadableImage, image_size, is_image_file, open_rgb
+from repmet.data.files.saved_pictures import save_picture
 from repmet.data.files.walk import entries, images_in
 from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_images, strange_json
 from repmet.data.readers.class_folders import class_folders
@@ -110,7 +111,6 @@ def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
             f"or crops of the objects into a folder for each class{strange_json(root)}"
         )
     records = []
-    scratch.mkdir(parents=True, exist_ok=True)
     for number, whole in enumerate(_whole(root, [(str(p), p) for _, p in files])):
         crop = _fitting(open_rgb(whole.path), whole.path)
         pixels = np.asarray(crop)
@@ -120,7 +120,7 @@ def _crops(root: Path, scratch: Path) -> list[ImageRecord]:
         left, top = (side - crop.width) // 2, (side - crop.height) // 2
         canvas.paste(crop, (left, top))
         path = scratch / f"crop_{number:05d}.png"
-        canvas.save(path)
+        save_picture(canvas, path)
         box = np.array([[left, top, left + crop.width, top + crop.height]], np.float32)
         records.append(ImageRecord(whole.id, path, side, side, (files[number][0],), box, np.zeros(1, bool)))
     return records

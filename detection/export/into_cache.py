@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from repmet.data.files.atomic import make_folder
+from repmet.data.files.atomic import make_folder, naming
 from repmet.detection.checkpoint import open_detector
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.episodes.open_image import OpenImage
@@ -35,7 +35,8 @@ def export_into(folder: Path, runtime: str) -> None:
     part = make_folder(folder.parent) / f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}"
     try:
         detector = open_detector()
-        export_detector(detector, part)
+        with naming(folder, part):
+            export_detector(detector, part)
         embedder = Embedder(detector.model, detector.cfg.test_pipeline, spaces=("repmet",), share=False)
         check_parity(embedder, ExportedDetector(part, runtime), [_picture(*side) for side in SIDES])
         if not is_exported(folder):  # another process may have been quicker
@@ -43,7 +44,7 @@ def export_into(folder: Path, runtime: str) -> None:
                 os.replace(part, folder)
             except OSError as error:
                 if not is_exported(folder):
-                    warnings.warn(f"{folder}: the export is not kept: {error}", stacklevel=2)
+                    warnings.warn(f"{folder}: the export is not kept: {error.strerror}", stacklevel=2)
                     raise
     finally:
         shutil.rmtree(part, ignore_errors=True)

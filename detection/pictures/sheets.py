@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from repmet.data.files.lettering import draw_text, lettered, text_width
+from repmet.data.files.lettering import draw_text, text_width
 from repmet.data.files.pictures import open_rgb
+from repmet.data.files.saved_pictures import save_picture, save_plot
 from repmet.detection.metrics import Outcome
 from repmet.detection.pictures.drawing import CELL, COLOURS, CROP, MISSED, QueryPicture, fit, query_cell, support_crop
 from repmet.errors import UserError
@@ -80,8 +81,7 @@ def episode_sheet(
         for k, cell in enumerate(row):
             sheet.paste(cell, (GAP + k * (CELL + GAP), y))
         y += height + GAP
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
+    save_picture(sheet, out)
 
 
 def precision_recall_plot(out: Path, curves: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
@@ -108,9 +108,7 @@ def precision_recall_plot(out: Path, curves: Mapping[str, Mapping[str, Any]], *,
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", fontsize=9)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with lettered(figure):
-        figure.savefig(out)
+    save_plot(figure, out)
 
 
 def pick(episode_map: np.ndarray, *, each: int = 2) -> dict[str, list[int]]:

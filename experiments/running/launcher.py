@@ -3,6 +3,7 @@
 import argparse
 import copy
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -119,6 +120,7 @@ def train_command(
     args = parser.parse_args(argv)
 
     def run() -> None:
+        logging.raiseExceptions = False  # a log file without room: the checkpoint's one line says so, no traceback a message
         runner = _runner_of(args, tree, arguments or {})
         runner.train()
         if runner.rank == 0:

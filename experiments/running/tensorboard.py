@@ -1,5 +1,7 @@
 """TensorBoard event files, written by tensorboardX."""
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,34 @@ from mmengine.dist import is_main_process
 from mmengine.registry import VISBACKENDS
 from mmengine.visualization import BaseVisBackend
 from tensorboardX import SummaryWriter
+
+
+class _EventsWhileThereIsRoom:
+    """tensorboardX's writer, which stops with a warning at the first error of the disk.
+
+    The error would end tensorboardX's thread, and once its queue of ten events is full the training would wait for ever.
+    """
+
+    def __init__(self, writer: Any) -> None:
+        self._writer, self._stopped = writer, False
+
+    def write_event(self, event: Any) -> None:
+        self._unless_full(self._writer.write_event, event)
+
+    def flush(self) -> None:
+        self._unless_full(self._writer.flush)
+
+    def close(self) -> None:
+        self._unless_full(self._writer.close)
+
+    def _unless_full(self, do: Callable[..., object], *arguments: Any) -> None:
+        if self._stopped:
+            return
+        try:
+            do(*arguments)
+        except OSError as error:
+            self._stopped = True
+            warnings.warn(f"{self._writer._file_name}: no more events are written: {error.strerror}", stacklevel=2)
 
 
 @VISBACKENDS.register_module()
@@ -34,6 +64,10 @@ class TensorboardXVisBackend(BaseVisBackend):
         if self._writer is None:
             Path(self._save_dir).mkdir(parents=True, exist_ok=True)
             self._writer = SummaryWriter(self._save_dir, purge_step=step or None, write_to_disk=is_main_process())
+            files = self._writer.file_writer
+            if files is not None and hasattr(files, "event_writer"):  # of the process that writes
+                events = files.event_writer
+                events._ev_writer = events._worker._record_writer = _EventsWhileThereIsRoom(events._ev_writer)
             self._writer.add_text("experiment", self._config)
         return self._writer
 

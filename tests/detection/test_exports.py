@@ -1,7 +1,10 @@
 """Data sets for other tools: the readers of those tools get back what was found; nothing is lost or doubled."""
 
 import csv
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
@@ -230,3 +233,26 @@ def test_datumaro_reads_it(results, tmp_path, kind, reader):
     expected = {name.removesuffix(".png"): boxes for name, boxes in rows_of(results).items()}
     rows = {name: sorted((n, x, y, x + w, y + h) for n, x, y, w, h in boxes) for name, boxes in read.items()}
     same(rows, expected, 0.01 if kind == "cvat" else 1.51)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whichever_file_has_no_room_the_set_is_not_begun(kind, results, tmp_path, monkeypatch) -> None:
+    """The disk is full at each write in turn."""
+    export(results, tmp_path / "whole", kind, images=True)
+    whole = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()}
+    folder, named = tmp_path / "set", set()
+    flush = os.fsync
+    for number in range(len(whole)):
+        left = iter(range(number))
+
+        def full(file: int, left=left) -> None:
+            if stat.S_ISREG(os.fstat(file).st_mode) and next(left, None) is None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            flush(file)
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left") as raised:
+            export(results, folder, kind, images=True)
+        named.add(Path(raised.value.filename).relative_to(folder))
+        assert not folder.exists()
+    assert named == whole

@@ -1,6 +1,10 @@
 """What a command says of a user's error, and the name that was meant."""
 
 import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +35,22 @@ def test_the_system_names_the_file(capsys: pytest.CaptureFixture) -> None:
     assert exit_code(full) == 2
     assert capsys.readouterr().err == "error: /a/file: No space left on device\n"
     assert one_line(FileNotFoundError("x.pth: no such checkpoint")) == "x.pth: no such checkpoint"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("lines", [1, 100_000])  # what fits into the buffer fails at the end
+def test_a_full_disk_below_the_output_is_named(lines, unbuffered) -> None:
+    program = (
+        "import sys; from repmet import command; from repmet.errors import exit_code\n"
+        f"command.main = lambda: exit_code(lambda: print('a line\\n' * {lines}))\ncommand.run()"
+    )
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    assert (ended.returncode, ended.stderr) == (2, "error: standard output: No space left on device\n")
 
 
 def test_of_a_data_worker_only_what_went_wrong_there_is_said() -> None:

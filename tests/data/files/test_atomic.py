@@ -3,14 +3,21 @@
 import errno
 import json
 import os
-import resource
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from repmet.data.files.atomic import LEFT_BEHIND, check_folder, make_folder, write_atomically, write_json, write_text
+from repmet.data.files.atomic import (
+    LEFT_BEHIND,
+    check_folder,
+    copy_file,
+    make_folder,
+    write_atomically,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -50,18 +57,37 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     assert path.read_bytes() == b"1" * 2000 and [p.name for p in tmp_path.iterdir()] == ["features.pt"]
 
 
-def test_a_full_disk_is_an_error_of_the_disk_that_names_the_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_of_the_disk_that_names_the_file(tmp_path: Path, room) -> None:
     """torch.save raises a RuntimeError of its own format there."""
     path = tmp_path / "a.pth"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # Python ignores the signal that comes with it
-        with pytest.raises(OSError) as caught:
-            write_atomically(path, lambda file: torch.save(torch.zeros(100_000), file))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(OSError) as caught, room(100_000):
+        write_atomically(path, lambda file: torch.save(torch.zeros(100_000), file))
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_read_meanwhile_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(tmp_path / "a.png", lambda file: file.write((tmp_path / "gone.jpg").read_bytes()))
+    assert caught.value.filename == str(tmp_path / "gone.jpg") and not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError) as caught:
+        copy_file(tmp_path / "gone.jpg", tmp_path / "a.jpg")
+    assert caught.value.filename == str(tmp_path / "gone.jpg")
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path, room) -> None:
+    (tmp_path / "a").write_bytes(os.urandom(3_000_000))
+    copy_file(tmp_path / "a", tmp_path / "deep/b")
+    assert (tmp_path / "deep/b").read_bytes() == (tmp_path / "a").read_bytes()
+    with pytest.raises(OSError) as caught, room(2_500_000):
+        copy_file(tmp_path / "a", tmp_path / "c")
+    assert caught.value.filename == str(tmp_path / "c") and not (tmp_path / "c").exists()
+
+
+def test_a_folder_without_room_is_named_itself_and_not_left(tmp_path: Path, room) -> None:
+    with pytest.raises(OSError) as caught, room(100):
+        check_folder(tmp_path / "deep/run")
+    assert caught.value.filename == str(tmp_path / "deep/run") and not list(tmp_path.iterdir())
 
 
 def test_an_error_that_is_not_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
@@ -99,7 +125,10 @@ def test_what_a_killed_process_left_is_taken_away_and_what_another_writes_is_not
     old, new = tmp_path / ".a.pth.123-ab.part", tmp_path / ".b.pth.124-ab.part"
     for path in (old, new):
         path.touch()
-    os.utime(old, (time.time() - LEFT_BEHIND - 10,) * 2)
+    folder = tmp_path / ".set.123-ab.part"
+    write_text(folder / "images/a.txt", "a")
+    for path in (old, folder):
+        os.utime(path, (time.time() - LEFT_BEHIND - 10,) * 2)
     check_folder(tmp_path)
     assert list(tmp_path.iterdir()) == [new]
 
