@@ -7,29 +7,26 @@
 Shapes: N classes, K representatives a class, S support images, e embedding dimensions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from repmet.classification.decoded_batches import batches
 from repmet.classification.image_encoder import open_encoder
+from repmet.classification.learning import answers, learnt_images
 from repmet.classification.learnt_images import LearntImages, read_classes, write_classes
 from repmet.classification.prediction import Prediction
 from repmet.classification.support_images import read_support_images
-from repmet.data.files.pictures import contained
+from repmet.classification.tuning import tuned
 from repmet.data.readers.class_name import check_class_names
-from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
+from repmet.data.readers.image_inputs import image_inputs, is_one_image
 from repmet.errors import UserError
-from repmet.model_definitions.representatives import soft_posterior, squared_distances
+from repmet.model_definitions.representatives import soft_posterior
 from repmet.progress import progress as bar
-
-THUMBNAIL = 96  # pixels, a side
-NEAREST = 3  # supports that an answer names
 
 
 class FewShotClassifier:
@@ -38,7 +35,7 @@ class FewShotClassifier:
     An image's embedding E is compared with the representatives R_ij of each class i: the class means (Snell et al. 2017,
     eq. 1), all images, or the centres of k-means (RepMet). Its probabilities are the normalised posterior (RepMet, eq. 5):
     `P(i | x) = sum_j exp(-|E - R_ij|^2 / (2 sigma^2)) / sum_kj exp(-|E - R_kj|^2 / (2 sigma^2))`, sigma fitted to support
-    images that are held out in turn.
+    images that are held out in turn (`held_out.fitted_sigma`), so that the probabilities are calibrated.
 
     Args:
         encoder: embeds the images; see `classification.image_encoder.open_encoder`: None for a frozen EfficientNet-Lite0
@@ -83,7 +80,8 @@ class FewShotClassifier:
         Raises:
             FileNotFoundError, ValueError, ConnectionError: there is no such set, or an image of it cannot be read.
         """
-        self.learnt = self._embedded(read_support_images(support), progress)
+        by_class = read_support_images(support)
+        self.learnt = learnt_images(self.encoder, by_class, self.modes, self.batch_size, progress=progress)
         return self
 
     def add(self, name: str, images: Any) -> "FewShotClassifier":
@@ -96,7 +94,7 @@ class FewShotClassifier:
         Raises:
             As `learn`.
         """
-        more = self._embedded(read_support_images({name: images}), False)
+        more = learnt_images(self.encoder, read_support_images({name: images}), self.modes, self.batch_size)
         self.learnt = more if self.learnt is None else self.learnt.joined(more)
         return self
 
@@ -123,6 +121,21 @@ class FewShotClassifier:
         if new in self.classes and new != name:
             raise UserError(f"{new!r} is the name of another class")
         self.learnt = self.learnt.renamed(name, new)
+        return self
+
+    def tune(self, seconds: float = 60.0) -> "FewShotClassifier":
+        """Trains on the embeddings of the support images: a metric, and representatives that move in it, as far as images
+        that are held out are the better told apart for it; see `tuning.tuned`. Never worse than before by that estimate.
+
+        Args:
+            seconds: that it takes, about, at most.
+
+        Raises:
+            ValueError: nothing was learnt.
+        """
+        if self.learnt is None:
+            raise UserError("there is nothing to tune: learn from images first")
+        self.learnt = tuned(self.learnt, seconds)
         return self
 
     def predict(
@@ -153,12 +166,13 @@ class FewShotClassifier:
         """
         if self.learnt is None:
             raise UserError("there are no classes yet: learn from images first")
-        farthest = None if none_share is None else self.learnt.farthest(none_share)
+        strangest = None if none_share is None else self.learnt.strangest(none_share)
         inputs = image_inputs(images)
         if is_one_image(images):
-            return next(self._answers(self.learnt, inputs, farthest, None))
+            return next(answers(self.encoder, self.learnt, inputs, self.batch_size, strangest, None))
         total = len(inputs) if isinstance(inputs, list) else None
-        return bar(self._answers(self.learnt, inputs, farthest, unreadable), "looking", total, show=progress)
+        looked = answers(self.encoder, self.learnt, inputs, self.batch_size, strangest, unreadable)
+        return bar(looked, "looking", total, show=progress)
 
     def embed(self, images: Any) -> Tensor:
         """Embeddings (n, e) of images, as `data.readers.image_inputs.image_inputs` takes them."""
@@ -194,7 +208,7 @@ class FewShotClassifier:
             self.modes,
             self.encoder.sigma,
         )
-        return classes, soft_posterior(squared_distances(rows, learnt.points), learnt.sigma).numpy()
+        return classes, soft_posterior(learnt.head.distances(rows), learnt.sigma).numpy()
 
     def save(self, path: str | Path) -> None:
         """Writes the learnt classes: embeddings and small pictures of the support images, for this encoder alone.
@@ -223,46 +237,3 @@ class FewShotClassifier:
             )
         self.learnt, self.modes = learnt, learnt.modes
         return self
-
-    def _embedded(self, by_class: Mapping[str, list[ImageInput]], progress: bool) -> LearntImages:
-        pairs = [(c, image) for c, images in enumerate(by_class.values()) for image in images]
-
-        def looked_at(picture: Image.Image) -> tuple[Tensor, np.ndarray]:
-            small = ImageOps.pad(contained(picture, THUMBNAIL), (THUMBNAIL, THUMBNAIL), color=(238, 240, 243))
-            return self.encoder.pixels(picture), np.asarray(small)
-
-        embeddings, thumbnails = [], []
-        looked = batches([image for _, image in pairs], looked_at, self.batch_size, None)
-        for _, batch in bar(looked, "learning", -(-len(pairs) // self.batch_size), show=progress):
-            embeddings.append(self.encoder(torch.stack([pixels for pixels, _ in batch])))
-            thumbnails += [small for _, small in batch]
-        return LearntImages(
-            tuple(by_class),
-            torch.cat(embeddings),
-            torch.tensor([c for c, _ in pairs]),
-            tuple(image.name for _, image in pairs),
-            torch.from_numpy(np.stack(thumbnails)),
-            self.modes,
-            self.encoder.sigma,
-        )
-
-    def _answers(
-        self, learnt: LearntImages, inputs: Iterable[ImageInput], farthest: float | None, unreadable: list[str] | None
-    ) -> Iterator[Prediction]:
-        for images, pixels in batches(inputs, self.encoder.pixels, self.batch_size, unreadable):
-            embeddings = self.encoder(torch.stack(pixels))  # (B, e)
-            d2 = squared_distances(embeddings, learnt.points)  # (B, N, K)
-            probabilities = soft_posterior(d2, learnt.sigma).numpy()  # (B, N)
-            distances = d2.flatten(1).amin(1).tolist()
-            to_supports = squared_distances(embeddings, learnt.embeddings[:, None])[..., 0]  # (B, S)
-            nearest = to_supports.topk(min(NEAREST, len(learnt.labels)), largest=False)
-            for i, image in enumerate(images):
-                yield Prediction(
-                    image,
-                    learnt.classes,
-                    probabilities[i],
-                    distances[i],
-                    tuple(learnt.support(k) for k in nearest.indices[i].tolist()),
-                    nearest.values[i].numpy(),
-                    farthest is not None and distances[i] > farthest,
-                )

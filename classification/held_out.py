@@ -4,29 +4,50 @@ Shapes: S support embeddings, N classes, K representatives a class, H embeddings
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from repmet.classification.fitted_head import FittedHead
 from repmet.errors import UserError
-from repmet.model_definitions.episode import kmeans_centres
-from repmet.model_definitions.representatives import soft_log_posterior, squared_distances
+from repmet.model_definitions.representatives import soft_log_posterior
 
 FOLDS = 5
 SPREAD = 0.4  # standard deviation of ln sigma about the sigma that is expected without looking
-_STEPS = torch.linspace(-1.5, 1.5, 121)  # of ln sigma about it
+CHUNK = 512  # images whose posteriors are looked at together, under all sigmas
+_STEPS = torch.linspace(-1.5, 1.5, 61)  # of ln sigma about it
 
 
-def held_out_distances(embeddings: Tensor, labels: Tensor, num_classes: int, modes: int) -> list[tuple[Tensor, Tensor]]:
-    """Squared distances of every support whose class has others to the representatives of the others.
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Support images and how far a head that was made without them finds them.
 
-    The images of a class are dealt into `FOLDS` parts; each part is held out once. A class's only image is never held out.
+    Attributes:
+        indices: of the supports, (H,).
+        d2: squared distances, (H, N, K).
+        labels: their classes, (H,).
+    """
+
+    indices: Tensor
+    d2: Tensor
+    labels: Tensor
+
+
+def held_out_distances(
+    embeddings: Tensor, labels: Tensor, num_classes: int, fit: Callable[[Tensor, Tensor], FittedHead]
+) -> list[HeldOut]:
+    """Every support whose class has others, as a head sees it that was made of the others.
+
+    The images of a class are dealt into `FOLDS` parts; each part is held out once. Up to so many images a class this leaves
+    out one of each class at a time. A class's only image is never held out.
 
     Args:
-        embeddings: (S, e). labels: (S,), 0..N-1, each of which occurs. modes: K, as `kmeans_centres` takes it.
+        embeddings: (S, e). labels: (S,), 0..N-1, each of which occurs. fit: makes a head of some of both.
 
     Returns:
-        By part, (H, N, K) and the true labels (H,).
+        A part each.
     """
     place = torch.zeros_like(labels)
     for c in range(num_classes):
@@ -37,35 +58,55 @@ def held_out_distances(embeddings: Tensor, labels: Tensor, num_classes: int, mod
     for fold in range(FOLDS):
         out = (place % FOLDS == fold) & ~alone
         if out.any():
-            points = kmeans_centres(embeddings[~out], labels[~out], num_classes, modes)
-            parts.append((squared_distances(embeddings[out], points), labels[out]))
+            head = fit(embeddings[~out], labels[~out])
+            parts.append(HeldOut(out.nonzero().flatten(), head.distances(embeddings[out]), labels[out]))
     return parts
 
 
-def fitted_sigma(held_out: list[tuple[Tensor, Tensor]], prior: float) -> float:
+def sigma_costs(held_out: list[HeldOut], prior: float) -> tuple[Tensor, Tensor]:
+    """What `fitted_sigma` minimises, for a range of sigmas about the prior: sigmas and costs."""
+    costs = _STEPS.square() / (2 * SPREAD**2)
+    for part in held_out:
+        for d2, label in zip(part.d2.split(CHUNK), part.labels.split(CHUNK), strict=True):
+            scaled = d2 * (-2 * _STEPS).exp()[:, None, None, None]  # (steps, H, N, K)
+            costs -= soft_log_posterior(scaled, prior)[:, torch.arange(len(label)), label].sum(1)
+    return prior * _STEPS.exp(), costs
+
+
+def fitted_sigma(held_out: list[HeldOut], prior: float) -> float:
     """The sigma under which the held-out images are most likely of their classes, drawn towards a prior value:
 
         `argmin_sigma  -sum ln P(y | x; sigma) + (ln sigma - ln prior)^2 / (2 SPREAD^2)`,  P as `soft_posterior`, eq. 5
 
-    A few images, all right by chance, thereby move it little.
+    It is the temperature of a softmax fitted to images that were not learnt from (temperature scaling, Guo et al. 2017,
+    section 4.2), with `1 / (2 sigma^2)` for the inverse temperature. A few images, all right by chance, move it little.
 
     Args:
         held_out: as `held_out_distances` gives it; of an empty list the prior is returned.
         prior: sigma > 0.
     """
-    costs = _STEPS.square() / (2 * SPREAD**2)
-    for d2, labels in held_out:
-        for i, step in enumerate(_STEPS.tolist()):
-            log_posterior = soft_log_posterior(d2, prior * math.exp(step))  # (H, N)
-            costs[i] -= log_posterior.gather(1, labels[:, None]).sum()
-    return prior * math.exp(_STEPS[costs.argmin()].item())
+    sigmas, costs = sigma_costs(held_out, prior)
+    return sigmas[costs.argmin()].item()
 
 
-def farthest_allowed(held_out: list[tuple[Tensor, Tensor]], share: float) -> float:
-    """The squared distance to the nearest representative beyond which an image is none of the classes.
+def strangeness(d2: Tensor) -> Tensor:
+    """How unlike all classes images are: the squared distance to the nearest class over the mean of those to all,
+    `min_i d_i / mean_i d_i` with `d_i = min_j d2_ij`; (..., N, K) -> (...), in [0, 1].
 
-    At most the share of images of the classes lie beyond it, as far as they are like the support (a conformal bound: of H
-    held-out distances the one of rank `ceil((1 - share) (H + 1))`).
+    An image of a class lies near to it and far from the others; one of none is as far from all. Of one class, where nothing
+    is to be compared with, the squared distance itself.
+    """
+    nearest = d2.amin(-1)  # (..., N)
+    if nearest.shape[-1] == 1:
+        return nearest[..., 0]
+    return nearest.amin(-1) / nearest.mean(-1).clamp_min(1e-12)
+
+
+def strangest_allowed(held_out: list[HeldOut], share: float) -> float:
+    """The strangeness beyond which an image is none of the classes.
+
+    At most the share of images of the classes lie beyond it, as far as they are like the support: the bound of inductive
+    conformal prediction, of H held-out values the one of rank `ceil((1 - share) (H + 1))` (Vovk et al. 2005).
 
     Args:
         held_out: as `held_out_distances` gives it.
@@ -76,12 +117,12 @@ def farthest_allowed(held_out: list[tuple[Tensor, Tensor]], share: float) -> flo
     """
     if not 0 < share < 1:
         raise UserError(f"the share of images that may be refused lies between 0 and 1, not {share:g}")
-    distances = torch.cat([d2.flatten(1).amin(1) for d2, _ in held_out]).sort().values if held_out else torch.empty(0)
-    rank = math.ceil((1 - share) * (len(distances) + 1))
-    if rank > len(distances):
-        least = math.ceil(100 / (len(distances) + 1)) / 100
+    values = torch.cat([strangeness(part.d2) for part in held_out]).sort().values if held_out else torch.empty(0)
+    rank = math.ceil((1 - share) * (len(values) + 1))
+    if rank > len(values):
+        least = math.ceil(100 / (len(values) + 1)) / 100
         raise UserError(
             f"refusing at most {share:g} of the images of the classes takes {math.ceil(1 / share) - 1} support images whose "
-            f"class has others; there are {len(distances)}: show more, or allow a share of {least:g}"
+            f"class has others; there are {len(values)}: show more, or allow a share of {least:g}"
         )
-    return distances[rank - 1].item()
+    return values[rank - 1].item()

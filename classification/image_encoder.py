@@ -22,9 +22,6 @@ from repmet.model_definitions.weights_digest import weights_digest
 
 DEFAULT = {"type": "TimmEncoder", "name": "tf_efficientnet_lite0", "weights": "package"}
 SIDE = 224  # pixels, where neither an experiment nor the network says
-SIGMA = (
-    0.35  # of the posterior on unit embeddings of a network that was trained on ImageNet, see `benchmarks.few_shot_images`
-)
 TRAINED_SIGMA = 0.5**0.5  # a softmax of negative squared distances, as Prototypical Networks are trained by
 _NORMALISED = (
     {"type": "ToFloat"},

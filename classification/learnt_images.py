@@ -4,7 +4,7 @@ Shapes: S support images, N classes, K representatives a class, e embedding dime
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repmet.classification.held_out import farthest_allowed, fitted_sigma, held_out_distances
+from repmet.classification.fitted_head import PLAIN, FittedHead, Tuning, expected_sigma, fitted_head
+from repmet.classification.held_out import HeldOut, fitted_sigma, held_out_distances, strangest_allowed
 from repmet.classification.prediction import Support
 from repmet.errors import UserError
 from repmet.experiments.running.checkpoints import load_checkpoint, save_checkpoint
-from repmet.model_definitions.episode import kmeans_centres
-from repmet.model_definitions.representatives import squared_distances
 
 FORMAT = "repmet-classes-1"
-# The best of frozen ImageNet networks: 0.2 to 0.3 for one image a class, 0.14 to 0.19 for five (EfficientNet-Lite0 and
-# ResNet-18 to layer3 on flowers17), whatever the scale of their embeddings.
-SIGMA = 0.22
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +32,7 @@ class LearntImages:
         thumbnails: (S, h, w, 3) uint8.
         modes: representatives of a class at most: 1 is the mean, K the centres of k-means, None every image.
         trained_sigma: of the posterior that the encoder was trained by; None where it was trained otherwise.
+        tuning: of the head; plain until `tuning.tuned`.
     """
 
     classes: tuple[str, ...]
@@ -45,36 +42,37 @@ class LearntImages:
     thumbnails: Tensor
     modes: int | None
     trained_sigma: float | None
+    tuning: Tuning = PLAIN
+
+    def fit(self, embeddings: Tensor, labels: Tensor) -> FittedHead:
+        """The head of some of the images: of the same modes and tuning."""
+        modes = len(labels) if self.modes is None else self.modes
+        return fitted_head(embeddings, labels, len(self.classes), modes, self.tuning)
 
     @cached_property
-    def points(self) -> Tensor:
-        """The representatives, (N, K, e)."""
-        return kmeans_centres(self.embeddings, self.labels, len(self.classes), self.max_modes)
-
-    @property
-    def max_modes(self) -> int:
-        """K at most."""
-        return len(self.labels) if self.modes is None else self.modes
+    def head(self) -> FittedHead:
+        return self.fit(self.embeddings, self.labels)
 
     @cached_property
-    def held_out(self) -> list[tuple[Tensor, Tensor]]:
-        return held_out_distances(self.embeddings, self.labels, len(self.classes), self.max_modes)
+    def held_out(self) -> list[HeldOut]:
+        return held_out_distances(self.embeddings, self.labels, len(self.classes), self.fit)
+
+    @cached_property
+    def expected_sigma(self) -> float:
+        """Of the posterior, before looking at the images that were held out."""
+        if self.tuning == PLAIN and self.trained_sigma:
+            return self.trained_sigma
+        metric = self.head.metric
+        return expected_sigma(self.embeddings if metric is None else metric(self.embeddings), self.labels)
 
     @cached_property
     def sigma(self) -> float:
         """Standard deviation of the posterior, by which the probabilities fit the images that were held out."""
-        return fitted_sigma(self.held_out, self.trained_sigma or self.expected_sigma)
+        return fitted_sigma(self.held_out, self.expected_sigma)
 
-    @property
-    def expected_sigma(self) -> float:
-        """`SIGMA` of the median distance between support images of different classes; of one class it decides nothing."""
-        d2 = squared_distances(self.embeddings, self.embeddings[:, None])[..., 0]  # (S, S)
-        between = d2[self.labels[:, None] != self.labels]
-        return SIGMA * between.median().sqrt().clamp_min(1e-6).item() if len(between) else 1.0
-
-    def farthest(self, share: float) -> float:
-        """The squared distance from which on an image is of none of the classes, see `held_out.farthest_allowed`."""
-        return farthest_allowed(self.held_out, share)
+    def strangest(self, share: float) -> float:
+        """The strangeness from which on an image is of none of the classes, see `held_out.strangest_allowed`."""
+        return strangest_allowed(self.held_out, share)
 
     def support(self, number: int) -> Support:
         label = self.classes[int(self.labels[number])]
@@ -112,7 +110,7 @@ class LearntImages:
     def _with(
         self, classes: tuple[str, ...], embeddings: Tensor, labels: Tensor, names: tuple[str, ...], thumbnails: Tensor
     ) -> "LearntImages":
-        return LearntImages(classes, embeddings, labels, names, thumbnails, self.modes, self.trained_sigma)
+        return LearntImages(classes, embeddings, labels, names, thumbnails, self.modes, self.trained_sigma, self.tuning)
 
 
 _FIELDS = ("classes", "embeddings", "labels", "names", "thumbnails", "modes", "trained_sigma")
@@ -126,6 +124,7 @@ def write_classes(learnt: LearntImages, path: str | Path, encoder: Mapping[str, 
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     kept = {name: getattr(learnt, name) for name in _FIELDS}
+    kept["tuning"] = astuple(learnt.tuning)
     save_checkpoint({"format": FORMAT, "encoder": dict(encoder), **kept}, path)
 
 
@@ -138,5 +137,6 @@ def read_classes(path: str | Path) -> tuple[LearntImages, dict[str, Any]]:
     kept = load_checkpoint(path)
     if kept.get("format") != FORMAT:
         raise UserError(f"{path}: not a file of learnt classes ({FORMAT}); make one by --support FOLDERS --save {path}")
-    values = {name: kept[name] for name in _FIELDS}
-    return LearntImages(**values | {"classes": tuple(values["classes"]), "names": tuple(values["names"])}), kept["encoder"]
+    values = {name: kept[name] for name in _FIELDS} | {name: tuple(kept[name]) for name in ("classes", "names")}
+    tuning = Tuning(*kept["tuning"]) if "tuning" in kept else PLAIN  # files of before know none
+    return LearntImages(**values, tuning=tuning), kept["encoder"]

@@ -5,6 +5,7 @@
     python -m classification.predict resnet18 --support my_classes --images my_photos --modes 3
     python -m classification.predict work_dirs/image_folder --support labels.csv --images 'photos/*.jpg' --save classes.pth
     python -m classification.predict --support classes.pth --images https://example.org/a.jpg
+    python -m classification.predict --support my_classes --images my_photos --tune
 
 A support set is a folder with a folder of images for each class, or a CSV file with the columns image and class. Prints a
 line for each image and writes `predictions.csv`, `predictions.json` (classes, probabilities, nearest support images) and
@@ -16,7 +17,9 @@ import argparse
 import csv
 import io
 import json
+import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from repmet.classification.few_shot_classifier import FewShotClassifier
 from repmet.classification.learnt_images import read_classes
 from repmet.classification.pictures.predictions import PredictionPage
 from repmet.classification.prediction import Prediction, csv_rows
+from repmet.classification.tuning import estimate
 from repmet.data.files.atomic import write_text
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
@@ -41,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     if not images and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
     classifier = _classifier(args)
+    if args.tune is not None:
+        _tune(classifier, args.tune)
     counts = torch.bincount(classifier.learnt.labels).tolist()
     shown = ", ".join(f"{name} ({count})" for name, count in zip(classifier.classes, counts, strict=True))
     print(f"{counted(len(counts), 'class')}: {shown}")
@@ -85,9 +91,24 @@ def _classifier(args: argparse.Namespace) -> FewShotClassifier:
     return classifier.learn(support)
 
 
+def _tune(classifier: FewShotClassifier, seconds: float) -> None:
+    """Trains, and says by which images it is better for it."""
+    start, before = time.monotonic(), estimate(classifier.learnt)
+    after = estimate(classifier.tune(seconds).learnt)
+    if before is None or after is None:
+        print("not tuned: no class has two images, and so none to leave out")
+        return
+    took = time.monotonic() - start
+    right, loss = ([getattr(e, key) for e in (before, after)] for key in ("accuracy", "loss"))
+    print(
+        f"tuned in {took:.0f} s, by {counted(after.number, 'image')} that were left out in turn: "
+        f"right {100 * right[0]:.1f} -> {100 * right[1]:.1f} %, -ln p {loss[0]:.2f} -> {loss[1]:.2f}"
+    )
+
+
 def _said(prediction: Prediction) -> str:
     if prediction.none:
-        return f"none of the classes (distance {prediction.distance:.2f})"
+        return f"none of the classes (strangeness {prediction.strangeness:.2f})"
     return ", ".join(f"{name} {p:.2f}" for name, p in prediction.top(3))
 
 
@@ -124,6 +145,16 @@ def _judged(
     return lines, pictures
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
+    return seconds
+
+
 def _modes(text: str) -> int | str:
     if text == "all":
         return text
@@ -158,6 +189,15 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         type=float,
         metavar="S",
         help="call images unlike all classes none of them, and so about this share of the classes' own, such as 0.05",
+    )
+    parser.add_argument(
+        "--tune",
+        type=_seconds,
+        nargs="?",
+        const=60.0,
+        metavar="SECONDS",
+        help="train on the support images' embeddings, a minute at most or so many seconds, as far as images that are left "
+        "out are the better told apart for it",
     )
     parser.add_argument("--labelled", action="store_true", help="the images' folders are named for their true classes")
     parser.add_argument(

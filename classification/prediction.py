@@ -40,7 +40,8 @@ class Prediction:
         distance: squared distance of its embedding to the nearest representative.
         nearest: the support images nearest to it, of whatever class, the nearest first.
         distances: their squared distances, (len(nearest),).
-        none: it is farther from every class than was allowed, so that it has no name.
+        strangeness: how unlike all classes it is, see `held_out.strangeness`: in [0, 1], but of one class the distance.
+        none: it is stranger than was allowed, so that it has no name.
     """
 
     image: ImageInput
@@ -49,6 +50,7 @@ class Prediction:
     distance: float
     nearest: tuple[Support, ...]
     distances: np.ndarray
+    strangeness: float
     none: bool = False
 
     @property
@@ -73,13 +75,14 @@ class Prediction:
         return prediction_picture(self)
 
     def row(self) -> dict[str, Any]:
-        """Plain values: image, class (empty for none), probability, distance, nearest support and its class, then each
-        class's probability by its name."""
+        """Plain values: image, class (empty for none), probability, distance, strangeness, nearest support and its
+        class, then each class's probability by its name."""
         return {
             "image": self.image.name,
             "class": self.name or "",
             "probability": round(self.probability, 6),
             "distance": round(self.distance, 6),
+            "strangeness": round(self.strangeness, 6),
             "nearest_support": self.nearest[0].name,
             "nearest_support_class": self.nearest[0].label,
             "probabilities": {c: round(float(p), 6) for c, p in zip(self.classes, self.probabilities, strict=True)},

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from repmet.benchmarks import few_shot_images
-from repmet.benchmarks.few_shot_images import calibration_error, measure
+from repmet.benchmarks.few_shot_images import Settings, calibration_error, measure
 
 
 def test_calibration_error_by_hand() -> None:
@@ -14,19 +14,24 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(probabilities, labels) == pytest.approx((abs(1 - 1.8) + abs(1 - 0.7) + abs(0 - 0.6)) / 4)
 
 
-def test_far_classes_are_told_apart_and_strangers_are_refused() -> None:
+@pytest.mark.parametrize("head", ["plain", "tuned"])
+def test_far_classes_are_told_apart_and_strangers_are_refused(head) -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(12).repeat_interleave(12)
     embeddings = torch.eye(12, 16)[labels] + 0.02 * torch.randn(144, 16, generator=generator)
-    rows = {row["metric"]: row["mean"] for row in measure(embeddings, labels, 5, 5, 1, 0.1, episodes=20, seed=0)}
-    assert rows["5-way 5-shot accuracy"] == 1
-    assert rows["5-way 5-shot AUROC of unknown"] == 1
-    assert rows["5-way 5-shot unknown refused"] == 1
-    assert rows["5-way 5-shot known refused"] == pytest.approx(0.1, abs=0.05)
-    assert rows["5-way 5-shot calibration error"] < 0.05
-    blind = {row["metric"]: row["mean"] for row in measure(torch.randn(144, 16), labels, 5, 5, 1, 0.1, episodes=20, seed=0)}
-    assert blind["5-way 5-shot accuracy"] == pytest.approx(0.2, abs=0.08)
-    assert blind["5-way 5-shot AUROC of unknown"] == pytest.approx(0.5, abs=0.08)
+    number = 20 if head == "plain" else 3
+    figures = {k: v["mean"] for k, v in measure(embeddings, labels, Settings(5, 5, 1, 0.1, head), number, seed=0).items()}
+    assert figures["accuracy"] == figures["auroc"] == figures["unknown_refused"] == 1
+    if head == "plain":  # with as many images as dimensions a metric that was made without some is another one
+        assert figures["known_refused"] == pytest.approx(0.1, abs=0.05)
+    assert figures["ece"] < 0.05
+
+
+def test_what_is_blind_guesses() -> None:
+    labels = torch.arange(12).repeat_interleave(12)
+    blind = measure(torch.randn(144, 16), labels, Settings(5, 5, 1, 0.1), 20, seed=0)
+    assert blind["accuracy"]["mean"] == pytest.approx(0.2, abs=0.08)
+    assert blind["auroc"]["mean"] == pytest.approx(0.5, abs=0.08)
 
 
 def test_too_few_classes_is_one_line(tmp_path, capsys) -> None:

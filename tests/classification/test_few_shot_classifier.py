@@ -1,5 +1,7 @@
 """The classifier on pictures of plain colours, by an encoder without training, against sums written out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from PIL import Image
 
 import repmet
 from repmet.classification.few_shot_classifier import FewShotClassifier
+from repmet.classification.fitted_head import Tuning
 from repmet.classification.image_encoder import open_encoder
 from repmet.classification.methods import RepMet
 
@@ -42,11 +45,11 @@ def test_probabilities_are_the_posterior_on_class_means(classifier, folders, pic
 
 def test_all_images_and_k_means_as_representatives(folders) -> None:
     everything = FewShotClassifier(SECTION, modes=None).learn(folders)
-    assert everything.learnt.points.shape == (3, 4, everything.learnt.embeddings.shape[1])
+    assert everything.learnt.head.points.shape == (3, 4, everything.learnt.embeddings.shape[1])
     seen = everything.predict(folders / "red" / "2.png")
     assert seen.distance == pytest.approx(0, abs=1e-5)
     assert seen.nearest[0].name == str(folders / "red" / "2.png")
-    assert FewShotClassifier(SECTION, modes=2).learn(folders).learnt.points.shape[:2] == (3, 2)
+    assert FewShotClassifier(SECTION, modes=2).learn(folders).learnt.head.points.shape[:2] == (3, 2)
 
 
 def test_one_image_one_answer_and_several_in_order(classifier, folders, picture) -> None:
@@ -80,7 +83,9 @@ def test_adding_and_removing_is_learning_the_rest(classifier, folders) -> None:
     def same(a: FewShotClassifier, b: FewShotClassifier) -> bool:
         order = [sorted(zip(x.learnt.names, x.learnt.labels.tolist(), strict=True)) for x in (a, b)]
         return (
-            a.classes == b.classes and order[0] == order[1] and torch.allclose(a.learnt.points, b.learnt.points, atol=1e-6)
+            a.classes == b.classes
+            and order[0] == order[1]
+            and torch.allclose(a.learnt.head.points, b.learnt.head.points, atol=1e-6)
         )
 
     red, blue = [folders / "red" / f"{k}.png" for k in range(4)], [folders / "blue" / f"{k}.png" for k in range(4)]
@@ -113,6 +118,23 @@ def test_a_class_gets_another_name_and_its_place(classifier, folders, picture) -
     ):
         with pytest.raises(ValueError, match=message):
             classifier.rename(name, new)
+
+
+def test_a_tuned_classifier_answers_saves_and_learns_more(classifier, folders, picture, tmp_path) -> None:
+    with pytest.raises(ValueError, match="nothing to tune"):
+        classifier.tune()
+    classifier.learn(folders)
+    assert classifier.tune(5) is classifier
+    classifier.learnt = replace(classifier.learnt, tuning=Tuning(0.5, 0.3))
+    answer = classifier.predict(picture("red", 60), none_share=0.1)
+    assert answer.name == "red" and answer.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    classifier.save(tmp_path / "classes.pth")
+    again = FewShotClassifier(SECTION)
+    again.encoder = classifier.encoder
+    again.load(tmp_path / "classes.pth")
+    assert again.learnt.tuning == Tuning(0.5, 0.3)
+    np.testing.assert_allclose(again.predict(picture("red", 60)).probabilities, answer.probabilities, atol=1e-5)
+    assert again.add("red", picture("red", 61)).learnt.tuning == Tuning(0.5, 0.3)
 
 
 def test_very_thin_images_are_learnt_and_looked_at(classifier, folders) -> None:

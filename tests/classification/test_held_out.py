@@ -5,7 +5,23 @@ import math
 import pytest
 import torch
 
-from repmet.classification.held_out import FOLDS, SPREAD, farthest_allowed, fitted_sigma, held_out_distances
+from repmet.classification.fitted_head import FittedHead, fitted_head
+from repmet.classification.held_out import (
+    FOLDS,
+    SPREAD,
+    HeldOut,
+    fitted_sigma,
+    held_out_distances,
+    strangeness,
+    strangest_allowed,
+)
+
+
+def held_out_of(embeddings: torch.Tensor, labels: torch.Tensor, classes: int, modes: int = 1) -> list[HeldOut]:
+    def fit(some: torch.Tensor, of: torch.Tensor) -> FittedHead:
+        return fitted_head(some, of, classes, modes)
+
+    return held_out_distances(embeddings, labels, classes, fit)
 
 
 def world(per_class: int = 4, spread: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -16,11 +32,12 @@ def world(per_class: int = 4, spread: float = 0.3) -> tuple[torch.Tensor, torch.
 
 def test_each_image_is_judged_without_itself() -> None:
     embeddings, labels = world()  # fewer images a class than folds: one is held out at a time
-    held_out = held_out_distances(embeddings, labels, 3, modes=1)
-    assert sum(len(y) for _, y in held_out) == len(labels)
+    held_out = held_out_of(embeddings, labels, 3)
+    assert sum(len(part.labels) for part in held_out) == len(labels)
     by_class = {}
-    for d2, y in held_out:
-        for row, label in zip(d2[..., 0], y, strict=True):
+    for part in held_out:
+        torch.testing.assert_close(labels[part.indices], part.labels)
+        for row, label in zip(part.d2[..., 0], part.labels, strict=True):
             by_class.setdefault(label.item(), []).append(row)
     for fold in range(4):  # the k-th of every class are held out together
         rest = [i for i in range(12) if i % 4 != fold]
@@ -33,20 +50,20 @@ def test_each_image_is_judged_without_itself() -> None:
 def test_a_class_of_one_image_keeps_it() -> None:
     embeddings, labels = world()
     alone = torch.cat([labels, torch.tensor([3])])
-    held_out = held_out_distances(torch.cat([embeddings, torch.ones(1, 5)]), alone, 4, modes=1)
-    assert all(d2.shape[1:] == (4, 1) for d2, _ in held_out)
-    assert 3 not in torch.cat([y for _, y in held_out])
-    assert held_out_distances(torch.eye(3), torch.arange(3), 3, modes=1) == []
-    assert len(held_out_distances(*world(per_class=12), 3, modes=2)) == FOLDS
+    held_out = held_out_of(torch.cat([embeddings, torch.ones(1, 5)]), alone, 4)
+    assert all(part.d2.shape[1:] == (4, 1) for part in held_out)
+    assert 3 not in torch.cat([part.labels for part in held_out])
+    assert held_out_of(torch.eye(3), torch.arange(3), 3) == []
+    assert len(held_out_of(*world(per_class=12), 3, modes=2)) == FOLDS
 
 
 def test_sigma_maximises_what_the_held_out_images_and_the_prior_say() -> None:
-    held_out = held_out_distances(*world(), 3, modes=1)
+    held_out = held_out_of(*world(), 3)
 
     def cost(sigma: float) -> float:
         total = (math.log(sigma) - math.log(0.5)) ** 2 / (2 * SPREAD**2)
-        for d2, y in held_out:
-            for row, label in zip(d2[..., 0].tolist(), y.tolist(), strict=True):
+        for part in held_out:
+            for row, label in zip(part.d2[..., 0].tolist(), part.labels.tolist(), strict=True):
                 kernels = [math.exp(-d / (2 * sigma**2)) for d in row]
                 total -= math.log(kernels[label] / sum(kernels))
         return total
@@ -58,15 +75,23 @@ def test_sigma_maximises_what_the_held_out_images_and_the_prior_say() -> None:
     assert fitted_sigma([], 0.7) == pytest.approx(0.7)
 
 
+def test_strangeness_is_the_nearest_class_among_all() -> None:
+    d2 = torch.tensor([[[4.0, 1.0], [3.0, 9.0]], [[2.0, 2.0], [2.0, 5.0]]])  # nearest of each class: 1, 3 and 2, 2
+    torch.testing.assert_close(strangeness(d2), torch.tensor([0.5, 1.0]))
+    torch.testing.assert_close(strangeness(d2[:, :1]), torch.tensor([1.0, 2.0]))  # of one class the distance
+    assert strangeness(torch.zeros(1, 2, 1)).item() == 0  # an image that all classes share is strange to none
+
+
 def test_the_share_that_is_refused() -> None:
-    d2 = torch.arange(1.0, 20.0)[:, None, None].expand(-1, 2, 1)  # 19 nearest distances: 1 to 19
-    held_out = [(d2, torch.zeros(19, dtype=torch.long))]
-    assert farthest_allowed(held_out, 0.05) == 19
-    assert farthest_allowed(held_out, 0.1) == 18
-    assert farthest_allowed(held_out, 0.5) == 10
+    near = torch.arange(1.0, 20.0)[:, None]  # 19 images; the other class lies where the mean of both is 20
+    d2 = torch.stack([near, 40 - near], 1)
+    held_out = [HeldOut(torch.arange(19), d2, torch.zeros(19, dtype=torch.long))]
+    assert strangest_allowed(held_out, 0.05) == pytest.approx(19 / 20)
+    assert strangest_allowed(held_out, 0.1) == pytest.approx(18 / 20)
+    assert strangest_allowed(held_out, 0.5) == pytest.approx(10 / 20)
     with pytest.raises(ValueError, match=r"at most 0.04 .* takes 24 support images .* there are 19.* a share of 0.05"):
-        farthest_allowed(held_out, 0.04)
+        strangest_allowed(held_out, 0.04)
     with pytest.raises(ValueError, match="there are 0"):
-        farthest_allowed([], 0.1)
+        strangest_allowed([], 0.1)
     with pytest.raises(ValueError, match="lies between 0 and 1, not 1"):
-        farthest_allowed(held_out, 1)
+        strangest_allowed(held_out, 1)

@@ -47,14 +47,14 @@ def test_writes_tables_and_a_page(checkpoint, folders, photos, tmp_path, capsys)
     assert "images of other folders: 1, called none of the classes: 1" in printed
     assert re.search(r"right: [56] of 6 images of the classes", printed)
     head, *rows = csv.reader((out / "predictions.csv").read_text().splitlines())
-    names = ["image", "class", "probability", "distance", "nearest_support", "nearest_support_class"]
+    names = ["image", "class", "probability", "distance", "strangeness", "nearest_support", "nearest_support_class"]
     assert head == [*names, "p(blue)", "p(green)", "p(red)"]
     assert len(rows) == 7
     kept = json.loads((out / "predictions.json").read_text())
     for row, entry in zip(rows, kept, strict=True):
         assert row[0] == entry["image"] and row[1] == entry["class"]
-        assert sum(map(float, row[6:])) == pytest.approx(1, abs=1e-5)
-        assert max(map(float, row[6:])) == float(row[2])
+        assert sum(map(float, row[7:])) == pytest.approx(1, abs=1e-5)
+        assert max(map(float, row[7:])) == float(row[2])
     page = (out / "index.html").read_text()
     for source in re.findall(r'src="([^"]+)"', page):
         assert (out / source).is_file()
@@ -65,6 +65,21 @@ def test_writes_tables_and_a_page(checkpoint, folders, photos, tmp_path, capsys)
     assert predict.main(saved) == 0  # the file knows its encoder
     (row,) = json.loads((again / "predictions.json").read_text())
     assert row == next(entry for entry in kept if entry["image"] == row["image"])
+
+
+def test_tunes_and_says_by_what(checkpoint, folders, photos, tmp_path, capsys) -> None:
+    arguments = [str(checkpoint), "--support", str(folders), "--images", str(photos / "red"), "--out", str(tmp_path / "out")]
+    assert predict.main([*arguments, "--tune", "5"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("tuned in "))
+    pattern = r"tuned in \d+ s, by 12 images that were left out in turn: right (.*) -> (.*) %, -ln p (.*) -> (.*)"
+    before, after, loss_before, loss_after = map(float, re.fullmatch(pattern, line).groups())
+    assert after >= before and loss_after <= loss_before
+    alone = [str(checkpoint), "--support", "LABELS", "--images", str(photos / "red"), "--out", str(tmp_path / "out")]
+    (tmp_path / "labels.csv").write_text("image,class\n" + "".join(f"{folders / n / '0.png'},{n}\n" for n in COLOURS))
+    assert predict.main([word.replace("LABELS", str(tmp_path / "labels.csv")) for word in alone] + ["--tune"]) == 0
+    assert "not tuned: no class has two images" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        predict.main([*arguments, "--tune", "never"])
 
 
 def test_a_csv_of_labels_and_a_damaged_image(checkpoint, folders, photos, tmp_path, capsys) -> None:

@@ -1,0 +1,98 @@
+"""Support images through the encoder, and what a head says of other images: the two passes that a classifier makes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from repmet.classification.decoded_batches import batches
+from repmet.classification.held_out import strangeness
+from repmet.classification.image_encoder import ImageEncoder
+from repmet.classification.learnt_images import LearntImages
+from repmet.classification.prediction import Prediction
+from repmet.data.files.pictures import contained
+from repmet.data.readers.image_inputs import ImageInput
+from repmet.model_definitions.representatives import soft_posterior, squared_distances
+from repmet.progress import progress as bar
+
+THUMBNAIL = 96  # pixels, a side
+NEAREST = 3  # supports that an answer names
+
+
+def thumbnail(picture: Image.Image) -> np.ndarray:
+    """A small picture on a square, (THUMBNAIL, THUMBNAIL, 3) uint8."""
+    small = ImageOps.pad(contained(picture, THUMBNAIL), (THUMBNAIL, THUMBNAIL), color=(238, 240, 243))
+    return np.asarray(small)
+
+
+def learnt_images(
+    encoder: ImageEncoder,
+    by_class: Mapping[str, list[ImageInput]],
+    modes: int | None,
+    batch_size: int,
+    *,
+    progress: bool = False,
+) -> LearntImages:
+    """Embeds the images of each class.
+
+    Args:
+        modes: as `LearntImages` has them. batch_size: images together. progress: a bar on the terminal.
+
+    Raises:
+        ValueError, ConnectionError: an image cannot be read.
+    """
+    pairs = [(c, image) for c, images in enumerate(by_class.values()) for image in images]
+
+    def looked_at(picture: Image.Image) -> tuple[Tensor, np.ndarray]:
+        return encoder.pixels(picture), thumbnail(picture)
+
+    embeddings, thumbnails = [], []
+    looked = batches([image for _, image in pairs], looked_at, batch_size, None)
+    for _, batch in bar(looked, "learning", -(-len(pairs) // batch_size), show=progress):
+        embeddings.append(encoder(torch.stack([pixels for pixels, _ in batch])))
+        thumbnails += [small for _, small in batch]
+    return LearntImages(
+        tuple(by_class),
+        torch.cat(embeddings),
+        torch.tensor([c for c, _ in pairs]),
+        tuple(image.name for _, image in pairs),
+        torch.from_numpy(np.stack(thumbnails)),
+        modes,
+        encoder.sigma,
+    )
+
+
+def answers(
+    encoder: ImageEncoder,
+    learnt: LearntImages,
+    inputs: Iterable[ImageInput],
+    batch_size: int,
+    strangest: float | None,
+    unreadable: list[str] | None,
+) -> Iterator[Prediction]:
+    """Looks at images, batch by batch.
+
+    Args:
+        strangest: the strangeness from which on an image is none of the classes; None: each gets one.
+        unreadable: as `batches` takes it.
+    """
+    for images, pixels in batches(inputs, encoder.pixels, batch_size, unreadable):
+        embeddings = encoder(torch.stack(pixels))  # (B, e)
+        d2 = learnt.head.distances(embeddings)  # (B, N, K)
+        probabilities = soft_posterior(d2, learnt.sigma).numpy()  # (B, N)
+        distances, strange = d2.flatten(1).amin(1).tolist(), strangeness(d2).tolist()
+        to_supports = squared_distances(embeddings, learnt.embeddings[:, None])[..., 0]  # (B, S)
+        nearest = to_supports.topk(min(NEAREST, len(learnt.labels)), largest=False)
+        for i, image in enumerate(images):
+            yield Prediction(
+                image,
+                learnt.classes,
+                probabilities[i],
+                distances[i],
+                tuple(learnt.support(k) for k in nearest.indices[i].tolist()),
+                nearest.values[i].numpy(),
+                strange[i],
+                strangest is not None and strange[i] > strangest,
+            )
