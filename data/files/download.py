@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from repmet.data.files.alone import alone
 from repmet.errors import UserError
 
 BLOCK = 1 << 20
@@ -41,7 +42,7 @@ def fetch(
     """Download to `target` and return it; a file that is there with the right checksum is kept as it is.
 
     The data gather in `target.part` and get their name only when the checksum is right. A broken transfer is resumed (HTTP
-    Range), by a later call too; a server without Range begins anew.
+    Range), by a later call too; a server without Range begins anew. Several processes may ask for one file: one fetches it.
 
     Args:
         urls: one address or several mirrors, tried in order.
@@ -61,11 +62,33 @@ def fetch(
         raise UserError(f"{target.name}: no address to fetch it from")
     if sha256 is None and md5 is None:
         raise UserError(f"{target.name}: a download needs a checksum; give sha256 (or md5)")
-    if target.exists():
-        if wrong := _mismatch(target, sha256, md5, size):
-            raise UserError(f"{target}: {wrong}; delete it to fetch it again")
+    if _is_there(target, sha256, md5, size):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
+    with alone(target):
+        if not _is_there(target, sha256, md5, size):  # another process was quicker
+            _bring(urls, target, sha256, md5, size, attempts, timeout, pause)
+    return target
+
+
+def _is_there(target: Path, sha256: str | None, md5: str | None, size: int | None) -> bool:
+    if not target.exists():
+        return False
+    if wrong := _mismatch(target, sha256, md5, size):
+        raise UserError(f"{target}: {wrong}; delete it to fetch it again")
+    return True
+
+
+def _bring(
+    urls: Sequence[str],
+    target: Path,
+    sha256: str | None,
+    md5: str | None,
+    size: int | None,
+    attempts: int,
+    timeout: float,
+    pause: float,
+) -> None:
     part = target.with_name(target.name + ".part")
     failures: list[str] = []
     unreachable = False
@@ -81,7 +104,7 @@ def fetch(
             wrong = _mismatch(part, sha256, md5, size)
             if wrong is None:
                 os.replace(part, target)
-                return target
+                return
             part.unlink()
             if not resumed:
                 failures.append(f"{url}: {wrong}")

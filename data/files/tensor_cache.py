@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from repmet.data.files.atomic import write_atomically
+from repmet.data.files.torch_file import check_sums
 from repmet.installation import cache_folder
 
 CACHE = cache_folder()
@@ -60,6 +61,7 @@ def read(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
+        check_sums(path)
         return torch.load(path, weights_only=True)
     except Exception as error:  # whatever unpickling a damaged file raises
         warnings.warn(f"{path}: cannot be read ({type(error).__name__}); it is made anew", stacklevel=3)

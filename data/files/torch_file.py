@@ -73,6 +73,18 @@ def write_torch_file(content: Any, path: str | Path) -> None:
     write_atomically(path, lambda file: file.write(whole.getvalue()))
 
 
+def check_sums(path: str | Path) -> None:
+    """Compares a file's parts with their checksums, which torch writes and does not look at when it reads.
+
+    Raises:
+        BadZipFile: one is not what was written. Of files of another form nothing is said.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if (name := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{name} is not what was written")
+
+
 class _Reader(pickle.Unpickler):
     def __init__(self, archive: zipfile.ZipFile) -> None:
         (name,) = [n for n in archive.namelist() if n.endswith("/data.pkl")]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from repmet.data.files import tensor_cache
+from repmet.data.files.torch_file import check_sums
 from repmet.errors import UserError
 from repmet.experiments.running.provenance import versions
 
@@ -89,6 +90,7 @@ class KeptMaps:
         if not path.is_file():
             return None
         try:
+            check_sums(path)
             return tuple(torch.load(path, weights_only=True))
         except Exception as error:  # whatever unpickling a damaged file raises
             warnings.warn(f"{path}: cannot be read ({type(error).__name__}); {image} is looked at anew", stacklevel=2)

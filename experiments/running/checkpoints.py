@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from torch import nn
 
 from repmet.data.files.atomic import write_atomically
+from repmet.data.files.torch_file import check_sums
 from repmet.errors import UserError
 from repmet.experiments.config.loading import parse_experiment
 from repmet.experiments.running.plain_values import plain
@@ -34,6 +36,7 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
+        check_sums(path)
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except PermissionError:
         raise
@@ -43,7 +46,8 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
                 f"{path}: holds {objects}, and unpickling objects can run code, so it is not loaded. If you trust the file, "
                 "save its tensors alone: torch.save({'state_dict': torch.load(PATH, weights_only=False)['state_dict']}, NEW)"
             ) from None
-        raise UserError(f"{path}: damaged, or no checkpoint ({_what_it_is(path)})") from None
+        kind = f"{error}: fetch or save it again" if isinstance(error, zipfile.BadZipFile) else _what_it_is(path)
+        raise UserError(f"{path}: damaged, or no checkpoint ({kind})") from None
     if not isinstance(checkpoint, dict):
         raise UserError(f"{path}: no checkpoint, it holds a {type(checkpoint).__name__}")
     _check_form(checkpoint, path)

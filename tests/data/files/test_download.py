@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ def test_what_was_kept_is_finished_or_thrown_away(server, tmp_path, kept):
     (tmp_path / "file.bin.part").write_bytes(kept)
     assert get(server, tmp_path / "file.bin").read_bytes() == CONTENT
     assert not (tmp_path / "file.bin.part").exists()
+
+
+def test_one_of_several_processes_fetches_and_all_have_the_file(server, tmp_path):
+    """Without waiting the second would go on with the first one's unfinished file, and write into it when it is finished."""
+    server.drop_after = [300_000, 200_000]
+    with ThreadPoolExecutor(4) as pool:
+        files = list(pool.map(lambda _: get(server, tmp_path / "file.bin", pause=0.2), range(4)))
+    assert {path.read_bytes() for path in files} == {CONTENT}
+    assert server.asked == [None, "bytes=300000-", "bytes=500000-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):

@@ -36,6 +36,18 @@ def test_a_value_is_made_once(source):
     assert len(made) == 3
 
 
+def test_a_cache_with_a_flipped_bit_is_made_anew(source):
+    images = torch.arange(1000)
+    cached("set", [source], lambda: {"images": images})
+    (file,) = source.parent.glob("*.pt")
+    whole = file.read_bytes()
+    start = whole.index(images.numpy().tobytes())
+    file.write_bytes(whole[: start + 80] + b"\x77" + whole[start + 81 :])
+    with pytest.warns(UserWarning, match="cannot be read"):
+        value = cached("set", [source], lambda: {"images": images + 1})
+    assert torch.equal(value["images"], images + 1)
+
+
 def test_a_broken_write_leaves_nothing(source, monkeypatch):
     def full(value, file):
         file.write(b"half")

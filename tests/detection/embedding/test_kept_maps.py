@@ -65,10 +65,12 @@ def test_the_limit_holds_and_is_said_once(image):
     assert bound.get(image, View(96)) is None and bound.get(image, View(64)) is not None
 
 
-def test_a_damaged_file_is_said_and_taken_away(image):
+@pytest.mark.parametrize("damage", [lambda whole: b"cut off", lambda whole: whole.replace(bytes(2), b"\xff\x00")])
+def test_a_damaged_file_is_said_and_taken_away(image, damage):
     kept = KeptMaps(backbone())
     kept.put(image, View(64), maps())
-    kept.path(image, View(64)).write_bytes(b"cut off")
+    path = kept.path(image, View(64))
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(UserWarning, match="cannot be read"):
         assert kept.get(image, View(64)) is None
     assert kept.put(image, View(64), maps()) and kept.get(image, View(64)) is not None

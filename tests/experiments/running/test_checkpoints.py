@@ -100,6 +100,29 @@ def test_whatever_is_no_checkpoint_is_called_so_and_never_code(tmp_path):
         assert (name == "git-lfs") == ("git lfs pull" in said) and (name == "web page") == ("web page" in said)
 
 
+def test_a_flipped_bit_is_never_taken_for_a_weight(tmp_path):
+    """torch writes checksums, and does not look at them when it reads."""
+    weights = torch.randn(500)
+    save_checkpoint({"state_dict": {"w": weights}, "meta": {"a": 1}}, tmp_path / "a.pth")
+    whole, refused = (tmp_path / "a.pth").read_bytes(), 0
+    for place in range(3, len(whole), 37):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        (tmp_path / "b.pth").write_bytes(flipped)
+        try:
+            loaded = load_checkpoint(tmp_path / "b.pth")
+        except UserError as error:
+            assert str(error).startswith(f"{tmp_path / 'b.pth'}: damaged, or no checkpoint")
+            refused += 1
+        else:  # between the parts
+            assert torch.equal(loaded["state_dict"]["w"], weights) and loaded["meta"] == {"a": 1}
+    assert refused > 2000 / 37
+    start = whole.index(weights.numpy().tobytes())
+    (tmp_path / "b.pth").write_bytes(whole[: start + 8] + b"\x00" + whole[start + 9 :])
+    with pytest.raises(UserError, match=r"b\.pth: damaged.*data/0 is not what was written: fetch or save it again"):
+        load_checkpoint(tmp_path / "b.pth")
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
