@@ -7,7 +7,7 @@ Every image is embedded once. An episode draws classes and a support set, and as
 about images of as many others, which are of none. Figures: accuracy; the loss, -ln p, and the expected calibration error
 (Naeini et al. 2015, 15 bins of equal width) of the probabilities; the area under the ROC curve of the strangeness, by which
 unknown images are told; the share of known and of unknown images that `none_share` refuses. The head is measured as it is
-learnt and as `--tune` leaves it.
+learnt, or with `--heads plain tuned` also as `--tune` leaves it.
 """
 
 import argparse
@@ -22,10 +22,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from repmet.benchmarks.embedded_folders import embedded
 from repmet.classification.few_shot_classifier import FewShotClassifier
 from repmet.classification.held_out import strangeness
 from repmet.classification.learnt_images import LearntImages
-from repmet.classification.support_images import read_support_images
 from repmet.classification.tuning import tuned
 from repmet.data.files.atomic import write_text
 from repmet.errors import UserError
@@ -119,14 +119,11 @@ def measure(
 
 def rows_of(folder: str, args: argparse.Namespace, classifier: FewShotClassifier) -> list[dict[str, object]]:
     """A row a head and number of shots."""
-    by_class = read_support_images(folder)
     needed = max(args.shot) + 1
-    by_class = {name: images for name, images in by_class.items() if len(images) >= needed}
-    if len(by_class) < 2 * args.way:
-        there = len(by_class)
+    embeddings, labels = embedded(folder, classifier, least=needed)
+    there = len(labels.unique())
+    if there < 2 * args.way:
         raise UserError(f"{folder}: {2 * args.way} classes of {needed} images are needed, {there} are there")
-    embeddings = classifier.embed([image for images in by_class.values() for image in images])
-    labels = torch.arange(len(by_class)).repeat_interleave(torch.tensor([len(images) for images in by_class.values()]))
     rows = []
     for shot in args.shot:
         for head in args.heads:
@@ -144,8 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of class folders")
-    parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS, help="as learnt, and tuned")
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of class folders, as named or in REPMET_DATA")
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS[:1], help="as learnt (default), tuned")
     parser.add_argument("--encoder", help="as `repmet classify` takes it (default: a frozen EfficientNet-Lite0)")
     parser.add_argument("--way", type=int, default=5, metavar="N")
     parser.add_argument("--shot", type=int, nargs="+", default=[1, 5], metavar="K")

@@ -16,6 +16,8 @@ Row = dict[str, Any]
 _FLAT = {
     "score quality": ("score_quality", ("set", "method", "marks", "draws")),
     "distil": ("distil", ("set", "detector", "marks", "accept", "images")),
+    "few-shot images": ("few_shot_images", ("set", "head", "way", "shot")),
+    "few-shot heads": ("few_shot_heads", ("set", "method", "shot", "draws")),
     "simulated user": ("clicks", ("set", "policy", "clicks", "draws")),
 }
 _COMMON = ("experiment", "seed", "sha256", "machine", "versions", "seconds", "training", "rule")

@@ -11,6 +11,7 @@ import repmet.benchmarks.tables.classification
 import repmet.benchmarks.tables.comparison
 import repmet.benchmarks.tables.costs
 import repmet.benchmarks.tables.detection
+import repmet.benchmarks.tables.few_shot_images
 import repmet.benchmarks.tables.labels
 import repmet.benchmarks.tables.own_data
 import repmet.benchmarks.tables.scores

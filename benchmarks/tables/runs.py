@@ -40,6 +40,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "clicks": (("set", "policy", "clicks", "draws"), ()),
     "distil": (("set", "detector", "marks", "accept", "images"), ()),
     "parity": (("runtime", "set", "marks", "images"), ("draws",)),
+    "few_shot_images": (("set", "head", "way", "shot"), ()),
+    "few_shot_heads": (("set", "method", "shot", "draws"), ()),
     "tiles": (("set", "tile", "marks", "images"), ("side", "objects")),
 }
 

@@ -1,0 +1,62 @@
+"""The tables of few images a class on frozen features: heads side by side, and what probabilities and refusals are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repmet.benchmarks.tables.formatting import MISSING, NOTHING, markdown, percent_interval
+from repmet.benchmarks.tables.registry import table, with_rows
+from repmet.benchmarks.tables.runs import Run
+
+FIGURES = {
+    "accuracy": "accuracy, %",
+    "ece": "calibration error, %",
+    "auroc": "AUROC of unknown, %",
+    "known_refused": "known refused, %",
+    "unknown_refused": "unknown refused, %",
+}
+Cells = dict[tuple[str, ...], dict[str, Mapping[str, Any]]]  # rows of a line by metric
+
+
+@table("few-shot-heads")
+def few_shot_heads(runs: Sequence[Run]) -> str:
+    """Accuracy by set, method and shots with the time at the most shots; RepMet's paired differences from logistic
+    regression."""
+    cells = _cells(runs, "few_shot_heads", ("set", "method", "shot"))
+    if not cells:
+        return NOTHING
+    shots = sorted({int(line[2]) for line in cells})
+    body = []
+    for name, method in dict.fromkeys(line[:2] for line in cells):
+        of = {shot: cells.get((name, method, str(shot)), {}) for shot in shots}
+        took = [rows["milliseconds"]["mean"] for rows in of.values() if rows]
+        body.append([name, method, *(_figure(of[shot].get("accuracy")) for shot in shots), f"{took[-1]:.0f}"])
+        if method.startswith("RepMet"):
+            above = [_figure(of[shot].get("above_logistic"), signed=True) for shot in shots]
+            body.append([name, f"{method} - logistic regression", *above, MISSING])
+    head = ["set", "method", *(f"{shot} image{'s' if shot > 1 else ''}" for shot in shots), "ms"]
+    return markdown(head, body, 2)
+
+
+@table("few-shot-images")
+def few_shot_images(runs: Sequence[Run]) -> str:
+    """What `repmet classify` says of images of its classes and of others."""
+    cells = _cells(runs, "few_shot_images", ("set", "head", "way", "shot"))
+    body = [[*line, *(_figure(rows.get(metric)) for metric in FIGURES)] for line, rows in cells.items()]
+    return markdown(["set", "head", "classes", "images a class", *FIGURES.values()], body, 2)
+
+
+def _cells(runs: Sequence[Run], kind: str, keys: Sequence[str]) -> Cells:
+    cells: Cells = {}
+    for run in with_rows(runs, kind):
+        for row in run.rows[kind]:
+            cells.setdefault(tuple(str(row[key]) for key in keys), {})[row["metric"]] = row
+    return cells
+
+
+def _figure(row: Mapping[str, Any] | None, *, signed: bool = False) -> str:
+    if row is None:
+        return MISSING
+    text = percent_interval(row)
+    return f"+{text}" if signed and row["mean"] >= 0 else text
