@@ -112,10 +112,9 @@ def picture_problem(path: str | Path, size: tuple[int, int] | None = None, *, de
     except UnreadableImage as error:
         return f"{error}"
     if size is not None and real != tuple(size):
-        return (
-            f"{path}: the picture has {real[0]}x{real[1]} pixels and its annotation says {size[0]}x{size[1]}; "
-            "one of the two is wrong"
-        )
+        said = f"{path}: the picture has {real[0]}x{real[1]} pixels and its annotation says {size[0]}x{size[1]}; "
+        exchanged = real == tuple(size)[::-1]
+        return said + ("width and height are exchanged" if exchanged else "one of the two is wrong")
     if kind in _END_MARKERS:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 4096))  # some cameras write a few bytes after the end

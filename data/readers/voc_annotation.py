@@ -66,6 +66,8 @@ def read_annotation(xml_path: Path, image_path: Path, image_id: str | None = Non
         shown = ", ".join(f"{corner:g}" for corner in corners)
         if not name:
             problems.append(f"{who} has no <name>; give it a class or delete it")
+        elif len(entry.findall("bndbox")) > 1:
+            problems.append(f"{who} has {len(entry.findall('bndbox'))} <bndbox>; write an <object> for each box")
         elif not all(map(math.isfinite, corners)):
             problems.append(f"{who} lacks a number in <bndbox>; it takes {', '.join(_CORNERS)}")
         elif problem := shares_problem(corners, width, height) or box_problem((x1, y1, x2, y2), width, height):

@@ -68,6 +68,9 @@ def read_yolo_folder(file: Path) -> YOLOFolder:
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names or not all(str(number).strip().isdigit() for number in names):
         raise UserError(f"{file}: `names` is a list of classes, or a mapping from their numbers, not {names!r}")
+    counts = {str(len(names)), str(1 + max(int(str(number)) for number in names))}  # numbers may leave gaps
+    if (count := str(content.get("nc", len(names))).strip()) not in counts:
+        raise UserError(f"{file}: `nc` says {count} classes and `names` has {len(names)}; one of the two is wrong")
     if wrong := [
         name for name in names.values() if isinstance(name, bool) or not str(name if name is not None else "").strip()
     ]:

@@ -50,19 +50,23 @@ def tuned(supports: SupportSet, rule: FewShotRule, seconds: float = SECONDS) -> 
 
     Args:
         supports: with marks in two images at least, of some class in both; else the rule stays as it is.
-        seconds: no further setting is tried after so long.
+        seconds: no further setting is tried that would not be done after so long; the longest so far is taken for what it
+            needs.
     """
-    end = time.monotonic() + seconds
+    start_time = time.monotonic()
     finds = _left_out(supports, rule)
     if finds is None:
         return Tuned(rule, None, None, 0)
+    end, longest = start_time + seconds, time.monotonic() - start_time
     best, best_finds, count = rule, finds, 0
     for group in ("box_refinement", "logistic_decay"):
         start = best
         for candidate in _candidates(start, group):
-            if time.monotonic() > end:
+            before = time.monotonic()
+            if before + longest > end:
                 break
             tried, count = _left_out(supports, candidate), count + 1
+            longest = max(longest, time.monotonic() - before)
             if tried is not None and _is_better(tried, best_finds, careful=best is start):
                 best, best_finds = candidate, tried
     changes = []

@@ -47,6 +47,7 @@ def test_a_box_half_a_pixel_before_the_first_is_clipped(devkit):
         (xml(thing("cat", 61.5, 10, 62, 20)), "has no area"),  # within tolerance of the border, nothing left inside
         (xml(thing("dog", 1, 1, 9, 9), thing("cat", "", 10, 10, 20)), r"object 2 \(cat\) lacks a number in <bndbox>"),
         (xml(thing("cat", "nan", 10, 10, 20)), "lacks a number"),
+        (xml(thing("cat", 1, 1, 9, 9).replace("</object>", "<bndbox></bndbox></object>")), r"\(cat\) has 2 <bndbox>; write"),
         (xml(thing("", 1, 1, 10, 20)), "has no <name>"),
         (xml("<object><name>cat</name></object>"), "lacks a number"),
         (xml(thing("cat", 1, 1, 9, 9), size=""), "no <size>"),
@@ -54,7 +55,11 @@ def test_a_box_half_a_pixel_before_the_first_is_clipped(devkit):
         (xml(thing("cat", 1, 1, 9, 9))[:-20], r"a\.xml: not well-formed XML"),
         ("", "not well-formed XML"),
         (None, r"a\.xml: the annotation is missing"),
-        (xml(size="<size><width>40</width><height>60</height></size>"), "60x40 pixels and its annotation says 40x60"),
+        (
+            xml(size="<size><width>40</width><height>60</height></size>"),
+            "60x40 .* 40x60; width and height are exchanged",
+        ),
+        (xml(size="<size><width>60</width><height>41</height></size>"), "says 60x41; one of the two is wrong"),
     ],
 )
 def test_broken_annotation(devkit, content, message):

@@ -1,6 +1,7 @@
 """YOLO folders: every layout that services write, boxes and polygons, and one message for what is wrong."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,15 @@ def test_names_by_number_in_any_script_and_a_part_that_is_not_there(tmp_path: Pa
         (record,) = read_images(tmp_path)
     assert record.names == ("猫",)
     assert any("1 of its folders are not there and are passed over: ../test/images" in m for m in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("names", "count", "fits"), [(["a", "b"], 2, True), (["a", "b"], 3, False), ({0: "a", 7: "b"}, 8, True)]
+)
+def test_the_count_of_classes_has_to_fit_the_names(tmp_path: Path, names, count: int, fits: bool) -> None:
+    write(tmp_path, {"images/a.jpg": BOX.replace("1", "0", 1)}, names=names, nc=count, train="images")
+    with nullcontext() if fits else pytest.raises(ValueError, match="`nc` says 3 classes and `names` has 2"):
+        assert len(read_images(tmp_path)) == 1
 
 
 def test_key_points_are_no_polygon(tmp_path: Path) -> None:

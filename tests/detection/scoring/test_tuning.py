@@ -8,6 +8,7 @@ import torch
 from parts import parts
 
 from repmet.detection.protocols.own_data import OwnData
+from repmet.detection.scoring import tuning
 from repmet.detection.scoring.calibration import HeldOutFinds
 from repmet.detection.scoring.logistic import LogisticRegression
 from repmet.detection.scoring.methods import Method
@@ -63,6 +64,12 @@ def test_one_image_or_no_time_chooses_nothing() -> None:
     alone = SupportSet(data.classes[:1], [data.marks(1, 0)[0]], data.records, data.embedded)
     assert tuned(alone, RULE).before is None
     assert tuned(supports(beside(data)), RULE, seconds=0).rule == RULE
+
+
+def test_no_setting_is_tried_that_would_not_be_done_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 10))  # each look at the clock is ten seconds later: so long takes the first estimate
+    monkeypatch.setattr(tuning.time, "monotonic", lambda: float(next(clock)))
+    assert tuned(supports(beside(parts())), RULE, seconds=45).tried == 1  # done at 30; the next would be at 50
 
 
 def test_a_layer_of_boxes_is_kept_in_the_state() -> None:
