@@ -27,6 +27,7 @@ import numpy as np
 from repmet.data.files.atomic import check_folder, write_json
 from repmet.data.files.pictures import is_image_file
 from repmet.data.files.saved_pictures import save_picture
+from repmet.data.files.walk import make_drawn_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.detection import detect_video
 from repmet.detection.exports import KINDS, export
@@ -149,7 +150,7 @@ def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace)
     try:
         for number, detections in enumerate(looked):
             picture = _shown(detections, detector, args.show).plot()
-            save_picture(picture, out / "pictures" / f"{number:05d}_{detections.image.stem}.png")
+            save_picture(picture, make_drawn_folder(out / "pictures") / f"{number:05d}_{detections.image.stem}.png")
             results.append(replace(detections, supports=None, picture=None))
     except KeyboardInterrupt:  # what was found is written
         if not results:

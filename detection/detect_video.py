@@ -21,6 +21,7 @@ from typing import Any
 from repmet.data.files.atomic import check_folder
 from repmet.data.files.lines import LineWriter
 from repmet.data.files.video import FrameTime, VideoWriter, is_video_file
+from repmet.data.files.walk import make_drawn_folder
 from repmet.data.readers.image_inputs import video_frames
 from repmet.detection.results import Detections
 from repmet.detection.tracking import track
@@ -124,6 +125,7 @@ def _write(results: Iterable[Detections], target: Path, shown: Shown, count: Cou
             when = frame.image.frame
             assert when is not None  # every frame of `video_frames` has one
             if writer is None or lines is None:
+                make_drawn_folder(target.parent)
                 lines = opened.enter_context(LineWriter(target.with_suffix(".jsonl")))
                 writer = opened.enter_context(VideoWriter(target, when.rate or 1.0))
             lines.write(json.dumps(_line(frame, when), ensure_ascii=False))

@@ -6,10 +6,20 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from repmet.data.files.atomic import make_folder
 from repmet.data.files.pictures import is_image_file
 
 # What systems leave beside hidden files: archives made on a Mac, thumbnails of network disks and of Windows.
 _LEFT_BY_SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin")
+
+_DRAWN = ".drawn"  # lies in folders of copies with boxes drawn on them, which are nobody's images
+
+
+def make_drawn_folder(folder: str | Path) -> Path:
+    """A folder for what a command draws on images; where it lies among images, it is passed over from then on."""
+    folder = make_folder(folder)
+    (folder / _DRAWN).touch()
+    return folder
 
 
 def is_hidden(path: Path) -> bool:
@@ -38,7 +48,7 @@ def images_in(folder: str | Path) -> list[Path]:
 def files_below(root: str | Path) -> list[Path]:
     """Every file below a folder, a folder's own before those of its sub-folders, both in the order of their names.
 
-    Hidden files and folders are passed over. A link to a folder is followed; a folder that can be reached by two ways is
+    Hidden files and folders are passed over, and what a command has drawn (`make_drawn_folder`). A link to a folder is followed; a folder that can be reached by two ways is
     looked into once, by the way without a link where there is one. A link to a folder above leads nowhere new.
     """
     root = Path(root)
@@ -61,6 +71,8 @@ def _walk(folder: Path, seen: set[Path], links: list[Path]) -> Iterator[Path]:
     for path in entries(folder):
         if not path.is_dir():
             yield path
+        elif (path / _DRAWN).is_file():
+            say_once(f"{path}: pictures that were drawn by a command are passed over")
         elif path.is_symlink():
             links.append(path)
         else:

@@ -217,6 +217,8 @@ class Screen(Hands):
                 if progress.looked in (0, total)
                 else f"{progress.looked} of {total} up to date"
             )
+        if unreadable := len(self.session.finder.unreadable):
+            text += f"; {unreadable} cannot be read"
         self.bar.value = progress.embedded / total
         self.bar_text.text = text
 

@@ -47,6 +47,13 @@ def test_without_supports_it_detects_its_base_classes(glyph_run, photos, capsys,
     )
 
 
+def test_what_it_drew_is_not_looked_at_again(glyph_run, photos, capsys, tmp_path) -> None:
+    shutil.copytree(photos, tmp_path / "mine")
+    for _ in range(2):
+        assert detect.main([str(glyph_run), "--images", str(tmp_path / "mine"), "--out", str(tmp_path / "mine/found")]) == 0
+        assert "4 images" in capsys.readouterr().out
+
+
 def test_the_command_writes_coco_results_and_pictures(taught, glyph_run, support, photos, tmp_path, capsys) -> None:
     saved, out = tmp_path / "mine.pth", tmp_path / "out"
     arguments = [glyph_run, "--support", support, "--images", photos, "--save", saved, "--out", out, "--min-score", "0.01"]
@@ -67,7 +74,7 @@ def test_the_command_writes_coco_results_and_pictures(taught, glyph_run, support
         np.testing.assert_allclose([row["score"] for row in rows], result.scores, atol=1e-6)
         got = np.array([row["bbox"] for row in rows])
         np.testing.assert_allclose(np.c_[got[:, :2], got[:, :2] + got[:, 2:]], result.boxes, atol=0.02)
-    pictures = sorted((out / "pictures").iterdir())
+    pictures = sorted((out / "pictures").glob("*.png"))
     assert len(pictures) == 4
     with Image.open(pictures[0]) as picture:
         assert picture.height > 200  # the image and a band of supports

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from repmet.data.files.walk import files_below
+from repmet.data.files.walk import files_below, make_drawn_folder
 
 
 def put(path: Path) -> Path:
@@ -25,3 +25,9 @@ def test_a_linked_folder_is_followed_once(tmp_path) -> None:
     (tmp_path / "set" / "again").symlink_to(tmp_path / "other")
     (tmp_path / "other" / "round").symlink_to(tmp_path / "set")
     assert list(files_below(tmp_path / "set")) == [tmp_path / "set" / "again" / "a.jpg"]
+
+
+def test_what_was_drawn_is_no_image_of_the_folder_but_can_be_named(tmp_path) -> None:
+    mine, drawn = put(tmp_path / "a.jpg"), put(make_drawn_folder(tmp_path / "found" / "pictures") / "00000_a.png")
+    assert list(files_below(tmp_path)) == list(files_below(str(tmp_path))) == [mine]
+    assert list(files_below(drawn.parent)) == [drawn]
