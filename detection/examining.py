@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
-from repmet.detection.embedding.embedded_image import FEATURES
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.episodes.open_image import OpenImage
 from repmet.detection.metrics.iou import pairwise_iou
@@ -18,13 +17,14 @@ from repmet.detection.scoring.calibration import HeldOutFinds
 from repmet.detection.scoring.estimate import Estimate, estimates
 from repmet.detection.scoring.held_out import HIT_IOU
 from repmet.detection.scoring.logistic import LogisticRegression
+from repmet.detection.scoring.next_image import doubt, most_doubtful, next_images
+from repmet.detection.scoring.outliers import mark_features, outliers
 from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.thresholds import held_out
 from repmet.errors import UserError
 
 DUPLICATE = 0.98  # cosine of marks of two classes that show the same thing
 ENOUGH = 0.02  # of F1: more marks that bring less are not worth it
-FEW = 3  # marks a class below which an outlier cannot be told
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class ExaminesClasses:
         """
         supports = self._examined()
         marks = [(c, i, b) for c, pairs in enumerate(supports.boxes) for i, b in pairs]
-        features = np.stack([supports.embedded[i].annotated[FEATURES][b].numpy() for _, i, b in marks])  # (M, f)
-        labels = np.array([c for c, *_ in marks])
+        features, labels = mark_features(supports)  # (M, f), (M,)
         cosines = features @ features.T  # (M, M)
+        resembled = outliers(features, labels)
         problems = []
         for m, (c, i, b) in enumerate(marks):
             box = tuple(map(float, supports.records[i].boxes[b]))
@@ -89,12 +89,9 @@ class ExaminesClasses:
             nearest = int(np.where(others, cosines[m], -1).argmax())
             if others.any() and nearest > m and cosines[m, nearest] >= DUPLICATE:
                 tell("duplicate", f"looks the same as a support of {supports.classes[labels[nearest]]}")
-            if (labels == c).sum() >= FEW and others.any():
-                inside = np.delete(cosines[m], m)[np.delete(labels, m) == c]
-                outside = np.where(others, cosines[m], -1)
-                if inside.max() < outside.max():
-                    other = supports.classes[labels[int(outside.argmax())]]
-                    tell("outlier", f"looks more like {other} than like any other support of {supports.classes[c]}")
+            if resembled[m] >= 0:
+                other = supports.classes[resembled[m]]
+                tell("outlier", f"looks more like {other} than like the other supports of {supports.classes[c]}")
         return problems + self._alike(supports)
 
     def _alike(self, supports: SupportSet) -> list[SupportProblem]:
@@ -152,10 +149,7 @@ class ExaminesClasses:
         return curve
 
     def mark_next(self, images: Any, count: int = 5) -> list[ImageInput]:
-        """The images that are worth most to be marked next, the best first.
-
-        An image's worth is the uncertainty of its finds, `sum p (1 - p)` over the ten most uncertain, times how little its
-        most uncertain find resembles what was marked or chosen before (1 - largest cosine), chosen greedily.
+        """The images that are worth most to be marked next, the best first (`scoring.next_image`).
 
         Args:
             images: as in `detect`.
@@ -167,24 +161,14 @@ class ExaminesClasses:
         supports = self._examined()
         if count < 1:
             raise UserError(f"count is at least 1, not {count}")
-        seen = [supports.embedded[i].annotated[FEATURES][b].numpy() for pairs in supports.boxes for i, b in pairs]
-        worths, looks, inputs = [], [], list(image_inputs(images))
+        seen, _ = mark_features(supports)
+        doubts, looks, inputs = [], [], list(image_inputs(images))
         for image in inputs:
             embedded = self.embedder([record := OpenImage.of(image.name, image.open())])[record.id]
             detections, _ = self.learnt.detect(embedded)
-            doubt = np.sort(detections.scores * (1 - detections.scores))[::-1]
-            worths.append(float(doubt[:10].sum()))
-            scores = self.learnt.scorer.scores(embedded).amax(1).numpy() if len(embedded.boxes) else np.zeros(0)
-            row = int((scores * (1 - scores)).argmax()) if len(scores) else None
-            features = embedded.embeddings[FEATURES].numpy()
-            looks.append(features[row] if row is not None else np.zeros_like(seen[0]))
-        chosen: list[int] = []
-        for _ in range(min(count, len(inputs))):
-            nearest = (np.stack(looks) @ np.stack(seen).T).max(1)  # (images,)
-            gain = np.array(worths) * (1 - nearest)
-            gain[chosen] = -1
-            chosen.append(int(gain.argmax()))
-            seen.append(looks[chosen[-1]])
+            doubts.append(doubt(detections.scores))
+            looks.append(most_doubtful(embedded, self.learnt.scorer))
+        chosen = next_images(doubts, np.stack(looks), seen, count) if inputs else []
         return [inputs[k] for k in chosen]
 
     def _examined(self) -> SupportSet:

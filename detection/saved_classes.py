@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repmet.detection.embedding.embedded_image import EmbeddedImage
+from repmet.detection.embedding.embedded_image import EmbeddedImage, at_proposals
 from repmet.detection.looking import Found
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.scoring.calibration import PLAIN_THRESHOLD, UNKNOWN_IOU, Calibration
@@ -156,11 +156,7 @@ def _hopeful(image: EmbeddedImage, rule: FewShotRule, floor: Tensor) -> Embedded
     """The image's proposals whose objectness leaves a score of some class's floor (N,) within reach."""
     if not rule.objectness or not len(floor):
         return image
-    rows = (image.objectness**rule.objectness >= floor.min()).nonzero()[:, 0]
-    parts = {name: getattr(image, name)[rows] for name in ("boxes", "proposals", "objectness")}
-    lengths = None if image.lengths is None else image.lengths[rows]
-    embeddings = {space: values[rows] for space, values in image.embeddings.items()}
-    return replace(image, **parts, embeddings=embeddings, lengths=lengths)
+    return at_proposals(image, (image.objectness**rule.objectness >= floor.min()).nonzero()[:, 0])
 
 
 def unknown_objects(image: EmbeddedImage, known: np.ndarray, number: int, nms_iou: float) -> Detections:

@@ -57,6 +57,11 @@ def _about(content: Content) -> dict[str, Any]:
         marked = [row for of in content["sets"] for line in of["rows"] for row in _own_data_rows(line)]
         reached = [row for of in content["sets"] for row in _proposal_rows(of)]
         return {"rows": {"own_data": marked, "proposals": reached}}
+    if content.get("protocol") == "mark quality":
+        kinds = {"faults": ("rows", ("set", "marks", "draws")), "chosen": ("chosen", ("set", "images", "draws"))}
+        return {
+            "rows": {k: [row for line in content[key] for row in _flat_rows(line, of)] for k, (key, of) in kinds.items()}
+        }
     if (protocol := content.get("protocol")) in _FLAT:
         kind, about = _FLAT[protocol]
         return {"rows": {kind: [row for line in content["rows"] for row in _flat_rows(line, about)]}}

@@ -38,6 +38,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "proposals": (("set", "images"), ()),
     "score_quality": (("set", "method", "marks", "draws"), ()),
     "clicks": (("set", "policy", "clicks", "draws"), ()),
+    "faults": (("set", "marks", "draws"), ()),
+    "chosen": (("set", "images", "draws"), ()),
     "distil": (("set", "detector", "marks", "accept", "images"), ()),
     "parity": (("runtime", "set", "marks", "images"), ("draws",)),
     "few_shot_images": (("set", "head", "way", "shot"), ()),

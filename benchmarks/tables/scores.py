@@ -42,6 +42,16 @@ CLICKS = {
     "anew_false_finds": "false finds an image",
     "drawn_false_finds": "of drawn boxes",
 }
+FAULTS = {
+    "AP50": "AP50 as marked, %",
+    "wrong_label": "one label in ten wrong",
+    "wrong_label_robust": "both without outliers",
+    "robust": "without outliers, none wrong",
+    "AP50_half_known": "AP50 of half the marks, %",
+    "half_partial": "half passed over, `partial`",
+    "half_complete": "`complete`",
+}
+CHOSEN = {"chosen_AP50": "AP50 as chosen, %", "random_AP50": "by chance", "chosen": "difference"}
 COUNTS = (
     "false_finds_empty",
     "false_finds_empty_product",
@@ -82,11 +92,7 @@ def estimate_coverage(runs: Sequence[Run]) -> str:
 def _by_set(runs: Sequence[Run], columns: Mapping[str, str]) -> str:
     cells = _cells(runs, "score_quality", ("set", "marks"))
     kept = {line: of for line, of in cells.items() if any(metric in of for metric in columns)}
-    body = [[*line, *(_figure(of.get(metric)) for metric in columns)] for line, of in kept.items()]
-    for k in _distinct(kept, 1):
-        of_marks = [of for line, of in kept.items() if line[1] == k]
-        body.append(["mean", k, *(_figure(_mean(of.get(metric) for of in of_marks)) for metric in columns)])
-    return markdown(["set", "marks", *columns.values()], body, 2)
+    return _with_means(kept, ("set", "marks"), columns)
 
 
 def _cells(runs: Sequence[Run], kind: str, keys: Sequence[str]) -> Cells:
@@ -137,3 +143,25 @@ def clicks(runs: Sequence[Run]) -> str:
         cells["mean", policy, number] = {metric: row for metric, row in means.items() if row}
     body = [[*line, *(_figure(of.get(metric)) for metric in CLICKS)] for line, of in cells.items()]
     return markdown(["set", "policy", "clicks a class", *CLICKS.values()], body, 2)
+
+
+@table("mark-faults")
+def mark_faults(runs: Sequence[Run]) -> str:
+    """What faults among the marks cost, by set; last the means over the sets."""
+    return _with_means(_cells(runs, "faults", ("set", "marks")), ("set", "marks"), FAULTS)
+
+
+@table("chosen-images")
+def chosen_images(runs: Sequence[Run]) -> str:
+    """AP50 after so many more images were marked, those that were named next or by chance; last the means over the sets."""
+    return _with_means(_cells(runs, "chosen", ("set", "images")), ("set", "images marked more"), CHOSEN)
+
+
+def _with_means(cells: Cells, about: Sequence[str], columns: Mapping[str, str]) -> str:
+    if not cells:
+        return NOTHING
+    body = [[*line, *(_figure(of.get(metric)) for metric in columns)] for line, of in cells.items()]
+    for k in _distinct(cells, 1):
+        of_number = [of for line, of in cells.items() if line[1] == k]
+        body.append(["mean", k, *(_figure(_mean(of.get(metric) for of in of_number)) for metric in columns)])
+    return markdown([*about, *columns.values()], body, 2)

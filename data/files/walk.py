@@ -48,8 +48,9 @@ def images_in(folder: str | Path) -> list[Path]:
 def files_below(root: str | Path) -> list[Path]:
     """Every file below a folder, a folder's own before those of its sub-folders, both in the order of their names.
 
-    Hidden files and folders are passed over, and what a command has drawn (`make_drawn_folder`). A link to a folder is followed; a folder that can be reached by two ways is
-    looked into once, by the way without a link where there is one. A link to a folder above leads nowhere new.
+    Hidden files and folders are passed over, and what a command has drawn (`make_drawn_folder`). A link to a folder is
+    followed; a folder that can be reached by two ways is looked into once, by the way without a link where there is one. A
+    link to a folder above leads nowhere new.
     """
     root = Path(root)
     seen = set(root.resolve().parents)

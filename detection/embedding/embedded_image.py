@@ -45,6 +45,14 @@ def raw_features(image: EmbeddedImage, *, annotated: bool = False) -> Tensor:
     return image.embeddings[FEATURES] * image.lengths[:, None]
 
 
+def at_proposals(image: EmbeddedImage, rows: Tensor) -> EmbeddedImage:
+    """An image with some of its proposals alone, by number."""
+    parts = {name: getattr(image, name)[rows] for name in ("boxes", "proposals", "objectness")}
+    lengths = None if image.lengths is None else image.lengths[rows]
+    embeddings = {space: values[rows] for space, values in image.embeddings.items()}
+    return replace(image, **parts, embeddings=embeddings, lengths=lengths)
+
+
 def with_annotated(image: EmbeddedImage, more: EmbeddedImage) -> EmbeddedImage:
     """An image whose annotated boxes are followed by those of the same image embedded with others."""
 

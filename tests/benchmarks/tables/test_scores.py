@@ -4,7 +4,14 @@ import pytest
 
 from repmet.benchmarks.tables.metrics_files import run_of
 from repmet.benchmarks.tables.runs import Run
-from repmet.benchmarks.tables.scores import clicks, estimate_coverage, score_calibration, score_unknown
+from repmet.benchmarks.tables.scores import (
+    chosen_images,
+    clicks,
+    estimate_coverage,
+    mark_faults,
+    score_calibration,
+    score_unknown,
+)
 
 
 def figure(mean: float, n: int = 10) -> dict:
@@ -63,3 +70,26 @@ def test_clicks_by_policy_with_the_mean_over_the_sets() -> None:
     )
     assert lines[-1] == "| mean | confident | 10 | 55.0 | 55.0 | 55.0 | 55.0 | 0.55 | 0.55 |"
     assert clicks([]) == "*Nothing measured yet.*"
+
+
+def test_faults_and_chosen_images_with_the_means_over_the_sets() -> None:
+    def row(name: str, **of: float | None) -> dict:
+        return {"set": name, "draws": 3} | {
+            key: v if key in ("marks", "images") or v is None else figure(v) for key, v in of.items()
+        }
+
+    content = {
+        "protocol": "mark quality",
+        "seed": 0,
+        "command": "python -m detection.mark_quality",
+        "rows": [row("nuts", marks=10, AP50=0.5, wrong_label=-0.04), row("disc", marks=10, AP50=0.7, wrong_label=None)],
+        "chosen": [row("nuts", images=5, chosen_AP50=0.6, random_AP50=0.5, chosen=0.1)],
+    }
+    run = run_of(content, family="scores", name="mark_quality", revision="abc")
+    lines = mark_faults([run]).splitlines()
+    assert lines[2].startswith("| nuts | 10 | 50.0 ± 2.0 | -4.0 ± 2.0 |") and lines[3].startswith(
+        "| disc | 10 | 70.0 ± 2.0 | – |"
+    )
+    assert lines[4].startswith("| mean | 10 | 60.0 | -4.0 |")
+    assert chosen_images([run]).splitlines()[-1] == "| mean | 5 | 60.0 | 50.0 | 10.0 |"
+    assert mark_faults([]) == chosen_images([]) == "*Nothing measured yet.*"
