@@ -25,7 +25,7 @@ PROG = "python -m detection.check"
 def run(args: argparse.Namespace) -> int:
     """The command; 1 where something is amiss."""
     check_folder(args.out)
-    detector = FewShotDetector(args.checkpoint).learn(args.support)
+    detector = FewShotDetector(args.checkpoint, marks=args.marks).learn(args.support)
     problems = detector.check()
     supports = counted(len(detector.learnt.boxes.unique()), "support")
     if not problems:

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from repmet.data.files.atomic import check_folder, write_json
-from repmet.data.files.pictures import is_image_file
 from repmet.data.files.saved_pictures import save_picture
 from repmet.data.files.walk import make_drawn_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
@@ -35,6 +34,7 @@ from repmet.detection.formats import coco
 from repmet.detection.image_list import each_once, with_text_names
 from repmet.detection.results import Detections
 from repmet.detection.scoring.calibration import PLAIN_SHOWN, PLAIN_THRESHOLD
+from repmet.detection.support_parser import keeps_classes, marks_option
 from repmet.detection.tiles import OFF, check_tile
 from repmet.errors import INTERRUPTED, UserError, exit_code
 from repmet.wording import counted
@@ -46,7 +46,7 @@ def in_torch(args: argparse.Namespace) -> Any:
     """The detector of a checkpoint."""
     from repmet.detection.few_shot_detector import FewShotDetector  # here: what runs without torch comes this way too
 
-    return FewShotDetector(args.checkpoint, batch_size=args.batch_size, tile=args.tile)
+    return FewShotDetector(args.checkpoint, batch_size=args.batch_size, tile=args.tile, marks=args.marks)
 
 
 def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = in_torch) -> int:
@@ -98,6 +98,8 @@ def _check(args: argparse.Namespace, images: bool, videos: bool) -> None:
         raise UserError("--copy-images goes with a data set: name its format by --format")
     if args.save and not shown:
         raise UserError("--save keeps what was learnt from a support set: name one by --support")
+    if args.marks and not shown:
+        raise UserError("--marks says how a support set was marked: name one by --support")
     if args.every < 1:
         raise UserError(f"--every is at least 1, not {args.every}")
     if (args.track or args.every > 1) and not videos:
@@ -122,7 +124,7 @@ def _learn(detector: Any, args: argparse.Namespace, marks: dict[str, list[tuple[
     """Shows the detector what `--support` and `--mark` name, if anything."""
     if args.support:
         support = Path(args.support)
-        if support.is_file() and support.suffix.lower() not in (".json", ".yaml", ".yml") and not is_image_file(support):
+        if keeps_classes(support, args.marks):
             if args.finetune:
                 raise UserError(f"--finetune needs the support images; {support} keeps what was learnt from them")
             detector.load(support)
@@ -211,6 +213,7 @@ def command_line(prog: str) -> argparse.ArgumentParser:
         metavar=("NAME", "IMAGE", "X1,Y1,X2,Y2"),
         help="show a class by one box of an image, or of a frame such as clip.mp4@12.4s; may come several times",
     )
+    marks_option(parser)
     parser.add_argument("--finetune", action="store_true", help="train the detector on the support images first")
     parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="files, folders, videos, cameras (0)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video look at every N-th frame (default: 1)")

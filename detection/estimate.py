@@ -22,7 +22,7 @@ PROG = "python -m detection.estimate"
 def run(args: argparse.Namespace) -> None:
     if args.count < 1:
         raise UserError("--count is at least 1")
-    detector = FewShotDetector(args.checkpoint).learn(args.support)
+    detector = FewShotDetector(args.checkpoint, marks=args.marks).learn(args.support)
     rows = detector.estimate()
     width = max(10, *(len(name) for name in rows))
     print(f"{'':<{width}}  {'precision':<22}{'recall':<22}F1")

@@ -8,7 +8,6 @@
 Shapes: N classes, K representatives a class, S support embeddings, P proposals of an image, e embedding dimensions.
 """
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,9 @@ from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.embedding.kept_maps import view_of
 from repmet.detection.embedding.recent import RecentEmbeddings
 from repmet.detection.embedding.tiled import embedded_in_tiles
-from repmet.detection.episodes.marked_images import Marks, read_marks
+from repmet.detection.episodes.marked_images import Marks
+from repmet.detection.episodes.marked_records import marked_records
 from repmet.detection.episodes.open_image import OpenImage
-from repmet.detection.episodes.support_set import read_support
 from repmet.detection.examining import ExaminesClasses
 from repmet.detection.learning import learn, taught
 from repmet.detection.looking import Found, looked_at
@@ -58,12 +57,14 @@ class FewShotDetector(DetectsClasses, EditsClasses, ExaminesClasses):
         batch_size: images of one size that go through the network together.
         tile: `auto`, `off`, or a side in pixels: images are looked at in overlapping tiles too, and supports in the tiles
             around them (`detection.tiles`). By `auto` where the objects that were shown are small in an image.
+        marks: `complete` where every object of the classes in a support image is marked, `partial` where others may be there
+            (`FewShotRule.marks`). None: as the experiment says.
         cache: a folder in which embedded images are kept, to be found again by later runs. None: only the last ones are
             kept, in memory.
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: it is no checkpoint of a detector; no such method; a batch_size below 1; no such tile.
+        ValueError: it is no checkpoint of a detector; no such method; a batch_size below 1; no such tile; other marks.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class FewShotDetector(DetectsClasses, EditsClasses, ExaminesClasses):
         method: str | None = None,
         batch_size: int = 4,
         tile: str | int = OFF,
+        marks: str | None = None,
         cache: str | Path | None = None,
     ) -> None:
         if batch_size < 1:
@@ -81,6 +83,8 @@ class FewShotDetector(DetectsClasses, EditsClasses, ExaminesClasses):
         check_methods([method] if method else [])
         opened = open_detector(checkpoint)
         self.model, self.cfg, self.batch_size = opened.model, opened.cfg, batch_size
+        self._marks = marks
+        few_shot_rule(self.cfg, marks)  # it may refuse
         self.method = method or (self.cfg.get("episodes") or {}).get("method") or "repmet"
         check_methods([self.method])
         self.checkpoint = Path(SHIPPED if checkpoint is None else checkpoint)
@@ -135,8 +139,7 @@ class FewShotDetector(DetectsClasses, EditsClasses, ExaminesClasses):
         """Takes the classes of a support set in the place of those before; without `finetune` there is no training.
 
         Args:
-            support: annotated images or crops on disk, see `detection.episodes.support_set.read_support`; or
-                {class: [(image, box), ...]}, see `detection.episodes.marked_images.read_marks`.
+            support: what shows the classes, see `detection.episodes.marked_records.marked_records`.
             finetune: train the detector on the support images first, until the next call of `learn` or `load`.
 
         Raises:
@@ -146,17 +149,14 @@ class FewShotDetector(DetectsClasses, EditsClasses, ExaminesClasses):
         """
         if finetune is not None and self.method != "repmet":
             raise UserError(f"fine-tuning trains RepMet's representatives; the method here is {self.method!r}")
-        with self._tuned.as_trained(), tempfile.TemporaryDirectory() as scratch:
-            if isinstance(support, str | Path):
-                records = read_support(support, scratch)
-                # the canvases of crops go with the folder
-                records = [OpenImage.read(r) if Path(scratch) in r.path.parents else r for r in records]
-            else:
-                records = read_marks(support)
+        with self._tuned.as_trained():
+            records = marked_records(support)
             embedder = self._embedder(None if finetune else self._kept)  # it may refuse
             view = view_of(self.cfg.test_pipeline)
             tile = None if finetune else tile_side(self.tile, records, view and view.size)
-            learnt, supports = learn(cut_out(records, tile), self._method(few_shot_rule(self.cfg)), embedder, finetune)
+            learnt, supports = learn(
+                cut_out(records, tile), self._method(few_shot_rule(self.cfg, self._marks)), embedder, finetune
+            )
         self._use(replace(learnt, tile=tile), supports)
         return self
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from repmet.data.files.atomic import check_folder, write_text
-from repmet.data.files.pictures import is_image_file
 from repmet.data.files.video import is_video_file
 from repmet.data.files.whole_folder import whole_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
@@ -29,6 +28,7 @@ from repmet.detection.exports import export
 from repmet.detection.image_list import each_once, with_text_names
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.results import Detections
+from repmet.detection.support_parser import keeps_classes, marks_option
 from repmet.detection.tiles import OFF, check_tile
 from repmet.errors import UserError
 from repmet.wording import counted
@@ -42,8 +42,7 @@ LIST = "train"  # of a set in VOC's layout
 def run(args: argparse.Namespace, inputs: Sequence[ImageInput], detector: Any) -> int:
     """The command; 1 where images could not be read, or nothing was accepted."""
     support = Path(args.support)
-    keeps = support.is_file() and support.suffix.lower() not in (".json", ".yaml", ".yml") and not is_image_file(support)
-    (detector.load if keeps else detector.learn)(support)
+    (detector.load if keeps_classes(support, args.marks) else detector.learn)(support)
     print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
     inputs, unreadable = with_text_names(inputs)
     least = min(args.accept, *detector.thresholds.values())
@@ -119,6 +118,7 @@ def command_line(prog: str = PROG) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the weights that ship")
     parser.add_argument("--support", required=True, metavar="DIR|FILE", help="what shows the classes, as for detect")
+    marks_option(parser)
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="files, and folders of images")
     parser.add_argument("--out", required=True, metavar="DATASET", help="a new folder for the set, images included")
     parser.add_argument("--accept", type=float, default=0.9, metavar="S", help="lowest score of a box (default: 0.9)")

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     if args.seconds <= 0:
         raise UserError("--seconds is above 0")
     check_folder(Path(args.out).parent)
-    detector = FewShotDetector(args.checkpoint)
+    detector = FewShotDetector(args.checkpoint, marks=args.marks)
     result = detector.tune(args.support, seconds=args.seconds)
     detector.save(args.out)
     print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")

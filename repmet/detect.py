@@ -28,7 +28,7 @@ def opened(args: argparse.Namespace) -> Any:
         if args.runtime == "torch" or args.finetune:
             what = "--finetune" if args.finetune else "--runtime torch"
             raise UserError(f"{args.checkpoint}: an exported detector; {what} needs the checkpoint that it was made of")
-        return _exported(Path(args.checkpoint), args.runtime, args.tile)
+        return _exported(Path(args.checkpoint), args.runtime, args)
     if args.runtime in RUNTIMES and (args.finetune or args.checkpoint is not None):
         what = "fine-tuning" if args.finetune else f"{args.checkpoint} as it is"
         raise UserError(
@@ -49,7 +49,7 @@ def opened(args: argparse.Namespace) -> Any:
                 raise
             print(f"torch is used: {one_line(error)}", file=sys.stderr)
             return detect.in_torch(args)
-    return _exported(folder, runtime, args.tile)
+    return _exported(folder, runtime, args)
 
 
 def _best(args: argparse.Namespace) -> str:
@@ -61,10 +61,10 @@ def _best(args: argparse.Namespace) -> str:
     return there[0] if is_exported(cached_folder()) or importlib.util.find_spec("onnx") else "torch"
 
 
-def _exported(folder: Path, runtime: str, tile: str) -> Any:
+def _exported(folder: Path, runtime: str, args: argparse.Namespace) -> Any:
     from repmet.runtime import FewShotDetector
 
-    return FewShotDetector(folder, runtime=runtime, tile=tile)
+    return FewShotDetector(folder, runtime=runtime, tile=args.tile, marks=args.marks)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "repmet detect") -> int:

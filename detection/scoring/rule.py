@@ -8,6 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from repmet.detection.episodes.turned import VIEWS
+from repmet.detection.scoring.training_rows import MARKS
 from repmet.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class FewShotRule:
             object.__setattr__(self, "score_prior", tuple(map(tuple, prior)))
         decay = self.box_refinement
         self._check("box_refinement", decay is None or (_number(decay) and decay > 0), "a number above 0, or null")
-        self._check("marks", self.marks in ("partial", "complete"), "partial or complete")
+        self._check("marks", self.marks in MARKS, " or ".join(MARKS))
         self._check("base_columns", isinstance(self.base_columns, bool), "true or false")
         power = self.objectness
         self._check(
@@ -131,8 +132,11 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def few_shot_rule(cfg: Config) -> FewShotRule:
+def few_shot_rule(cfg: Config, marks: str | None = None) -> FewShotRule:
     """The experiment's `episodes` section with the head's own sigma and scale.
+
+    Args:
+        marks: in the place of the section's own.
 
     Raises:
         ValueError: a value that cannot be.
@@ -140,4 +144,4 @@ def few_shot_rule(cfg: Config) -> FewShotRule:
     head, section = cfg.model.roi_head.bbox_head, cfg.get("episodes") or {}
     trained = {key: head[key] for key in ("sigma", "scale") if key in head}
     asked = {f.name: section[f.name] for f in fields(FewShotRule) if f.name in section}
-    return FewShotRule(**trained, **asked)
+    return FewShotRule(**trained, **asked | ({} if marks is None else {"marks": marks}))

@@ -12,6 +12,7 @@ import numpy as np
 
 from repmet.detection.metrics.iou import pairwise_iou
 
+MARKS = ("partial", "complete")  # whether a marked image may hold objects that nobody has marked
 OBJECT_IOU = 0.6  # a proposal that overlaps a mark by so much is one more view of its object
 REGION_IOU = 0.7  # boxes that overlap by so much are one region, seen in two proposals or marked twice
 BACKGROUND_IOU = 0.3  # one that overlaps no mark by so much is background

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.voc_annotation import ImageRecord
 from repmet.detection.episodes.marked_images import Marks, read_marks
-from repmet.detection.episodes.support_set import read_support
+from repmet.detection.episodes.marked_records import marked_records
 from repmet.detection.exported.look import ExportedDetector
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.training_rows import STEPS_BACK
@@ -30,7 +29,7 @@ class FewShotDetector(DetectsByGraph):
     Args:
         folder: that `repmet export` wrote.
         runtime: `onnxruntime`, `openvino`, or `auto`: OpenVINO for its own files, else what is there, ONNX Runtime first.
-        tile: as of `detection.few_shot_detector.FewShotDetector`.
+        tile, marks: as of `detection.few_shot_detector.FewShotDetector`.
         threads: at most so many; None: as many as the runtime finds cores.
 
     Raises:
@@ -39,12 +38,20 @@ class FewShotDetector(DetectsByGraph):
     """
 
     def __init__(
-        self, folder: str | Path, *, runtime: str = "auto", tile: str | int = OFF, threads: int | None = None
+        self,
+        folder: str | Path,
+        *,
+        runtime: str = "auto",
+        tile: str | int = OFF,
+        marks: str | None = None,
+        threads: int | None = None,
     ) -> None:
         self.tile = check_tile(tile)
         self.folder = Path(folder)
         self.exported = ExportedDetector(folder, runtime, threads)
         self.facts, self.runtime = self.exported.facts, self.exported.runtime
+        self._marks = marks
+        self._rule()  # it may refuse
         self._taught: Taught | None = None
         self._history: list[Taught | None] = []
 
@@ -59,18 +66,13 @@ class FewShotDetector(DetectsByGraph):
         """Takes the classes of a support set in the place of those before.
 
         Args:
-            support: annotated images or crops on disk, see `detection.episodes.support_set.read_support`; or
-                {class: [(image, box), ...]}, see `detection.episodes.marked_images.read_marks`.
+            support: what shows the classes, see `detection.episodes.marked_records.marked_records`.
 
         Raises:
             FileNotFoundError, ValueError, TypeError: there is no such set, or what is wrong with it.
         """
-        if isinstance(support, str | Path):
-            with tempfile.TemporaryDirectory() as scratch:
-                supports, tile = self._shown(read_support(support, scratch))
-        else:
-            supports, tile = self._shown(read_marks(support))
-        self._taught, self._history = _learnt(supports, self.facts.rule, tile), []
+        supports, tile = self._shown(marked_records(support))
+        self._taught, self._history = _learnt(supports, self._rule(), tile), []
         return self
 
     def add(self, name: str, marks: Iterable[tuple[Any, Any]]) -> FewShotDetector:
@@ -86,7 +88,7 @@ class FewShotDetector(DetectsByGraph):
         records = read_marks({name: marks})
         if self._taught is None:
             supports, tile = self._shown(records)
-            return self._become(_learnt(supports, self.facts.rule, tile))
+            return self._become(_learnt(supports, self._rule(), tile))
         return self._joined(shown(cut_out(records, self._taught.known.tile), self.exported))
 
     def remove(self, name: str) -> FewShotDetector:
@@ -174,6 +176,9 @@ class FewShotDetector(DetectsByGraph):
         """
         self._taught, self._history = Taught(read_known(path, self.facts.detector, self.folder)), []
         return self
+
+    def _rule(self) -> FewShotRule:
+        return self.facts.rule if self._marks is None else replace(self.facts.rule, marks=self._marks)
 
     def _shown(self, records: Sequence[ImageRecord]) -> tuple[Supports, int | None]:
         """Support images through the graph, and the side of the tiles that they and all images are to be cut into."""

@@ -141,6 +141,10 @@ REFUSALS = {
     r"a\.json: not a COCO file": ["--images", "{photos}", "--support", "{tmp}/a.json"],
     r"no image in the class folder cup": ["--images", "{photos}", "--support", "{tmp}/classes"],
     "name one by --support": ["--images", "{photos}", "--save", "{tmp}/x.pth"],
+    "--marks says how a support set was marked": ["--images", "{photos}", "--marks", "complete"],
+    r"--marks is for support images; .*text\.pth keeps": [
+        *("--images", "{photos}", "--support", "{tmp}/text.pth", "--marks", "partial")
+    ],
     "nothing to do": ["--support", "{photos}"],
     "--min-score is in .0, 1., not 2": ["--images", "{photos}", "--min-score", "2"],
 }

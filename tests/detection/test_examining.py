@@ -94,8 +94,8 @@ def logistic(glyph_run, monkeypatch) -> None:
     """The commands' detector scores by `logistic`, as the one that ships."""
 
     class Logistic(FewShotDetector):
-        def __init__(self, checkpoint: str | None) -> None:
-            super().__init__(checkpoint, method="logistic")
+        def __init__(self, checkpoint: str | None, marks: str | None = None) -> None:
+            super().__init__(checkpoint, method="logistic", marks=marks)
             self.cfg.episodes.score_prior = PRIOR
 
     for command in (check, estimate, tune):

@@ -92,6 +92,17 @@ def everywhere(torchs, ours, pictures) -> None:
         same(*(d.detect(pictures / f"{number}.png", min_score=0) for d in (torchs, ours)))
 
 
+def test_complete_marks_teach_what_they_teach_in_torch(exported_photos, torchs, shown, pictures) -> None:
+    from repmet.detection.few_shot_detector import FewShotDetector as InTorch
+
+    complete = InTorch(marks="complete").learn(shown)
+    ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1, marks="complete").learn(shown)
+    everywhere(complete, ours, pictures)
+    assert not np.allclose(torchs.learnt.scorer.weight, complete.learnt.scorer.weight)
+    with pytest.raises(ValueError, match=r"episodes\.marks is partial or complete, not 'some'"):
+        FewShotDetector(exported_photos, runtime="onnxruntime", marks="some")
+
+
 def test_what_is_learnt_corrected_and_kept_is_torchs(exported_photos, torchs, shown, pictures, tmp_path) -> None:
     ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1).learn(shown)
     everywhere(torchs, ours, pictures)
