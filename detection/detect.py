@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from repmet.data.files.atomic import check_folder, write_json
-from repmet.data.files.saved_pictures import save_picture
 from repmet.data.files.walk import make_drawn_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.detection import detect_video
+from repmet.detection.drawing_thread import Drawing
 from repmet.detection.exports import KINDS, export
 from repmet.detection.formats import coco
 from repmet.detection.image_list import each_once, with_text_names
@@ -149,15 +149,16 @@ def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace)
     out, results = Path(args.out), []
     looked = detector.detect(inputs, min_score=args.min_score, unknown=args.unknown, unreadable=unreadable)
     interrupted = False
-    try:
-        for number, detections in enumerate(looked):
-            picture = _shown(detections, detector, args.show).plot()
-            save_picture(picture, make_drawn_folder(out / "pictures") / f"{number:05d}_{detections.image.stem}.png")
-            results.append(replace(detections, supports=None, picture=None))
-    except KeyboardInterrupt:  # what was found is written
-        if not results:
-            raise
-        interrupted = True
+    with Drawing() as drawing:
+        try:
+            for number, detections in enumerate(looked):
+                file = make_drawn_folder(out / "pictures") / f"{number:05d}_{detections.image.stem}.png"
+                drawing.add(_shown(detections, detector, args.show), file)
+                results.append(replace(detections, supports=None, picture=None))
+        except KeyboardInterrupt:  # what was found is written
+            if not results:
+                raise
+            interrupted = True
     if not results:
         raise UserError("; ".join(unreadable))
     if args.format:

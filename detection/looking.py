@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -13,6 +16,7 @@ from repmet.detection.episodes.open_image import OpenImage
 from repmet.detection.scoring.detections import Detections
 from repmet.errors import UserError
 
+AHEAD = 3  # images that are read before their turn: of 12 megapixels they take 36 MB each
 Opened = tuple[ImageInput, OpenImage]
 Found = tuple[Detections, np.ndarray]  # and the number of the nearest support of each, -1 for none
 Look = Callable[[list[OpenImage]], list[Found]]
@@ -70,21 +74,48 @@ def runs_of_one_size(
         ValueError, ConnectionError: without `unreadable`, an image cannot be read; when its turn comes.
     """
     run: list[Opened] = []
-    for number, image in enumerate(inputs):
+    for number, (image, read) in enumerate(_read(inputs)):
         try:
-            shown = image.open()
+            record = read()
         except (UserError, OSError) as error:
             if unreadable is None:
                 raise
             unreadable.append(str(error))
             continue
-        if run and (run[0][1].width, run[0][1].height) != shown.size:
+        if run and (run[0][1].width, run[0][1].height) != (record.width, record.height):
             yield run
             run = []
-        record = OpenImage.of(image.name, shown)
         run.append((image, replace(record, id=f"{number}: {image.name}")))  # a name may come twice
         if len(run) == together:
             yield run
             run = []
     if run:
         yield run
+
+
+def _read(inputs: Iterable[ImageInput]) -> Iterator[tuple[ImageInput, Callable[[], OpenImage]]]:
+    """The images, each with a call that gives its picture or raises what was wrong with it.
+
+    Those of a list are read by a thread while the network looks at the ones before, at most `AHEAD` of them; a camera's when
+    their turn comes.
+    """
+    if not isinstance(inputs, list) or len(inputs) == 1:
+        for image in inputs:
+            yield image, partial(_record, image)
+        return
+    pool, waiting = ThreadPoolExecutor(1, "reading"), deque[tuple[ImageInput, Future[OpenImage]]]()
+    try:
+        for image in inputs:
+            waiting.append((image, pool.submit(_record, image)))
+            if len(waiting) > AHEAD:
+                first, future = waiting.popleft()
+                yield first, future.result
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result
+    finally:  # also where nobody asks for the rest
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _record(image: ImageInput) -> OpenImage:
+    return OpenImage.of(image.name, image.open())

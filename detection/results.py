@@ -73,9 +73,13 @@ class Detections(detections.Detections):
                 raise UserError(f"no class {name!r} was looked for; there are: {', '.join(self.classes)}")
         return self.above(score, [self.classes.index(name) for name in wanted])
 
-    def open(self) -> Image:
-        """The image, in RGB and upright."""
-        return self.image.open() if self.picture is None else self.picture
+    def open(self, *, least: tuple[int, int] | None = None) -> Image:
+        """The image, in RGB and upright.
+
+        Args:
+            least: width and height that are enough: of a large JPEG a smaller picture, which is read sooner.
+        """
+        return self.image.open(least=least) if self.picture is None else self.picture
 
     def plot(self, min_score: float = 0.0) -> Image:
         """The image with boxes, names and scores from `min_score`; below it the support that each box resembles most."""

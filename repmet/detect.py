@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from repmet.detection import detect
 from repmet.detection.exported.cached import cached_folder, is_exported
 from repmet.detection.exported.session import RUNTIMES
+from repmet.detection.support_parser import keeps_classes
 from repmet.errors import UserError, exit_code, one_line
 
 CHOICES = ("auto", "torch", *RUNTIMES)
@@ -62,6 +65,9 @@ def _best(args: argparse.Namespace) -> str:
 
 
 def _exported(folder: Path, runtime: str, args: argparse.Namespace) -> Any:
+    if args.mark or (args.support and not keeps_classes(Path(args.support), args.marks)):
+        # What learns imports scipy: a second, which passes while the graph is opened and looks at the supports.
+        Thread(target=importlib.import_module, args=("repmet.runtime.learning",), daemon=True).start()
     from repmet.runtime import FewShotDetector
 
     return FewShotDetector(folder, runtime=runtime, tile=args.tile, marks=args.marks)

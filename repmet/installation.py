@@ -2,7 +2,6 @@
 
 import os
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 
@@ -20,6 +19,8 @@ def version() -> str:
         lines = (root / "pyproject.toml").read_text(encoding="utf-8").splitlines()
         (line,) = [line for line in lines if line.startswith("version = ")]
         return line.partition("=")[2].strip().strip('"')
+    from importlib import metadata  # here: a twentieth of a second, which a checkout need not wait for
+
     return metadata.version("repmet")
 
 

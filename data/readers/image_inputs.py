@@ -58,19 +58,22 @@ class ImageInput:
             return PurePosixPath(unquote(urlsplit(self.source).path)).stem or "image"
         return self.source.stem if isinstance(self.source, Path) else self.name.replace(" ", "_")
 
-    def open(self) -> Image.Image:
+    def open(self, *, least: tuple[int, int] | None = None) -> Image.Image:
         """The picture in RGB, upright, read or fetched now.
+
+        Args:
+            least: as of `data.files.pictures.open_rgb`.
 
         Raises:
             ValueError: it is missing, damaged or no image; the message names it.
             ConnectionError: its address does not answer.
         """
         if isinstance(self.source, Path):
-            return open_rgb(self.source)
+            return open_rgb(self.source, least=least)
         if isinstance(self.source, str):
             if address := frame_address(self.source):
                 return frame_at(*address)
-            return open_rgb(io.BytesIO(_fetched(self.source)), self.source)
+            return open_rgb(io.BytesIO(_fetched(self.source)), self.source, least=least)
         return as_rgb(self.source if isinstance(self.source, Image.Image) else Image.fromarray(self.source))
 
 

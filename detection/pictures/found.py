@@ -28,9 +28,10 @@ def found_picture(detections: Detections, *, min_score: float = 0.3) -> Image.Im
     Args:
         detections: of an image, best first.
     """
-    image, classes = detections.open(), detections.classes
-    scale = min(1.0, SIDE / max(image.size))
-    picture = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    classes, (width, height) = detections.classes, detections.size
+    scale = min(1.0, SIDE / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = detections.open(least=size).resize(size)
     shown = np.flatnonzero(detections.scores >= min_score)
     draw = ImageDraw.Draw(picture)
     for k in shown[::-1]:

@@ -1,11 +1,13 @@
 """Images on their way to a detector: in their order, of one size together, and what cannot be read costs itself alone."""
 
+import threading
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from repmet.data.readers.image_inputs import image_inputs
-from repmet.detection.looking import looked_at, runs_of_one_size
+from repmet.detection.looking import AHEAD, looked_at, runs_of_one_size
 from repmet.errors import UserError
 
 SIZES = [(8, 6), (8, 6), (8, 6), (6, 8), (8, 6), (8, 6)]
@@ -58,3 +60,43 @@ def test_nothing_is_opened_before_its_turn(pictures) -> None:
     assert taken == []
     next(results)
     assert taken == [0]
+
+
+class Slow:
+    """An image that says when it was read."""
+
+    def __init__(self, number: int, read: list[int]) -> None:
+        self.name, self.number, self.read = f"image {number}", number, read
+
+    def open(self) -> Image.Image:
+        self.read.append(self.number)
+        if self.number == 7:
+            raise UserError("image 7: damaged")
+        return Image.new("RGB", (8, 6), (self.number,) * 3)
+
+
+def test_a_lists_images_are_read_ahead_in_order_and_not_too_far() -> None:
+    read: list[int] = []
+    inputs = [Slow(k, read) for k in range(12)]
+    unreadable: list[str] = []
+    seen = []
+    for place, (image, record, _) in enumerate(looked_at(inputs, 1, lambda r: [(0, np.zeros(0))] * len(r), unreadable)):
+        assert max(read) <= image.number + AHEAD + 1  # the bound
+        seen.append(int(record.pixels[0, 0, 0]))
+        assert record.id == f"{image.number}: image {image.number}" and place <= image.number
+    assert read == list(range(12)) and seen == [k for k in range(12) if k != 7] and unreadable == ["image 7: damaged"]
+
+
+def test_an_error_of_reading_comes_when_its_turn_comes_and_leaving_ends_the_reading() -> None:
+    read: list[int] = []
+    results = looked_at([Slow(k, read) for k in range(100)], 1, lambda r: [(0, np.zeros(0))] * len(r))
+    assert [image.number for image, _, _ in (next(results) for _ in range(7))] == list(range(7))
+    with pytest.raises(UserError, match="image 7: damaged"):
+        next(results)
+    results = looked_at([Slow(k, read) for k in range(20, 100)], 1, lambda r: [(0, np.zeros(0))] * len(r))
+    next(results)
+    results.close()
+    wait = [thread for thread in threading.enumerate() if thread.name.startswith("reading")]
+    for thread in wait:
+        thread.join(5)
+    assert max(read) < 20 + 2 * AHEAD + 2

@@ -75,6 +75,31 @@ def test_the_shipped_detector_runs_without_torch(in_cache, scenery) -> None:
     assert best[0] == pytest.approx(best[1], abs=1e-4)
 
 
+COSTLY = {
+    "torch", "torchvision", "mmengine", "mmcv", "mmdet", "cv2", "timm", "sklearn", "matplotlib", "pandas", "supervision",
+    "pycocotools", "rich", "openvino", "onnx",
+}  # fmt: skip
+IMPORTED = """
+import json, sys
+from repmet.command import main
+code = main(sys.argv[2:])
+json.dump(sorted({name.partition(".")[0] for name in sys.modules}), open(sys.argv[1], "w"))
+sys.exit(code)
+"""
+
+
+def test_the_command_imports_nothing_that_costs_and_that_it_does_not_need(in_cache, scenery) -> None:
+    def imported(*words: str) -> set[str]:
+        command = [sys.executable, "-c", IMPORTED, "imported.json", "detect", "--images", "photos/1.png", *words]
+        result = subprocess.run(command, cwd=scenery, capture_output=True, text=True, env=_environment())
+        assert result.returncode == 0, result.stderr
+        return set(json.loads((scenery / "imported.json").read_text()))
+
+    learning = imported("--runtime", "onnxruntime", "--support", "support", "--save", "classes.pth")
+    assert "scipy" in learning and not learning & COSTLY
+    assert not imported("--runtime", "onnxruntime", "--support", "classes.pth") & {"scipy", *COSTLY}
+
+
 def _environment() -> dict[str, str]:
     import os
 
@@ -98,7 +123,7 @@ def test_what_auto_comes_to(in_cache, monkeypatch, words, installed, gpu, runtim
     if not gpu and Path("/dev/nvidia0").exists():
         pytest.skip("there is a GPU here")
     monkeypatch.setattr(detect.detect, "in_torch", lambda args: "torch")
-    monkeypatch.setattr(detect, "_exported", lambda folder, name, tile: name)
+    monkeypatch.setattr(detect, "_exported", lambda folder, name, args: name)
     arguments = detect.detect.command_line("repmet detect").parse_args(words)
     arguments.runtime = "auto"
     assert detect.opened(arguments) == runtime
