@@ -147,5 +147,5 @@ COMPILE = uv pip compile pyproject.toml --extra detection --extra timm --extra f
 lock:
 	$(COMPILE) --constraint <(printf 'torch==2.11.0\ntorchvision==0.26.0\n') --output-file requirements.lock
 	@mkdir -p build
-	$(COMPILE) --extra page --extra video --extra runtime --extra docs --extra test --constraint requirements.lock --output-file build/all.lock
+	$(COMPILE) --extra page --extra video --extra runtime --extra docs --extra similar --extra test --constraint requirements.lock --output-file build/all.lock
 	grep -vxFf requirements.lock build/all.lock > requirements-dev.lock

@@ -18,10 +18,10 @@ def folder_of(name: str) -> Path:
     return path if path.exists() or not data else Path(data) / name
 
 
-def embedded(name: str, classifier: FewShotClassifier, least: int = 1, most: int | None = None) -> tuple[Tensor, Tensor]:
-    """Embeddings (n, e) and labels (n,) of the classes with at least so many images, and of each the first `most`."""
+def embedded(name: str, classifier: FewShotClassifier, minimum: int = 1, limit: int | None = None) -> tuple[Tensor, Tensor]:
+    """Embeddings (n, e) and labels (n,) of the classes with at least `minimum` images, and of each the first `limit`."""
     by_class = read_support_images(folder_of(name))
-    chosen = [images[:most] for images in by_class.values() if len(images) >= least]
+    chosen = [images[:limit] for images in by_class.values() if len(images) >= minimum]
     files = [image.path for images in chosen for image in images]
     facts = [
         classifier.encoder.digest,

@@ -159,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         start, rows = time.monotonic(), []
         classifier = FewShotClassifier(args.encoder)
         for folder in args.folders:
-            embeddings, labels = embedded(folder, classifier, least=2, most=max(args.shot) + args.queries)
+            embeddings, labels = embedded(folder, classifier, minimum=2, limit=max(args.shot) + args.queries)
             name = Path(folder).name
             print(f"{name}: {len(labels)} images of {int(labels.max()) + 1} classes", flush=True)
             for row in measure(embeddings, labels, args.shot, args.draws, args.queries):

@@ -120,7 +120,7 @@ def measure(
 def rows_of(folder: str, args: argparse.Namespace, classifier: FewShotClassifier) -> list[dict[str, object]]:
     """A row a head and number of shots."""
     needed = max(args.shot) + 1
-    embeddings, labels = embedded(folder, classifier, least=needed)
+    embeddings, labels = embedded(folder, classifier, minimum=needed)
     there = len(labels.unique())
     if there < 2 * args.way:
         raise UserError(f"{folder}: {2 * args.way} classes of {needed} images are needed, {there} are there")

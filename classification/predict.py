@@ -17,19 +17,15 @@ import argparse
 import csv
 import io
 import json
-import math
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from repmet.classification.few_shot_classifier import FewShotClassifier
-from repmet.classification.learnt_images import read_classes
+from repmet.classification.learning_options import add_learning, open_classifier
 from repmet.classification.pictures.predictions import PredictionPage
 from repmet.classification.prediction import Prediction, csv_rows
-from repmet.classification.tuning import estimate
 from repmet.data.files.atomic import write_text
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
@@ -44,9 +40,7 @@ def run(args: argparse.Namespace) -> int:
     images = image_inputs(args.images) if args.images else []
     if not images and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
-    classifier = _classifier(args)
-    if args.tune is not None:
-        _tune(classifier, args.tune)
+    classifier = open_classifier(args)
     counts = torch.bincount(classifier.learnt.labels).tolist()
     shown = ", ".join(f"{name} ({count})" for name, count in zip(classifier.classes, counts, strict=True))
     print(f"{counted(len(counts), 'class')}: {shown}")
@@ -74,36 +68,6 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     print(f"written: {out / 'predictions.csv'}, {counted(len(predictions), 'image')}; look at {out / 'index.html'}")
     return 1 if unreadable else 0
-
-
-def _classifier(args: argparse.Namespace) -> FewShotClassifier:
-    support = Path(args.support).expanduser()
-    if support.is_file() and support.suffix.lower() != ".csv":
-        if args.modes is not None:
-            raise UserError(f"--modes says how classes are learnt; those of {support} are learnt already")
-        source, size = args.encoder, args.size
-        if source is None:
-            _, encoder = read_classes(support)
-            source, size = encoder["source"], size or encoder["size"][0]
-        return FewShotClassifier(source, size=size, batch_size=args.batch_size).load(support)
-    modes = 1 if args.modes is None else args.modes
-    classifier = FewShotClassifier(args.encoder, modes=modes, size=args.size, batch_size=args.batch_size)
-    return classifier.learn(support)
-
-
-def _tune(classifier: FewShotClassifier, seconds: float) -> None:
-    """Trains, and says by which images it is better for it."""
-    start, before = time.monotonic(), estimate(classifier.learnt)
-    after = estimate(classifier.tune(seconds).learnt)
-    if before is None or after is None:
-        print("not tuned: no class has two images, and so none to leave out")
-        return
-    took = time.monotonic() - start
-    right, loss = ([getattr(e, key) for e in (before, after)] for key in ("accuracy", "loss"))
-    print(
-        f"tuned in {took:.0f} s, by {counted(after.number, 'image')} that were left out in turn: "
-        f"right {100 * right[0]:.1f} -> {100 * right[1]:.1f} %, -ln p {loss[0]:.2f} -> {loss[1]:.2f}"
-    )
 
 
 def _said(prediction: Prediction) -> str:
@@ -145,67 +109,23 @@ def _judged(
     return lines, pictures
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
-    return seconds
-
-
-def _modes(text: str) -> int | str:
-    if text == "all":
-        return text
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a number from 1, or all, not {text!r}")
-    return int(text)
-
-
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     keep_freed_memory()
     description = __doc__.replace(PROG, prog)
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "encoder",
-        nargs="?",
-        metavar="ENCODER",
-        help="a checkpoint of the classification tree (file, run folder or address), or the name of a model of torchvision "
-        "or timm (default: a frozen EfficientNet-Lite0 with ImageNet weights)",
-    )
-    parser.add_argument("--support", required=True, metavar="DIR|FILE", help="what shows the classes, or what --save wrote")
+    add_learning(parser)
     parser.add_argument("--images", nargs="+", default=[], metavar="PATH", help="files, folders, patterns, addresses")
-    parser.add_argument(
-        "--modes",
-        type=_modes,
-        metavar="K|all",
-        help="representatives of a class: 1, the mean (default); K, by k-means; all, each image",
-    )
     parser.add_argument(
         "--none-share",
         type=float,
         metavar="S",
         help="call images unlike all classes none of them, and so about this share of the classes' own, such as 0.05",
     )
-    parser.add_argument(
-        "--tune",
-        type=_seconds,
-        nargs="?",
-        const=60.0,
-        metavar="SECONDS",
-        help="train on the support images' embeddings, a minute at most or so many seconds, as far as images that are left "
-        "out are the better told apart for it",
-    )
     parser.add_argument("--labelled", action="store_true", help="the images' folders are named for their true classes")
-    parser.add_argument(
-        "--size", type=int, metavar="PIXELS", help="side that images are brought to (default: as the encoder)"
-    )
     parser.add_argument("--save", metavar="FILE", help="keep the classes for later calls with this encoder")
     parser.add_argument("--out", default="work_dirs/classify", metavar="DIR", help="where to write (work_dirs/classify)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="images at once (default: 32)")
     args = parser.parse_args(argv)
     return exit_code(lambda: run(args))
 

@@ -44,7 +44,7 @@ def test_the_lean_lock_runs_and_no_more() -> None:
 
 def test_the_second_lock_adds_the_rest() -> None:
     lean, dev = locked("requirements.lock"), locked("requirements-dev.lock")
-    for extra in ("page", "runtime", "export", "docs", "test"):
+    for extra in ("page", "runtime", "export", "docs", "similar", "test"):
         assert {name.lower() for name in requirements(extra)} <= set(lean) | set(dev), extra
     for package in set(lean) & set(dev):  # the second changes nothing that the first has installed
         assert lean[package] == dev[package], package

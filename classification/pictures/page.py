@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from repmet.classification.metrics.accuracies import predictions
+from repmet.classification.metrics.confusion import confusion, most_confused
 from repmet.classification.metrics.episodes import episode_predictions
 from repmet.classification.pictures import pictures
 from repmet.classification.protocols.evaluation import Evaluation
@@ -34,7 +35,7 @@ def write_page(result: Evaluation, folder: Path) -> Path:
     true, predicted, indices = decisions(result)
     counts = confusion(true, predicted, len(classes))
     pictures.confusion_plot(folder / "confusion.png", counts, classes)
-    pairs = pictures.most_confused(counts, PAIRS)
+    pairs = most_confused(counts, PAIRS)
     if pairs:
         examples = [indices[(true == a) & (predicted == b)].unique().tolist() for a, b, _ in pairs]
         pictures.pairs_plot(folder / "pairs.png", pairs, examples, images)
@@ -63,11 +64,6 @@ def decisions(result: Evaluation) -> tuple[Tensor, Tensor, Tensor]:
     predicted = episodes.classes.long().gather(1, predicted_columns.flatten(1))  # (E, way * Q)
     indices = episodes.query.long().flatten()
     return labels[indices], predicted.flatten(), indices
-
-
-def confusion(true: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """(N, N), how often class i was taken for class j."""
-    return torch.bincount(true * num_classes + predicted, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def _episodes(result: Evaluation, folder: Path) -> None:

@@ -102,13 +102,6 @@ def confusion_plot(out: Path, counts: Tensor, classes: Sequence[str], limit: int
     save_plot(figure, out)
 
 
-def most_confused(counts: Tensor, number: int) -> list[tuple[int, int, int]]:
-    """The pairs (true class, taken for, how many) with the most errors, the most first; of equal ones the first classes."""
-    errors = counts.clone().fill_diagonal_(0).flatten()
-    order = errors.argsort(descending=True, stable=True)[:number].tolist()
-    return [(*divmod(place, len(counts)), int(errors[place])) for place in order if errors[place] > 0]
-
-
 def pairs_plot(
     out: Path, pairs: Sequence[tuple[int, int, int]], examples: Sequence[Sequence[int]], images: ImageSet, each: int = 5
 ) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import html
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from repmet.classification.prediction import Prediction
-from repmet.data.files.atomic import write_text
+from repmet.classification.pictures.html_page import HtmlPage, figure
+from repmet.classification.prediction import Prediction, Support
 from repmet.data.files.lettering import legible, lettered
 from repmet.data.files.pictures import contained
-from repmet.data.files.saved_pictures import save_picture
 from repmet.errors import UserError
 
 SIDE = 480  # pixels, the longest side of the image in a picture
@@ -68,8 +66,7 @@ class PredictionPage:
         self.rows: list[str] = []
         self.supports: dict[tuple[str, str], str] = {}
         self.left_out = 0
-        shutil.rmtree(folder / "page", ignore_errors=True)
-        (folder / "page").mkdir(parents=True)
+        self.page = HtmlPage(folder)
 
     def add(self, prediction: Prediction) -> None:
         if len(self.rows) >= self.limit:
@@ -80,13 +77,11 @@ class PredictionPage:
         except (UserError, OSError):  # an address that answered once and not again; the answer itself is there
             name = ""
         else:
-            name = self._picture(picture, f"image_{len(self.rows):05d}")
+            name = self.page.picture(picture, f"image_{len(self.rows):05d}")
         answer = "none of the classes" if prediction.none else str(prediction.name)
         others = "".join(f"<br><small>{html.escape(c)} {p:.2f}</small>" for c, p in prediction.top(CLASSES))
         nearest = "".join(
-            f'<figure><img src="{self._support(support.name, support.label, support.thumbnail)}" alt="" '
-            f'title="{html.escape(support.name)}"><figcaption>{html.escape(support.label)} {distance:.2f}</figcaption>'
-            "</figure>"
+            figure(self._support(support), f"{support.label} {distance:.2f}", support.name)
             for support, distance in zip(prediction.nearest, prediction.distances, strict=True)
         )
         self.rows.append(
@@ -104,26 +99,15 @@ class PredictionPage:
         shown += "".join(f'<h2>{html.escape(text)}</h2><img src="{file}" alt="">' for file, text in pictures)
         if self.left_out:
             shown += f"<p>{self.left_out} more images are in predictions.csv.</p>"
-        path = self.folder / "index.html"
-        write_text(
-            path,
-            f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
-            "<style>body{font:15px sans-serif;margin:2em} td,th{text-align:left;vertical-align:top;padding:6px 18px 6px 0}"
-            "figure{display:inline-block;margin:0 8px 0 0} figcaption,small{color:#555;font-size:12px} img{max-width:100%}"
-            f"</style><h1>{html.escape(title)}</h1>{shown}<table><tr><th>image</th><th>class</th>"
-            f"<th>nearest support images</th></tr>{''.join(self.rows)}</table></html>\n",
-        )
-        return path
+        head = "<tr><th>image</th><th>class</th><th>nearest support images</th></tr>"
+        return self.page.write(title, f"{shown}<table>{head}{''.join(self.rows)}</table>")
 
-    def _support(self, name: str, label: str, thumbnail: np.ndarray) -> str:
-        if (name, label) not in self.supports:
-            file = self._picture(Image.fromarray(thumbnail), f"support_{len(self.supports):05d}")
-            self.supports[name, label] = file
-        return self.supports[name, label]
-
-    def _picture(self, picture: Image.Image, stem: str) -> str:
-        save_picture(picture, self.folder / "page" / f"{stem}.jpg", quality=88)
-        return f"page/{stem}.jpg"
+    def _support(self, support: Support) -> str:
+        key = (support.name, support.label)
+        if key not in self.supports:
+            file = self.page.picture(Image.fromarray(support.thumbnail), f"support_{len(self.supports):05d}")
+            self.supports[key] = file
+        return self.supports[key]
 
 
 def _small(picture: Image.Image, side: int) -> Image.Image:

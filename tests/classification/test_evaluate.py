@@ -14,8 +14,8 @@ from scipy import stats
 
 from repmet.classification.checkpoint import load_trained
 from repmet.classification.experiment import read_split
-from repmet.classification.pictures.page import confusion, decisions
-from repmet.classification.pictures.pictures import most_confused
+from repmet.classification.metrics.confusion import confusion, most_confused
+from repmet.classification.pictures.page import decisions
 from repmet.classification.protocols.evaluation import evaluate
 from repmet.data.files.digest import sha256_of
 from repmet.experiments.config.loading import load_experiment

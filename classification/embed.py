@@ -1,0 +1,81 @@
+"""Embed images: a vector each, in a file for `similar` and for tools of your own.
+
+    python -m classification.embed --images my_photos --out photos.npz
+    python -m classification.embed resnet18 --images my_photos 'more/*.jpg' --out photos.parquet
+
+`photos.npz` holds the arrays `names` and `embeddings` (n, e), float32; a Parquet file the columns `image` and `embedding`.
+Both name the encoder. Embeddings of the default encoder are of unit length. Exit code: 0; 1 where images could not be read
+and the others were embedded; 2 for an error.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from repmet.classification.decoded_batches import batches
+from repmet.classification.embedding_file import ImageEmbeddings, check_suffix, write_embeddings
+from repmet.classification.image_encoder import ImageEncoder, open_encoder
+from repmet.data.files.atomic import check_folder
+from repmet.data.readers.image_inputs import ImageInput, image_inputs
+from repmet.errors import UserError, exit_code
+from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.progress import progress
+from repmet.wording import counted
+
+PROG = "python -m classification.embed"
+
+
+def embedded(
+    encoder: ImageEncoder, inputs: list[ImageInput], batch_size: int, unreadable: list[str] | None
+) -> tuple[list[ImageInput], np.ndarray]:
+    """The images that could be read and their embeddings (n, e).
+
+    Args:
+        unreadable: as `batches` takes it.
+    """
+    images, vectors = [], []
+    looked = batches(inputs, encoder.pixels, batch_size, unreadable)
+    for batch, pixels in progress(looked, "embedding", -(-len(inputs) // batch_size)):
+        images += batch
+        vectors.append(encoder(torch.stack(pixels)).numpy())
+    if not images:
+        raise UserError(f"none of {counted(len(inputs), 'image')} can be read: {(unreadable or ['?'])[0]}")
+    return images, np.concatenate(vectors)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command: everything that may refuse comes before any image is looked at."""
+    path = check_suffix(args.out)
+    check_folder(path.parent)
+    inputs, unreadable = list(image_inputs(args.images)), []
+    encoder = open_encoder(args.encoder, size=args.size)
+    images, vectors = embedded(encoder, inputs, args.batch_size, unreadable)
+    about = {"source": encoder.source, "size": list(encoder.size), "digest": encoder.digest}
+    write_embeddings(ImageEmbeddings(tuple(image.name for image in images), vectors, about), path)
+    for line in unreadable:
+        print(f"passed over: {line}", file=sys.stderr)
+    print(f"written: {path}, {counted(len(images), 'image')} in {vectors.shape[1]} dimensions")
+    return 1 if unreadable else 0
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    keep_freed_memory()
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__.replace(PROG, prog), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("encoder", nargs="?", metavar="ENCODER", help="as `repmet classify` takes it")
+    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="files, folders, patterns, addresses")
+    parser.add_argument("--out", required=True, metavar="FILE", help="to write: .npz or .parquet")
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side that images are brought to (default: the encoder's)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="images at once (default: 32)")
+    args = parser.parse_args(argv)
+    return exit_code(lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

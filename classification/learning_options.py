@@ -1,0 +1,103 @@
+"""The options of commands that learn classes from images, and the classifier that they name."""
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+from repmet.classification.few_shot_classifier import FewShotClassifier
+from repmet.classification.learnt_images import read_classes
+from repmet.classification.tuning import estimate
+from repmet.errors import UserError
+from repmet.wording import counted
+
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """Adds the encoder, the support set, and how it is learnt."""
+    parser.add_argument(
+        "encoder",
+        nargs="?",
+        metavar="ENCODER",
+        help="a checkpoint of the classification tree (file, run folder or address), or the name of a model of torchvision "
+        "or timm (default: a frozen EfficientNet-Lite0 with ImageNet weights)",
+    )
+    parser.add_argument("--support", required=True, metavar="DIR|FILE", help="what shows the classes, or what --save wrote")
+    parser.add_argument(
+        "--modes",
+        type=_modes,
+        metavar="K|all",
+        help="representatives of a class: 1, the mean (default); K, by k-means; all, each image",
+    )
+    parser.add_argument(
+        "--tune",
+        type=_seconds,
+        nargs="?",
+        const=60.0,
+        metavar="SECONDS",
+        help="train on the support images' embeddings, a minute at most or so many seconds, as far as images that are left "
+        "out are the better told apart for it",
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side that images are brought to (default: as the encoder)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="images at once (default: 32)")
+
+
+def open_classifier(args: argparse.Namespace) -> FewShotClassifier:
+    """The classifier of `add_learning`'s options, which has learnt their classes and is tuned where they say so.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError, ImportError: as `FewShotClassifier` and its `learn` and `load`.
+    """
+    classifier = _learnt(args)
+    if args.tune is not None:
+        _tune(classifier, args.tune)
+    return classifier
+
+
+def _learnt(args: argparse.Namespace) -> FewShotClassifier:
+    support = Path(args.support).expanduser()
+    if support.is_file() and support.suffix.lower() != ".csv":
+        if args.modes is not None:
+            raise UserError(f"--modes says how classes are learnt; those of {support} are learnt already")
+        source, size = args.encoder, args.size
+        if source is None:
+            _, encoder = read_classes(support)
+            source, size = encoder["source"], size or encoder["size"][0]
+        return FewShotClassifier(source, size=size, batch_size=args.batch_size).load(support)
+    modes = 1 if args.modes is None else args.modes
+    classifier = FewShotClassifier(args.encoder, modes=modes, size=args.size, batch_size=args.batch_size)
+    return classifier.learn(support)
+
+
+def _tune(classifier: FewShotClassifier, seconds: float) -> None:
+    """Trains, and says by which images it is better for it."""
+    start, before = time.monotonic(), estimate(classifier.learnt)
+    after = estimate(classifier.tune(seconds).learnt)
+    if before is None or after is None:
+        print("not tuned: no class has two images, and so none to leave out")
+        return
+    took = time.monotonic() - start
+    right, loss = ([getattr(e, key) for e in (before, after)] for key in ("accuracy", "loss"))
+    print(
+        f"tuned in {took:.0f} s, by {counted(after.number, 'image')} that were left out in turn: "
+        f"right {100 * right[0]:.1f} -> {100 * right[1]:.1f} %, -ln p {loss[0]:.2f} -> {loss[1]:.2f}"
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
+    return seconds
+
+
+def _modes(text: str) -> int | str:
+    if text == "all":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1, or all, not {text!r}")
+    return int(text)
