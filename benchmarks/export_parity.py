@@ -29,7 +29,6 @@ from repmet.detection.episodes.open_image import OpenImage
 from repmet.detection.export.parity import difference, pairs
 from repmet.detection.exported.folder import read_facts
 from repmet.detection.exported.look import Seen
-from repmet.detection.exported.session import RUNTIMES
 from repmet.detection.protocols.own_data import OwnData, figures_of, read_own_data
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.methods import Method, spaces_of
@@ -38,6 +37,7 @@ from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
 from repmet.detection.scoring.scorer import ClassScorer
 from repmet.errors import exit_code
 from repmet.experiments.running.provenance import invocation
+from repmet.graph_session import RUNTIMES
 from repmet.runtime import FewShotDetector
 
 METHOD = "logistic"

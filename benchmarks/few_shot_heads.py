@@ -39,7 +39,8 @@ C = 100.0
 
 def representatives(tuning: Tuning) -> Head:
     def answers(support: Tensor, labels: Tensor, classes: int, queries: Tensor) -> Tensor:
-        return fitted_head(support, labels, classes, 1, tuning).distances(queries).amin(-1).argmin(1)
+        head = fitted_head(support.numpy(), labels.numpy(), classes, 1, tuning)
+        return torch.from_numpy(head.distances(queries.numpy()).min(-1).argmin(1))
 
     return answers
 

@@ -82,19 +82,19 @@ def episode(
     numbers = torch.arange(way)
     learnt = LearntImages(
         tuple(map(str, range(way))),
-        embeddings[torch.cat(support)],
-        numbers.repeat_interleave(shot),
+        embeddings[torch.cat(support)].numpy(),
+        numbers.repeat_interleave(shot).numpy(),
         ("",) * (way * shot),
-        torch.zeros(way * shot, 1, 1, 3, dtype=torch.uint8),
+        np.zeros((way * shot, 1, 1, 3), np.uint8),
         settings.modes,
         None,
     )
     if settings.head == "tuned":
         learnt = tuned(learnt)
     truth = torch.cat([numbers[i].repeat(len(q)) for i, q in enumerate(queries)])
-    d2 = learnt.head.distances(embeddings[torch.cat(queries)])  # (Q, way, K)
-    probabilities = soft_posterior(d2, learnt.sigma)
-    near, far = (strangeness(x).numpy() for x in (d2, learnt.head.distances(embeddings[strangers])))
+    d2 = learnt.head.distances(embeddings[torch.cat(queries)].numpy())  # (Q, way, K)
+    probabilities = soft_posterior(torch.from_numpy(d2), learnt.sigma)
+    near, far = (strangeness(x) for x in (d2, learnt.head.distances(embeddings[strangers].numpy())))
     figures = {
         "accuracy": (probabilities.argmax(1) == truth).float().mean().item(),
         "loss": -probabilities[torch.arange(len(truth)), truth].log().mean().item(),

@@ -61,7 +61,7 @@ def marks() -> dict[str, list[tuple[np.ndarray, tuple[int, int, int, int]]]]:
 def opened(name: str, folder: Path, threads: int) -> Iterator[tuple[Detect, float]]:
     """One of the detectors, ready to look at an image, and the size of its files in MB."""
     if name in RUNTIMES:
-        from repmet.detection.exported.folder import weights_file
+        from repmet.graph_folder import weights_file
         from repmet.runtime import FewShotDetector as Exported
 
         runtime, precision = RUNTIMES[name]

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repmet.classification.array_head import soft_log_posterior, squared_distances
 from repmet.classification.learnt_images import LearntImages
 from repmet.classification.metrics.confusion import confusion, most_confused
 from repmet.classification.prediction import Support
-from repmet.model_definitions.representatives import soft_posterior, squared_distances
 
 PAIRS = 50  # kept of the confused ones
 
@@ -95,14 +95,14 @@ def confusions(learnt: LearntImages) -> Confusions:
     A suspect's order is its probability of the class that it is said to be of, under the fitted sigma: the "self-confidence"
     by which confident learning ranks label errors (Northcutt et al. 2021), held out.
     """
-    indices = torch.cat([part.indices for part in learnt.held_out])  # (H,)
-    labels = torch.cat([part.labels for part in learnt.held_out])
-    probabilities = torch.cat([soft_posterior(part.d2, learnt.sigma) for part in learnt.held_out])  # (H, N)
+    indices = np.concatenate([part.indices for part in learnt.held_out])  # (H,)
+    labels = np.concatenate([part.labels for part in learnt.held_out])
+    probabilities = np.concatenate([np.exp(soft_log_posterior(part.d2, learnt.sigma)) for part in learnt.held_out])  # (H, N)
     predicted = probabilities.argmax(1)
-    counts = confusion(labels, predicted, len(learnt.classes))
-    own_class = probabilities.gather(1, labels[:, None])[:, 0]
+    counts = confusion(torch.from_numpy(labels), torch.from_numpy(predicted), len(learnt.classes))
+    own_class = probabilities[np.arange(len(labels)), labels]
     suspects = []
-    for k in own_class.argsort(stable=True).tolist():
+    for k in own_class.argsort(kind="stable").tolist():
         if predicted[k] != labels[k]:
             image, other = learnt.support(int(indices[k])), int(predicted[k])
             likeness = float(probabilities[k, other])
@@ -114,6 +114,6 @@ def confusions(learnt: LearntImages) -> Confusions:
 
 
 def _nearest(learnt: LearntImages, number: int, of_class: int) -> Support:
-    members = (learnt.labels == of_class).nonzero().flatten()
+    members = np.flatnonzero(learnt.labels == of_class)
     d2 = squared_distances(learnt.embeddings[number][None], learnt.embeddings[members][:, None])[0, :, 0]
     return learnt.support(int(members[d2.argmin()]))

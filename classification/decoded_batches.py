@@ -1,12 +1,11 @@
 """Images a batch at a time, decoded by several threads while a network looks at the batch before."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-import torch
 from PIL import Image
 
 from repmet.data.readers.image_inputs import ImageInput
@@ -27,16 +26,27 @@ def batches(
     Raises:
         ValueError, OSError: an image cannot be read, and `unreadable` is None.
     """
-    together = batch_size if isinstance(inputs, list) else 1
+    several = isinstance(inputs, list)
     inputs = iter(inputs)
-    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-        while batch := list(islice(inputs, together)):
-            looked = list(pool.map(partial(_looked_at, look, catch=unreadable is not None), batch))
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+
+    def begun() -> tuple[list[ImageInput], list[Future]]:
+        batch = list(islice(inputs, batch_size if several else 1))
+        return batch, [pool.submit(_looked_at, look, image, catch=unreadable is not None) for image in batch]
+
+    try:
+        batch, futures = begun()
+        while batch:
+            following = begun() if several else None  # decoded while the caller has this one
+            looked = [future.result() for future in futures]
             if unreadable is not None:
                 unreadable += [str(error) for error in looked if isinstance(error, Exception)]
             read = [pair for pair in zip(batch, looked, strict=True) if not isinstance(pair[1], Exception)]
             if read:
                 yield [image for image, _ in read], [view for _, view in read]
+            batch, futures = following or begun()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _looked_at(look: Callable[[Image.Image], Any], image: ImageInput, *, catch: bool) -> Any:

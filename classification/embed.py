@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from repmet.classification.decoded_batches import batches
 from repmet.classification.embedding_file import ImageEmbeddings, check_suffix, write_embeddings
@@ -40,7 +39,7 @@ def embedded(
     looked = batches(inputs, encoder.pixels, batch_size, unreadable)
     for batch, pixels in progress(looked, "embedding", -(-len(inputs) // batch_size)):
         images += batch
-        vectors.append(encoder(torch.stack(pixels)).numpy())
+        vectors.append(encoder.embedded(pixels))
     if not images:
         raise UserError(f"none of {counted(len(inputs), 'image')} can be read: {(unreadable or ['?'])[0]}")
     return images, np.concatenate(vectors)

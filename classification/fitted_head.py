@@ -1,16 +1,15 @@
 """Representatives of shown classes in a metric of the embedding, as they are or tuned to the images that show them.
 
+Plain arrays: what has no torch learns by the same equations.
+
 Shapes: S support embeddings, N classes, K representatives a class, e embedding dimensions, r <= min(S, e).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from repmet.model_definitions.episode import class_means, kmeans_centres
-from repmet.model_definitions.representatives import squared_distances
+from repmet.classification.array_head import Floats, Labels, centres, squared_distances
 
 # The best of frozen ImageNet networks: 0.2 to 0.3 for one image a class, 0.14 to 0.19 for five (EfficientNet-Lite0 and
 # ResNet-18 to layer3 on flowers17), whatever the scale of their embeddings.
@@ -39,10 +38,10 @@ PLAIN = Tuning()
 class Whitening:
     """A metric of the embedding: it scales orthonormal directions (r, e) by scales (r,) and leaves all others."""
 
-    directions: Tensor
-    scales: Tensor
+    directions: Floats
+    scales: Floats
 
-    def __call__(self, embeddings: Tensor) -> Tensor:
+    def __call__(self, embeddings: Floats) -> Floats:
         """Embeddings (B, e) as the metric sees them, (B, e)."""
         return embeddings + (embeddings @ self.directions.T * (self.scales - 1)) @ self.directions
 
@@ -56,36 +55,36 @@ class FittedHead:
         metric: of the embeddings; None for the plain one.
     """
 
-    points: Tensor
+    points: Floats
     metric: Whitening | None = None
 
-    def distances(self, embeddings: Tensor) -> Tensor:
+    def distances(self, embeddings: Floats) -> Floats:
         """Squared distances of embeddings (B, e) to the representatives, (B, N, K)."""
         return squared_distances(embeddings if self.metric is None else self.metric(embeddings), self.points)
 
 
-def fitted_head(embeddings: Tensor, labels: Tensor, num_classes: int, modes: int, tuning: Tuning = PLAIN) -> FittedHead:
+def fitted_head(embeddings: Floats, labels: Labels, num_classes: int, modes: int, tuning: Tuning = PLAIN) -> FittedHead:
     """The head of a support set.
 
     Args:
-        embeddings: (S, e). labels: (S,), 0..N-1, each of which occurs. modes: K at most, as `kmeans_centres` takes it.
+        embeddings: (S, e). labels: (S,), 0..N-1, each of which occurs. modes: K at most, as `centres` takes it.
     """
     metric = None if tuning.shrinkage == 1 else whitening(embeddings, labels, num_classes, tuning.shrinkage)
     seen = embeddings if metric is None else metric(embeddings)
-    points = kmeans_centres(seen, labels, num_classes, modes)
+    points = centres(seen, labels, num_classes, modes)
     if tuning.weight is not None:
         points = moved(points, seen, labels, WIDER * expected_sigma(seen, labels), tuning.weight)
     return FittedHead(points, metric)
 
 
-def expected_sigma(embeddings: Tensor, labels: Tensor) -> float:
+def expected_sigma(embeddings: Floats, labels: Labels) -> float:
     """`SIGMA` of the median distance between support images of different classes; of one class it decides nothing."""
     d2 = squared_distances(embeddings, embeddings[:, None])[..., 0]  # (S, S)
-    between = d2[labels[:, None] != labels]
-    return SIGMA * between.median().sqrt().clamp_min(1e-6).item() if len(between) else 1.0
+    between = np.sort(d2[labels[:, None] != labels])
+    return SIGMA * max(float(np.sqrt(between[(len(between) - 1) // 2])), 1e-6) if len(between) else 1.0
 
 
-def whitening(embeddings: Tensor, labels: Tensor, num_classes: int, shrinkage: float) -> Whitening:
+def whitening(embeddings: Floats, labels: Labels, num_classes: int, shrinkage: float) -> Whitening:
     """The metric in which the images of a class spread alike in all directions, up to its scale:
 
         `x -> Sigma^(-1/2)`,  `Sigma = (1 - a) W^T W / (S - N) + a s I`
@@ -96,15 +95,15 @@ def whitening(embeddings: Tensor, labels: Tensor, num_classes: int, shrinkage: f
     Args:
         embeddings: (S, e). labels: (S,), 0..N-1. shrinkage: in (0, 1].
     """
-    within = embeddings - class_means(embeddings, labels, num_classes)[labels, 0]  # (S, e)
-    _, singular, directions = torch.linalg.svd(within, full_matrices=False)  # (r,), (r, e)
-    variances = singular.square() / max(len(labels) - num_classes, 1)
-    mean = (variances.sum() / embeddings.shape[1]).clamp_min(1e-12)
-    scales = (shrinkage * mean / ((1 - shrinkage) * variances + shrinkage * mean)).sqrt()  # 1 where the variance is 0
+    within = embeddings - centres(embeddings, labels, num_classes, 1)[labels, 0]  # (S, e)
+    _, singular, directions = np.linalg.svd(within, full_matrices=False)  # (r,), (r, e)
+    variances = np.square(singular) / max(len(labels) - num_classes, 1)
+    mean = max(variances.sum() / embeddings.shape[1], 1e-12)
+    scales = np.sqrt(shrinkage * mean / ((1 - shrinkage) * variances + shrinkage * mean))  # 1 where the variance is 0
     return Whitening(directions, scales)
 
 
-def moved(points: Tensor, embeddings: Tensor, labels: Tensor, sigma: float, weight: float) -> Tensor:
+def moved(points: Floats, embeddings: Floats, labels: Labels, sigma: float, weight: float) -> Floats:
     """Representatives that tell the supports apart, held near where they were, (N, K, e):
 
         `argmin_R  -sum ln P(y | x; R, sigma) + weight |R - R_0|^2 / (2 sigma^2)`,  P as `soft_posterior` (RepMet, eq. 5)
@@ -117,11 +116,11 @@ def moved(points: Tensor, embeddings: Tensor, labels: Tensor, sigma: float, weig
     """
     from scipy.optimize import minimize  # slow to import, and only a tuned head needs it
 
-    basis = torch.linalg.qr(embeddings.T).Q  # (e, r)
-    seen, start = (embeddings @ basis).double().numpy(), (points @ basis).double()  # (S, r), (N, K, r)
+    basis = np.linalg.qr(embeddings.T).Q  # (e, r)
+    seen, start = (embeddings @ basis).astype(np.float64), (points @ basis).astype(np.float64)  # (S, r), (N, K, r)
     classes, modes, rank = start.shape
-    origin = start.flatten(0, 1).numpy()  # (N * K, r)
-    others = np.repeat(np.arange(classes), modes)[None] != labels.numpy()[:, None]  # (S, N * K)
+    origin = start.reshape(-1, rank)  # (N * K, r)
+    others = np.repeat(np.arange(classes), modes)[None] != labels[:, None]  # (S, N * K)
     squares = np.square(seen).sum(1, keepdims=True)
 
     def cost(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -135,7 +134,7 @@ def moved(points: Tensor, embeddings: Tensor, labels: Tensor, sigma: float, weig
         return float(value), gradient.ravel() / sigma**2
 
     free = minimize(cost, origin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
-    steps = torch.from_numpy(free.reshape(origin.shape) - origin).to(points).unflatten(0, (classes, modes))
+    steps = (free.reshape(start.shape) - start).astype(points.dtype)
     return points + steps @ basis.T
 
 

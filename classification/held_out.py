@@ -1,4 +1,4 @@
-"""What a support set says of itself: each image judged by representatives that were made without it.
+"""What a support set says of itself: each image judged by representatives that were made without it. Plain arrays.
 
 Shapes: S support embeddings, N classes, K representatives a class, H embeddings that were held out.
 """
@@ -7,17 +7,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from repmet.classification.array_head import Floats, Labels, soft_log_posterior
 from repmet.classification.fitted_head import FittedHead
 from repmet.errors import UserError
-from repmet.model_definitions.representatives import soft_log_posterior
 
 FOLDS = 5
 SPREAD = 0.4  # standard deviation of ln sigma about the sigma that is expected without looking
 CHUNK = 512  # images whose posteriors are looked at together, under all sigmas
-_STEPS = torch.linspace(-1.5, 1.5, 61)  # of ln sigma about it
+_STEPS = np.linspace(-1.5, 1.5, 61)  # of ln sigma about it
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +30,13 @@ class HeldOut:
         labels: their classes, (H,).
     """
 
-    indices: Tensor
-    d2: Tensor
-    labels: Tensor
+    indices: Labels
+    d2: Floats
+    labels: Labels
 
 
 def held_out_distances(
-    embeddings: Tensor, labels: Tensor, num_classes: int, fit: Callable[[Tensor, Tensor], FittedHead]
+    embeddings: Floats, labels: Labels, num_classes: int, fit: Callable[[Floats, Labels], FittedHead]
 ) -> list[HeldOut]:
     """Every support whose class has others, as a head sees it that was made of the others.
 
@@ -49,28 +49,29 @@ def held_out_distances(
     Returns:
         A part each.
     """
-    place = torch.zeros_like(labels)
+    place = np.zeros_like(labels)
     for c in range(num_classes):
-        members = (labels == c).nonzero().flatten()
-        place[members] = torch.arange(len(members))
-    alone = torch.bincount(labels, minlength=num_classes)[labels] == 1
+        members = np.flatnonzero(labels == c)
+        place[members] = np.arange(len(members))
+    alone = np.bincount(labels, minlength=num_classes)[labels] == 1
     parts = []
     for fold in range(FOLDS):
         out = (place % FOLDS == fold) & ~alone
         if out.any():
             head = fit(embeddings[~out], labels[~out])
-            parts.append(HeldOut(out.nonzero().flatten(), head.distances(embeddings[out]), labels[out]))
+            parts.append(HeldOut(np.flatnonzero(out), head.distances(embeddings[out]), labels[out]))
     return parts
 
 
-def sigma_costs(held_out: list[HeldOut], prior: float) -> tuple[Tensor, Tensor]:
+def sigma_costs(held_out: list[HeldOut], prior: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What `fitted_sigma` minimises, for a range of sigmas about the prior: sigmas and costs."""
-    costs = _STEPS.square() / (2 * SPREAD**2)
+    costs = np.square(_STEPS) / (2 * SPREAD**2)
     for part in held_out:
-        for d2, label in zip(part.d2.split(CHUNK), part.labels.split(CHUNK), strict=True):
-            scaled = d2 * (-2 * _STEPS).exp()[:, None, None, None]  # (steps, H, N, K)
-            costs -= soft_log_posterior(scaled, prior)[:, torch.arange(len(label)), label].sum(1)
-    return prior * _STEPS.exp(), costs
+        for start in range(0, len(part.labels), CHUNK):
+            d2, label = part.d2[start : start + CHUNK], part.labels[start : start + CHUNK]
+            scaled = d2 * np.exp(-2 * _STEPS)[:, None, None, None]  # (steps, H, N, K)
+            costs -= soft_log_posterior(scaled, prior)[:, np.arange(len(label)), label].sum(1)
+    return prior * np.exp(_STEPS), costs
 
 
 def fitted_sigma(held_out: list[HeldOut], prior: float) -> float:
@@ -86,20 +87,20 @@ def fitted_sigma(held_out: list[HeldOut], prior: float) -> float:
         prior: sigma > 0.
     """
     sigmas, costs = sigma_costs(held_out, prior)
-    return sigmas[costs.argmin()].item()
+    return float(sigmas[costs.argmin()])
 
 
-def strangeness(d2: Tensor) -> Tensor:
+def strangeness(d2: NDArray[np.floating]) -> NDArray[np.floating]:
     """How unlike all classes images are: the squared distance to the nearest class over the mean of those to all,
     `min_i d_i / mean_i d_i` with `d_i = min_j d2_ij`; (..., N, K) -> (...), in [0, 1].
 
     An image of a class lies near to it and far from the others; one of none is as far from all. Of one class, where nothing
     is to be compared with, the squared distance itself.
     """
-    nearest = d2.amin(-1)  # (..., N)
+    nearest = d2.min(-1)  # (..., N)
     if nearest.shape[-1] == 1:
         return nearest[..., 0]
-    return nearest.amin(-1) / nearest.mean(-1).clamp_min(1e-12)
+    return nearest.min(-1) / np.maximum(nearest.mean(-1), 1e-12)
 
 
 def strangest_allowed(held_out: list[HeldOut], share: float) -> float:
@@ -117,7 +118,7 @@ def strangest_allowed(held_out: list[HeldOut], share: float) -> float:
     """
     if not 0 < share < 1:
         raise UserError(f"the share of images that may be refused lies between 0 and 1, not {share:g}")
-    values = torch.cat([strangeness(part.d2) for part in held_out]).sort().values if held_out else torch.empty(0)
+    values = np.sort(np.concatenate([np.zeros(0), *(strangeness(part.d2) for part in held_out)]))
     rank = math.ceil((1 - share) * (len(values) + 1))
     if rank > len(values):
         least = math.ceil(100 / (len(values) + 1)) / 100
@@ -125,4 +126,4 @@ def strangest_allowed(held_out: list[HeldOut], share: float) -> float:
             f"refusing at most {share:g} of the images of the classes takes {math.ceil(1 / share) - 1} support images whose "
             f"class has others; there are {len(values)}: show more, or allow a share of {least:g}"
         )
-    return values[rank - 1].item()
+    return float(values[rank - 1])

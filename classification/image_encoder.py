@@ -9,11 +9,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 import repmet.classification.methods  # noqa: F401  (registers the encoders)
 from repmet.classification.checkpoint import find_checkpoint
+from repmet.classification.encoder import fitted_pixels
 from repmet.classification.inputs.transforms import build_transform
 from repmet.errors import UserError
 from repmet.experiments.config.loading import check_experiment
@@ -23,10 +25,10 @@ from repmet.model_definitions.weights_digest import weights_digest
 DEFAULT = {"type": "TimmEncoder", "name": "tf_efficientnet_lite0", "weights": "package"}
 SIDE = 224  # pixels, where neither an experiment nor the network says
 TRAINED_SIGMA = 0.5**0.5  # a softmax of negative squared distances, as Prototypical Networks are trained by
-_NORMALISED = (
-    {"type": "ToFloat"},
-    {"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
-)
+_NORMALISED = {
+    3: ({"type": "ToFloat"}, {"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}),
+    1: ({"type": "ToFloat"}, {"type": "Normalize", "mean": [0.449], "std": [0.226]}),
+}  # by channels
 
 
 class ImageEncoder:
@@ -65,16 +67,17 @@ class ImageEncoder:
         """SHA-256 of the weights."""
         return weights_digest(self.network)
 
-    def pixels(self, picture: Image.Image) -> Tensor:
-        """A picture in RGB at the network's size, (C, H, W) uint8."""
-        fitted = ImageOps.fit(picture, self.size[::-1], Image.Resampling.BILINEAR)
-        if self.channels == 1:
-            return torch.from_numpy(np.array(fitted.convert("L")))[None]
-        return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
+    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """A picture in RGB at the network's size, (H, W, C)."""
+        return fitted_pixels(picture, self.size, self.channels)
+
+    def embedded(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Embeddings (B, e) of pictures as `pixels` gives them."""
+        return self(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)).numpy()
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Embeddings (B, e) on the CPU, of pictures (B, C, H, W) as `pixels` gives them."""
+        """Embeddings (B, e) on the CPU, of pictures (B, C, H, W) uint8."""
         embeddings = self.network(self.transform(pixels).to(self.device)).cpu().float()
         return F.normalize(embeddings, dim=-1) if self.unit else embeddings
 
@@ -123,7 +126,7 @@ def _from_section(section: dict[str, Any], size: int | None) -> ImageEncoder:
         raise UserError(f"the encoder's section {section}: {error}") from None
     channels, side = _shape(network)
     side = size or side or SIDE
-    return ImageEncoder(network, _NORMALISED, (side, side), section, channels=channels)
+    return ImageEncoder(network, _NORMALISED[channels], (side, side), section, channels=channels)
 
 
 def _shape(network: nn.Module) -> tuple[int, int | None]:

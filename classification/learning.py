@@ -3,18 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
+from repmet.classification.array_head import soft_log_posterior, squared_distances
 from repmet.classification.decoded_batches import batches
+from repmet.classification.encoder import Encoder
 from repmet.classification.held_out import strangeness
-from repmet.classification.image_encoder import ImageEncoder
 from repmet.classification.learnt_images import LearntImages
 from repmet.classification.prediction import Prediction
 from repmet.data.files.pictures import contained
 from repmet.data.readers.image_inputs import ImageInput
-from repmet.model_definitions.representatives import soft_posterior, squared_distances
 from repmet.progress import progress as bar
 
 THUMBNAIL = 96  # pixels, a side
@@ -28,7 +26,7 @@ def thumbnail(picture: Image.Image) -> np.ndarray:
 
 
 def learnt_images(
-    encoder: ImageEncoder,
+    encoder: Encoder,
     by_class: Mapping[str, list[ImageInput]],
     modes: int | None,
     batch_size: int,
@@ -45,27 +43,27 @@ def learnt_images(
     """
     pairs = [(c, image) for c, images in enumerate(by_class.values()) for image in images]
 
-    def looked_at(picture: Image.Image) -> tuple[Tensor, np.ndarray]:
+    def looked_at(picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
         return encoder.pixels(picture), thumbnail(picture)
 
     embeddings, thumbnails = [], []
     looked = batches([image for _, image in pairs], looked_at, batch_size, None)
     for _, batch in bar(looked, "learning", -(-len(pairs) // batch_size), show=progress):
-        embeddings.append(encoder(torch.stack([pixels for pixels, _ in batch])))
+        embeddings.append(encoder.embedded([pixels for pixels, _ in batch]))
         thumbnails += [small for _, small in batch]
     return LearntImages(
         tuple(by_class),
-        torch.cat(embeddings),
-        torch.tensor([c for c, _ in pairs]),
+        np.concatenate(embeddings),
+        np.array([c for c, _ in pairs], np.int64),
         tuple(image.name for _, image in pairs),
-        torch.from_numpy(np.stack(thumbnails)),
+        np.stack(thumbnails),
         modes,
         encoder.sigma,
     )
 
 
 def answers(
-    encoder: ImageEncoder,
+    encoder: Encoder,
     learnt: LearntImages,
     inputs: Iterable[ImageInput],
     batch_size: int,
@@ -79,20 +77,20 @@ def answers(
         unreadable: as `batches` takes it.
     """
     for images, pixels in batches(inputs, encoder.pixels, batch_size, unreadable):
-        embeddings = encoder(torch.stack(pixels))  # (B, e)
+        embeddings = encoder.embedded(pixels)  # (B, e)
         d2 = learnt.head.distances(embeddings)  # (B, N, K)
-        probabilities = soft_posterior(d2, learnt.sigma).numpy()  # (B, N)
-        distances, strange = d2.flatten(1).amin(1).tolist(), strangeness(d2).tolist()
+        probabilities = np.exp(soft_log_posterior(d2, learnt.sigma))  # (B, N)
+        distances, strange = d2.min((1, 2)).tolist(), strangeness(d2).tolist()
         to_supports = squared_distances(embeddings, learnt.embeddings[:, None])[..., 0]  # (B, S)
-        nearest = to_supports.topk(min(NEAREST, len(learnt.labels)), largest=False)
+        nearest = to_supports.argsort(1, kind="stable")[:, :NEAREST]
         for i, image in enumerate(images):
             yield Prediction(
                 image,
                 learnt.classes,
                 probabilities[i],
                 distances[i],
-                tuple(learnt.support(k) for k in nearest.indices[i].tolist()),
-                nearest.values[i].numpy(),
+                tuple(learnt.support(k) for k in nearest[i].tolist()),
+                to_supports[i, nearest[i]],
                 strange[i],
                 strangest is not None and strange[i] > strangest,
             )

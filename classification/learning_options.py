@@ -3,9 +3,10 @@
 import argparse
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from repmet.classification.few_shot_classifier import FewShotClassifier
+from repmet.classification.classifying import ClassifiesImages
 from repmet.classification.learnt_images import read_classes
 from repmet.classification.tuning import estimate
 from repmet.errors import UserError
@@ -19,7 +20,8 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         metavar="ENCODER",
         help="a checkpoint of the classification tree (file, run folder or address), or the name of a model of torchvision "
-        "or timm (default: a frozen EfficientNet-Lite0 with ImageNet weights)",
+        "or timm, for `repmet classify` also a folder that `repmet export --classifier` wrote (default: a frozen "
+        "EfficientNet-Lite0 with ImageNet weights)",
     )
     parser.add_argument("--support", required=True, metavar="DIR|FILE", help="what shows the classes, or what --save wrote")
     parser.add_argument(
@@ -43,34 +45,50 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="images at once (default: 32)")
 
 
-def open_classifier(args: argparse.Namespace) -> FewShotClassifier:
+def in_torch(args: argparse.Namespace, modes: int | str | None) -> ClassifiesImages:
+    """The classifier of an encoder in torch, with nothing learnt."""
+    from repmet.classification.few_shot_classifier import FewShotClassifier  # here: an exported one comes this way too
+
+    source, size, support = args.encoder, args.size, Path(args.support).expanduser()
+    if source is None and _is_learnt(support):
+        _, encoder = read_classes(support)
+        source, size = encoder["source"], size or encoder["size"][0]
+    return FewShotClassifier(source, modes=modes, size=size, batch_size=args.batch_size)
+
+
+Opened = Callable[[argparse.Namespace, "int | str | None"], ClassifiesImages]
+
+
+def open_classifier(args: argparse.Namespace, opened: Opened = in_torch) -> ClassifiesImages:
     """The classifier of `add_learning`'s options, which has learnt their classes and is tuned where they say so.
+
+    Args:
+        opened: gives the classifier of some options and modes, of here or of `repmet.runtime`.
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError, ImportError: as `FewShotClassifier` and its `learn` and `load`.
     """
-    classifier = _learnt(args)
+    classifier = _learnt(args, opened)
     if args.tune is not None:
         _tune(classifier, args.tune)
     return classifier
 
 
-def _learnt(args: argparse.Namespace) -> FewShotClassifier:
+def _learnt(args: argparse.Namespace, opened: Opened) -> ClassifiesImages:
     support = Path(args.support).expanduser()
-    if support.is_file() and support.suffix.lower() != ".csv":
+    if _is_learnt(support):
         if args.modes is not None:
             raise UserError(f"--modes says how classes are learnt; those of {support} are learnt already")
-        source, size = args.encoder, args.size
-        if source is None:
-            _, encoder = read_classes(support)
-            source, size = encoder["source"], size or encoder["size"][0]
-        return FewShotClassifier(source, size=size, batch_size=args.batch_size).load(support)
-    modes = 1 if args.modes is None else args.modes
-    classifier = FewShotClassifier(args.encoder, modes=modes, size=args.size, batch_size=args.batch_size)
-    return classifier.learn(support)
+        return opened(args, 1).load(support)
+    return opened(args, 1 if args.modes is None else args.modes).learn(support)
 
 
-def _tune(classifier: FewShotClassifier, seconds: float) -> None:
+def _is_learnt(support: Path) -> bool:
+    """Whether a support is a file that --save wrote."""
+    return support.is_file() and support.suffix.lower() != ".csv"
+
+
+def _tune(classifier: ClassifiesImages, seconds: float) -> None:
     """Trains, and says by which images it is better for it."""
     start, before = time.monotonic(), estimate(classifier.learnt)
     after = estimate(classifier.tune(seconds).learnt)

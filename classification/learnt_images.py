@@ -1,5 +1,7 @@
 """What a classifier has learnt: the embeddings of its support images, what follows from them, and the file that keeps them.
 
+Plain arrays: the classifier in torch and the exported one share it, and the files.
+
 Shapes: S support images, N classes, K representatives a class, e embedding dimensions.
 """
 
@@ -9,14 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from repmet.classification.array_head import Floats, Labels
 from repmet.classification.fitted_head import PLAIN, FittedHead, Tuning, expected_sigma, fitted_head
 from repmet.classification.held_out import HeldOut, fitted_sigma, held_out_distances, strangest_allowed
 from repmet.classification.prediction import Support
+from repmet.data.files.torch_file import read_torch_file, write_torch_file
 from repmet.errors import UserError
-from repmet.experiments.running.checkpoints import load_checkpoint, save_checkpoint
 
 FORMAT = "repmet-classes-1"
 
@@ -36,15 +39,15 @@ class LearntImages:
     """
 
     classes: tuple[str, ...]
-    embeddings: Tensor
-    labels: Tensor
+    embeddings: Floats
+    labels: Labels
     names: tuple[str, ...]
-    thumbnails: Tensor
+    thumbnails: NDArray[np.uint8]
     modes: int | None
     trained_sigma: float | None
     tuning: Tuning = PLAIN
 
-    def fit(self, embeddings: Tensor, labels: Tensor) -> FittedHead:
+    def fit(self, embeddings: Floats, labels: Labels) -> FittedHead:
         """The head of some of the images: of the same modes and tuning."""
         modes = len(labels) if self.modes is None else self.modes
         return fitted_head(embeddings, labels, len(self.classes), modes, self.tuning)
@@ -76,7 +79,7 @@ class LearntImages:
 
     def support(self, number: int) -> Support:
         label = self.classes[int(self.labels[number])]
-        return Support(self.names[number], label, self.thumbnails[number].numpy())
+        return Support(self.names[number], label, self.thumbnails[number])
 
     def without(self, names: Sequence[str]) -> "LearntImages | None":
         """The other classes; None where none is left."""
@@ -84,7 +87,7 @@ class LearntImages:
         if not kept:
             return None
         chosen = [i for i, label in enumerate(self.labels.tolist()) if self.classes[label] in kept]
-        labels = torch.tensor([kept.index(self.classes[int(self.labels[i])]) for i in chosen])
+        labels = np.array([kept.index(self.classes[int(self.labels[i])]) for i in chosen], np.int64)
         images = tuple(self.names[i] for i in chosen)
         return self._with(tuple(kept), self.embeddings[chosen], labels, images, self.thumbnails[chosen])
 
@@ -94,21 +97,26 @@ class LearntImages:
         labels = [classes.index(part.classes[i]) for part in (self, other) for i in part.labels.tolist()]
         return self._with(
             classes,
-            torch.cat([self.embeddings, other.embeddings]),
-            torch.tensor(labels),
+            np.concatenate([self.embeddings, other.embeddings]),
+            np.array(labels, np.int64),
             self.names + other.names,
-            torch.cat([self.thumbnails, other.thumbnails]),
+            np.concatenate([self.thumbnails, other.thumbnails]),
         )
 
     def renamed(self, name: str, new: str) -> "LearntImages":
         """With another name for a class, and its place in the alphabet."""
         names = [new if old == name else old for old in self.classes]
         classes = tuple(sorted(names))
-        places = torch.tensor([classes.index(class_name) for class_name in names])
+        places = np.array([classes.index(class_name) for class_name in names], np.int64)
         return self._with(classes, self.embeddings, places[self.labels], self.names, self.thumbnails)
 
     def _with(
-        self, classes: tuple[str, ...], embeddings: Tensor, labels: Tensor, names: tuple[str, ...], thumbnails: Tensor
+        self,
+        classes: tuple[str, ...],
+        embeddings: Floats,
+        labels: Labels,
+        names: tuple[str, ...],
+        thumbnails: NDArray[np.uint8],
     ) -> "LearntImages":
         return LearntImages(classes, embeddings, labels, names, thumbnails, self.modes, self.trained_sigma, self.tuning)
 
@@ -125,7 +133,7 @@ def write_classes(learnt: LearntImages, path: str | Path, encoder: Mapping[str, 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     kept = {name: getattr(learnt, name) for name in _FIELDS}
     kept["tuning"] = astuple(learnt.tuning)
-    save_checkpoint({"format": FORMAT, "encoder": dict(encoder), **kept}, path)
+    write_torch_file({"format": FORMAT, "encoder": dict(encoder), **kept}, path)
 
 
 def read_classes(path: str | Path) -> tuple[LearntImages, dict[str, Any]]:
@@ -134,8 +142,8 @@ def read_classes(path: str | Path) -> tuple[LearntImages, dict[str, Any]]:
     Raises:
         FileNotFoundError: no such file. ValueError: it is another file.
     """
-    kept = load_checkpoint(path)
-    if kept.get("format") != FORMAT:
+    kept = read_torch_file(path)
+    if not isinstance(kept, dict) or kept.get("format") != FORMAT:
         raise UserError(f"{path}: not a file of learnt classes ({FORMAT}); make one by --support FOLDERS --save {path}")
     values = {name: kept[name] for name in _FIELDS} | {name: tuple(kept[name]) for name in ("classes", "names")}
     tuning = Tuning(*kept["tuning"]) if "tuning" in kept else PLAIN  # files of before know none

@@ -15,15 +15,16 @@ confusion are given as well. Exit code: 0; 1 where images could not be read and 
 
 import argparse
 import csv
+import importlib.util
 import io
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+import numpy as np
 
-from repmet.classification.learning_options import add_learning, open_classifier
+from repmet.classification.learning_options import Opened, add_learning, in_torch, open_classifier
 from repmet.classification.pictures.predictions import PredictionPage
 from repmet.classification.prediction import Prediction, csv_rows
 from repmet.data.files.atomic import write_text
@@ -35,13 +36,17 @@ from repmet.wording import counted
 PROG = "python -m classification.predict"
 
 
-def run(args: argparse.Namespace) -> int:
-    """The command: everything that may refuse comes before any image is looked at."""
+def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
+    """The command: everything that may refuse comes before any image is looked at.
+
+    Args:
+        opened: as of `learning_options.open_classifier`.
+    """
     images = image_inputs(args.images) if args.images else []
     if not images and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
-    classifier = open_classifier(args)
-    counts = torch.bincount(classifier.learnt.labels).tolist()
+    classifier = open_classifier(args, opened)
+    counts = np.bincount(classifier.learnt.labels).tolist()
     shown = ", ".join(f"{name} ({count})" for name, count in zip(classifier.classes, counts, strict=True))
     print(f"{counted(len(counts), 'class')}: {shown}")
     if args.save:
@@ -88,8 +93,6 @@ def _judged(
     predictions: Sequence[Prediction], truth: dict[ImageInput, str], out: Path
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Lines about the accuracy, and the confusion matrix as a picture."""
-    from repmet.classification.pictures.pictures import confusion_plot  # imports matplotlib
-
     known = [(p, truth[p.image]) for p in predictions if truth[p.image]]
     others = [p for p in predictions if not truth[p.image]]
     lines, pictures = [], []
@@ -99,18 +102,27 @@ def _judged(
         refused = sum(p.none for p, _ in known)
         lines.append(f"right: {right} of {counted(len(known), 'image')} of the classes, {100 * right / len(known):.1f} %")
         lines += [f"of them called none of the classes: {refused}"] if refused else []
-        counts = torch.zeros(len(classes), len(classes), dtype=torch.long)
-        for p, name in known:
-            counts[classes.index(name), int(p.probabilities.argmax())] += 1
-        confusion_plot(out / "confusion.png", counts, classes)
-        pictures.append(("confusion.png", "What was taken for what"))
+        if importlib.util.find_spec("torch"):  # which the picture is made by, where an exported classifier needs none
+            _draw_confusion(known, classes, out / "confusion.png")
+            pictures.append(("confusion.png", "What was taken for what"))
     if others:
         lines.append(f"images of other folders: {len(others)}, called none of the classes: {sum(p.none for p in others)}")
     return lines, pictures
 
 
-def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
-    keep_freed_memory()
+def _draw_confusion(known: Sequence[tuple[Prediction, str]], classes: Sequence[str], file: Path) -> None:
+    import torch
+
+    from repmet.classification.pictures.pictures import confusion_plot  # imports matplotlib
+
+    counts = torch.zeros(len(classes), len(classes), dtype=torch.long)
+    for p, name in known:
+        counts[classes.index(name), int(p.probabilities.argmax())] += 1
+    confusion_plot(file, counts, classes)
+
+
+def command_line(prog: str) -> argparse.ArgumentParser:
+    """The command's options."""
     description = __doc__.replace(PROG, prog)
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -126,7 +138,12 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--labelled", action="store_true", help="the images' folders are named for their true classes")
     parser.add_argument("--save", metavar="FILE", help="keep the classes for later calls with this encoder")
     parser.add_argument("--out", default="work_dirs/classify", metavar="DIR", help="where to write (work_dirs/classify)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    keep_freed_memory()
+    args = command_line(prog).parse_args(argv)
     return exit_code(lambda: run(args))
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 
 from repmet.classification.fitted_head import PLAIN, Tuning
 from repmet.classification.held_out import sigma_costs
@@ -33,10 +33,10 @@ def estimate(learnt: LearntImages) -> HeldOutEstimate | None:
     """Of a support set; None where no class has two images."""
     if not learnt.held_out:
         return None
-    right = [part.d2.amin(-1).argmin(1) == part.labels for part in learnt.held_out]
+    right = [part.d2.min(-1).argmin(1) == part.labels for part in learnt.held_out]
     _, costs = sigma_costs(learnt.held_out, learnt.expected_sigma)
-    answers = torch.cat(right).float()
-    return HeldOutEstimate(len(answers), answers.mean().item(), costs.min().item() / len(answers))
+    answers = np.concatenate(right)
+    return HeldOutEstimate(len(answers), float(answers.mean()), float(costs.min()) / len(answers))
 
 
 def tuned(learnt: LearntImages, seconds: float = 60.0) -> LearntImages:

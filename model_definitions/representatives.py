@@ -40,7 +40,8 @@ def squared_distances(embeddings: Tensor, representatives: Tensor) -> Tensor:
         dtype = torch.promote_types(torch.promote_types(embeddings.dtype, representatives.dtype), torch.float32)
         e = embeddings.to(dtype)
         r = representatives.to(dtype).flatten(-3, -2)  # (..., N*K, e)
-        d2 = e.square().sum(-1, keepdim=True) + r.square().sum(-1).unsqueeze(-2) - 2 * e @ r.mT  # (..., B, N*K)
+        products = e @ r.transpose(-2, -1)  # (..., B, N*K); `mT` has no ONNX operator
+        d2 = e.square().sum(-1, keepdim=True) + r.square().sum(-1).unsqueeze(-2) - 2 * products
         return d2.clamp_min(0).unflatten(-1, representatives.shape[-3:-1])  # (..., B, N, K)
 
 

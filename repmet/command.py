@@ -19,7 +19,7 @@ COMMANDS = {
     "check": ("look at the supports themselves: what is odd, doubled, or out of reach", "detection.check"),
     "estimate": ("say what to expect on new images, and which of them to mark next", "detection.estimate"),
     "tune": ("spend minutes on the marks: settings and boxes chosen by leaving images out", "detection.tune"),
-    "classify": ("say which of the classes that you show it images belong to", "classification.predict"),
+    "classify": ("say which of the classes that you show it images belong to", "classify"),
     "explain": ("say what a set of class folders confuses, and which images may be mislabelled", "classification.explain"),
     "embed": ("embed images, a vector each, into a file", "classification.embed"),
     "similar": ("find the images most like yours among embedded ones", "classification.similar"),
@@ -28,7 +28,7 @@ COMMANDS = {
     "train": ("train a detector or a classifier from a YAML experiment", "{tree}.train"),
     "evaluate": ("measure a checkpoint: episodes of unseen classes, whole test sets", "{tree}.evaluate"),
     "retrieve": ("measure an embedding by retrieval", "classification.retrieve"),
-    "export": ("write a detector for ONNX Runtime or OpenVINO, to run without torch", "detection.export.command"),
+    "export": ("write a detector or classifier for ONNX Runtime or OpenVINO, to run without torch", "exporting"),
     "doctor": ("say what is installed, what works, and how to repair what does not", "experiments.doctor"),
     "results": ("write the tables of the pages from models/results (in a checkout)", "benchmarks.tables.__main__"),
 }

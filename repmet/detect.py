@@ -14,9 +14,9 @@ from typing import Any
 
 from repmet.detection import detect
 from repmet.detection.exported.cached import cached_folder, is_exported
-from repmet.detection.exported.session import RUNTIMES
 from repmet.detection.support_parser import keeps_classes
 from repmet.errors import UserError, exit_code, one_line
+from repmet.graph_session import RUNTIMES
 
 CHOICES = ("auto", "torch", *RUNTIMES)
 

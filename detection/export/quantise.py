@@ -34,7 +34,7 @@ def quantise(graph: Path, images: str | Path, size: int, out: Path) -> int:
     """Writes an ONNX graph in 8 bits.
 
     Args:
-        graph: in float32, of `detection.export.write.write_onnx`.
+        graph: in float32, of `detection.export.write.write_network`.
         images: a folder of images like those that the detector will see; at most `IMAGES`, evenly from it, are looked at.
         size: of the square that they are fitted into.
         out: the file to write.

@@ -1,19 +1,13 @@
 """The folder of an exported detector: a graph, and `detector.json`, which says what it takes and what it was made of."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from repmet.data.files.atomic import write_json
-from repmet.data.files.digest import sha256_of
 from repmet.detection.scoring.rule import FewShotRule
-from repmet.errors import UserError
+from repmet.graph_folder import check_graph, damaged, read_description, write_description
 
 FORMAT = "repmet-export-1"
 FACTS = "detector.json"
-GRAPHS = {"onnx": "network.onnx", "openvino": "network.xml"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +41,10 @@ class ExportedFacts:
     std: tuple[float, ...]
     multiple: int
 
-    def as_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, **asdict(self)}
-
 
 def write_facts(facts: ExportedFacts, folder: str | Path) -> None:
     """Writes `detector.json`, last of all: a folder without it is none."""
-    write_json(Path(folder) / FACTS, facts.as_json())
+    write_description(Path(folder) / FACTS, FORMAT, asdict(facts))
 
 
 def read_facts(folder: str | Path) -> ExportedFacts:
@@ -64,30 +55,12 @@ def read_facts(folder: str | Path) -> ExportedFacts:
         ValueError: it is damaged, of another format, or the graph is another one.
     """
     path = Path(folder) / FACTS
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder}: no exported detector, it holds no {FACTS}; `repmet export --out {folder}` makes one"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); export the detector again") from None
-    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: describes no exported detector of this version ({FORMAT}); export it again")
+    content = read_description(path, FORMAT, "detector")
     try:
         values = {f.name: content[f.name] for f in fields(ExportedFacts)}
         lists = {name: tuple(values[name]) for name in ("classes", "mean", "std")}
         facts = ExportedFacts(**values | lists | {"rule": FewShotRule(**values["rule"])})
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged, {error} is missing or not what it should be; export the detector again") from None
-    weights = weights_file(Path(folder) / facts.graph)
-    if not weights.is_file():
-        raise FileNotFoundError(f"{weights}: no such file, which {FACTS} names; export the detector again")
-    if sha256_of(weights) != facts.sha256:
-        raise UserError(f"{weights}: not the file that {FACTS} was written with; export the detector again")
+        raise damaged(path, error, "detector") from None
+    check_graph(path, facts.graph, facts.sha256, "detector")
     return facts
-
-
-def weights_file(graph: Path) -> Path:
-    """Where a graph's weights are: in itself, or beside it."""
-    return graph.with_suffix(".bin") if graph.suffix == ".xml" else graph

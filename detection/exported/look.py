@@ -10,8 +10,8 @@ import numpy as np
 
 from repmet.detection.exported.folder import read_facts
 from repmet.detection.exported.resize import fitted_size, resized
-from repmet.detection.exported.session import chosen_runtime, open_session
 from repmet.errors import UserError
+from repmet.graph_session import chosen_runtime, open_session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class ExportedDetector:
 
     Args:
         folder: of the export.
-        runtime, threads: as of `detection.exported.session.open_session`.
+        runtime, threads: as of `graph_session.open_session`.
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.

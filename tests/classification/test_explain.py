@@ -5,24 +5,24 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
-import torch
 
 from repmet.classification import explain
 from repmet.classification.confusions import confusions
 from repmet.classification.learnt_images import LearntImages
 
 
-def learnt(embeddings: torch.Tensor, labels: torch.Tensor) -> LearntImages:
+def learnt(embeddings: np.ndarray, labels: np.ndarray) -> LearntImages:
     names = tuple(f"{k}.jpg" for k in range(len(labels)))
-    thumbnails = torch.zeros(len(labels), 2, 2, 3, dtype=torch.uint8)
+    thumbnails = np.zeros((len(labels), 2, 2, 3), np.uint8)
     return LearntImages(("a", "b", "c"), embeddings, labels, names, thumbnails, 1, None)
 
 
 def test_mislabelled_images_come_first_with_their_likeness() -> None:
-    truth = torch.arange(3).repeat_interleave(8)
-    embeddings = torch.eye(3, 6)[truth] + 0.1 * torch.randn(24, 6, generator=torch.Generator().manual_seed(0))
-    labels = truth.clone()
+    truth = np.repeat(np.arange(3), 8)
+    embeddings = np.eye(3, 6)[truth] + 0.1 * np.random.default_rng(0).standard_normal((24, 6))
+    labels = truth.copy()
     labels[3], labels[20] = 1, 0  # an a that is called b, and a c that is called a
     result = confusions(learnt(embeddings, labels))
     assert {(s.name, s.label, s.looks_like) for s in result.suspects} == {("3.jpg", "b", "a"), ("20.jpg", "a", "c")}
@@ -37,8 +37,8 @@ def test_mislabelled_images_come_first_with_their_likeness() -> None:
 
 
 def test_an_image_alone_in_its_class_is_not_judged() -> None:
-    labels = torch.tensor([0, 0, 1, 1, 2])
-    result = confusions(learnt(torch.eye(3)[labels] + 0.01 * torch.arange(5)[:, None], labels))
+    labels = np.array([0, 0, 1, 1, 2])
+    result = confusions(learnt(np.eye(3)[labels] + 0.01 * np.arange(5)[:, None], labels))
     assert result.number == 4 and result.alone == 1 and result.suspects == [] and result.pairs == []
 
 

@@ -2,26 +2,27 @@
 
 import math
 
+import numpy as np
 import pytest
-import torch
+from scipy.spatial.distance import cdist
+from scipy.special import log_softmax
 
 from repmet.classification.fitted_head import PLAIN, Tuning
 from repmet.classification.learnt_images import LearntImages
 from repmet.classification.tuning import estimate, tuned
 
 
-def learnt(embeddings: torch.Tensor, labels: torch.Tensor, tuning: Tuning = PLAIN) -> LearntImages:
+def learnt(embeddings: np.ndarray, labels: np.ndarray, tuning: Tuning = PLAIN) -> LearntImages:
     classes = tuple("abcdefgh"[: int(labels.max()) + 1])
-    thumbnails = torch.zeros(len(labels), 1, 1, 3, dtype=torch.uint8)
+    thumbnails = np.zeros((len(labels), 1, 1, 3), np.uint8)
     return LearntImages(classes, embeddings, labels, ("",) * len(labels), thumbnails, 1, None, tuning)
 
 
-def world(seed: int, nuisance: float, per_class: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+def world(seed: int, nuisance: float, per_class: int = 6) -> tuple[np.ndarray, np.ndarray]:
     """Classes in four of twelve directions; the others have nothing to do with them."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(4).repeat_interleave(per_class)
-    noise = torch.randn(len(labels), 12, generator=generator) * torch.tensor([0.15] * 4 + [nuisance] * 8)
-    return torch.eye(4, 12)[labels] + noise, labels
+    labels = np.repeat(np.arange(4), per_class)
+    noise = np.random.default_rng(seed).standard_normal((len(labels), 12)) * ([0.15] * 4 + [nuisance] * 8)
+    return (np.eye(4, 12)[labels] + noise).astype(np.float32), labels
 
 
 def test_the_estimate_is_of_images_that_were_left_out() -> None:
@@ -30,11 +31,11 @@ def test_the_estimate_is_of_images_that_were_left_out() -> None:
     right, sigma = 0, learnt(embeddings, labels).sigma
     loss = (math.log(sigma) - math.log(learnt(embeddings, labels).expected_sigma)) ** 2 / (2 * 0.4**2)
     for fold in range(3):
-        rest = torch.arange(12) % 3 != fold
-        means = torch.stack([embeddings[rest & (labels == c)].mean(0) for c in range(4)])
-        d2 = torch.cdist(embeddings[~rest], means).square()
-        right += (d2.argmin(1) == labels[~rest]).sum().item()
-        loss -= torch.log_softmax(-d2 / (2 * sigma**2), 1).gather(1, labels[~rest][:, None]).sum().item()
+        rest = np.arange(12) % 3 != fold
+        means = np.stack([embeddings[rest & (labels == c)].mean(0) for c in range(4)])
+        d2 = cdist(embeddings[~rest], means, "sqeuclidean")
+        right += (d2.argmin(1) == labels[~rest]).sum()
+        loss -= log_softmax(-d2 / (2 * sigma**2), 1)[np.arange(4), labels[~rest]].sum()
     assert (said.number, said.accuracy) == (12, pytest.approx(right / 12))
     assert said.loss == pytest.approx(loss / 12, rel=1e-4)
 
@@ -45,21 +46,21 @@ def test_a_metric_and_moved_representatives_where_they_help() -> None:
     assert better.tuning != PLAIN
     assert estimate(better).loss < 0.8 * estimate(plain).loss
     x, y = world(99, 1.2, per_class=100)
-    right = [(of.head.distances(x)[..., 0].argmin(1) == y).float().mean().item() for of in (plain, better)]
+    right = [(of.head.distances(x)[..., 0].argmin(1) == y).mean() for of in (plain, better)]
     assert right[1] > right[0] + 0.05  # on images that nothing was fitted to
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_never_worse_by_its_own_estimate(seed) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    plain = learnt(torch.randn(20, 6, generator=generator), torch.arange(4).repeat_interleave(5))
+    generator = np.random.default_rng(seed)
+    plain = learnt(generator.standard_normal((20, 6)), np.repeat(np.arange(4), 5))
     before, after = estimate(plain), estimate(tuned(plain))
     assert after.loss <= before.loss and after.accuracy >= before.accuracy
 
 
 def test_what_cannot_be_judged_stays_as_it_is() -> None:
-    alone = learnt(torch.eye(3), torch.arange(3), Tuning(0.5, 1.0))
+    alone = learnt(np.eye(3), np.arange(3), Tuning(0.5, 1.0))
     assert estimate(alone) is None and tuned(alone).tuning == PLAIN
-    single = learnt(torch.eye(3), torch.zeros(3, dtype=torch.long))
+    single = learnt(np.eye(3), np.zeros(3, np.int64))
     assert tuned(single).tuning == PLAIN
     assert tuned(learnt(*world(0, 1.2)), seconds=0).tuning == PLAIN  # no time for a candidate

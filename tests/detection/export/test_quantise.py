@@ -58,9 +58,9 @@ def test_embeddings_stay_close(runtime, quantised, exported_photos) -> None:
 
 def test_openvino_writes_integers_too(quantised, exported_photos, tmp_path) -> None:
     pytest.importorskip("openvino")
-    from repmet.detection.export.write import write_openvino
+    from repmet.experiments.running.onnx_graph import write_graph
 
-    write_openvino(quantised / "network.onnx", tmp_path / "network.xml")
+    write_graph(quantised / "network.onnx", tmp_path / "network.xml")
     assert (tmp_path / "network.bin").stat().st_size < 0.4 * (exported_photos / "network.onnx").stat().st_size
 
 

@@ -44,7 +44,7 @@ def test_what_does_not_belong_together_is_refused(copy, change) -> None:
 
 
 def test_a_runtime_that_is_not_there(exported_photos, monkeypatch) -> None:
-    from repmet.detection.exported import session
+    from repmet import graph_session as session
 
     with pytest.raises(UserError, match="runtime is auto, onnxruntime or openvino, not 'tensorrt'"):
         FewShotDetector(exported_photos, runtime="tensorrt")

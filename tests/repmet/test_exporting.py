@@ -5,16 +5,18 @@ import os
 
 import pytest
 
+from repmet import exporting
 from repmet.data.files import atomic
-from repmet.detection.export import command, write
+from repmet.detection.export import write
 from repmet.detection.exported.folder import read_facts
+from repmet.experiments.running import onnx_graph
 
 pytest.importorskip("onnx")
 
 
 def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
-    assert command.main(words) == 2
+    assert exporting.main(words) == 2
     (said,) = capsys.readouterr().err.splitlines()
     return said
 
@@ -24,13 +26,13 @@ def traced(monkeypatch, exported_photos):
     """Tracing takes seconds: the graph is that of an export that was made before."""
     graph = (exported_photos / "network.onnx").read_bytes()
     monkeypatch.setattr(
-        write, "write_onnx", lambda network, path, facts: atomic.write_atomically(path, lambda f: f.write(graph))
+        write, "write_network", lambda network, path, facts: atomic.write_atomically(path, lambda f: f.write(graph))
     )
     return graph
 
 
 def test_too_little_room_is_seen_before_the_work(tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(write, "write_onnx", lambda *_: pytest.fail("worked in vain"))
+    monkeypatch.setattr(write, "write_network", lambda *_: pytest.fail("worked in vain"))
     free = os.statvfs(tmp_path)
     full = type("Full", (), {"f_bavail": 1000, "f_frsize": free.f_frsize})
     monkeypatch.setattr(os, "statvfs", lambda folder: full)
@@ -46,10 +48,10 @@ def test_without_room_the_earlier_export_stays(format, tmp_path, capsys, room, t
         first = error_of(words, capsys)  # the graph in the temporary folder
     assert first.startswith("error: ") and first.endswith(f"traced.onnx: {os.strerror(errno.EFBIG)}")
     assert not (tmp_path / "mine").exists()
-    assert command.main(words) == 0
+    assert exporting.main(words) == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(write, "copy_file", lambda source, path: atomic.write_atomically(path, _full))
+        patched.setattr(onnx_graph, "copy_file", lambda source, path: atomic.write_atomically(path, _full))
         patched.setattr(write, "write_facts", lambda facts, folder: atomic.write_atomically(folder / "detector.json", _full))
         said = error_of(words, capsys)
     name = "network.onnx" if format == "onnx" else "detector.json"
@@ -67,6 +69,6 @@ def test_openvino_says_which_file_it_could_not_write(tmp_path, exported_photos, 
     """Its own error is that of a stream, and says nothing else."""
     pytest.importorskip("openvino")
     with pytest.raises(OSError, match="cannot be written: is the disk full") as raised, room(100_000):
-        write.write_openvino(exported_photos / "network.onnx", tmp_path / "network.xml")
+        onnx_graph.write_graph(exported_photos / "network.onnx", tmp_path / "network.xml")
     assert raised.value.filename == str(tmp_path / "network.xml")
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 200_000

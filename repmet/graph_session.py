@@ -46,7 +46,7 @@ def chosen_runtime(graph: Path, runtime: str = "auto") -> str:
     there = [name for name in able if runtime in ("auto", name) and importlib.util.find_spec(name)]
     if not there:
         wanted = " or ".join(able) if runtime == "auto" else runtime
-        raise MissingPackage(f"an exported detector needs {wanted}: pip install 'repmet[runtime]'")
+        raise MissingPackage(f"an exported network needs {wanted}: pip install 'repmet[runtime]'")
     return there[0]
 
 
@@ -82,11 +82,12 @@ class OpenvinoSession:
             settings["INFERENCE_NUM_THREADS"] = threads
         core = openvino.Core()
         try:
-            compiled = core.compile_model(core.read_model(str(graph)), "CPU", settings)
+            model = core.read_model(str(graph))
+            compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise UserError(f"{graph}: OpenVINO cannot read it ({' '.join(str(error).split())[:200]})") from None
         self._request = compiled.create_infer_request()
-        self.names = [output.get_any_name() for output in compiled.outputs]
+        self.names = [output.get_any_name() for output in model.outputs]  # those of `compiled` have others besides
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         results = self._request.infer({name: np.ascontiguousarray(value) for name, value in inputs.items()})

@@ -1,0 +1,1 @@
+"""An encoder of pictures written as a graph: `repmet export --classifier`. Needs torch and onnx."""
