@@ -11,7 +11,6 @@ in the end (IoU of at least 0.5), where one drawn by hand is one action.
 """
 
 import argparse
-import os
 import re
 import shutil
 import statistics
@@ -25,11 +24,12 @@ from typing import Any
 
 import numpy as np
 
+from repmet.benchmarks.measure import environment
 from repmet.data.files.atomic import check_folder, write_json
 from repmet.data.readers.annotated_folder import read_images
 from repmet.data.sources.voc import ImageRecord
 from repmet.errors import UserError, exit_code
-from repmet.experiments.running.provenance import origin
+from repmet.experiments.running.provenance import invocation
 from repmet.page.gallery import Gallery
 from repmet.page.marks import overlap
 from repmet.page.project import Project
@@ -151,8 +151,9 @@ def matched(shown: Sequence[Any], record: ImageRecord) -> dict[int, int]:
 
 def run(args: argparse.Namespace) -> None:
     check_folder(Path(args.out).parent)
-    records = read_images(args.data, args.list)
-    row: dict[str, Any] = {"set": Path(args.data).name, "load": round(os.getloadavg()[0], 1)}
+    records, env = read_images(args.data, args.list), environment()
+    of: dict[str, Any] = {"set": Path(args.data).name}
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for count in args.images:
             folder = Path(scratch) / str(count)
@@ -164,21 +165,22 @@ def run(args: argparse.Namespace) -> None:
                 taken = [1000 * seconds for seconds in box_to_finds(session, named, args.boxes)]
             finally:
                 session.end()
-            figures = {"page_s": page, "median_ms": statistics.median(taken), "p95_ms": float(np.percentile(taken, 95))}
-            row[str(count)] = figures
-            print(f"{count} images: page after {page:.1f} s; box to finds {figures['median_ms']:.0f} ms, "
-                  f"95 % within {figures['p95_ms']:.0f} ms", flush=True)  # fmt: skip
+            row = of | {"images": count, "page_s": page, "median_ms": statistics.median(taken)}
+            rows.append(row | {"p95_ms": float(np.percentile(taken, 95))})
+            print(f"{count} images: page after {page:.1f} s; box to finds {row['median_ms']:.0f} ms, "
+                  f"95 % within {rows[-1]['p95_ms']:.0f} ms", flush=True)  # fmt: skip
         folder = Path(scratch) / "person"
         named = laid_out(records, len(records), folder)
         session = opened(folder)
         try:
             session.finder.wait(PATIENCE)
-            row["person"] = person = simulated(session, named, args.corrected)
+            person = simulated(session, named, args.corrected)
         finally:
             session.end()
     print(f"{person['actions']} actions on {args.corrected} images: {person['right']} of {person['objects']} boxes right, "
           f"{person['wrong']} wrong; {person['boxes_per_action']:.1f} boxes an action, 1 by hand")  # fmt: skip
-    write_json(args.out, {"benchmark": "page", **origin(), "results": [row]})
+    corrected = [of | {"images": args.corrected} | person]
+    write_json(args.out, {"command": invocation(), "env": env, "page": rows, "person": corrected})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -69,6 +69,10 @@ def _about(content: Content) -> dict[str, Any]:
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
         figures = [row for entry in content["parity"] for row in _parity_rows(entry)]
         return {"rows": {"parity": figures}, "environment": env, "versions": content["env"].get("versions") or {}}
+    if "page" in content and "person" in content:
+        env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
+        rows = {key: [row for line in content[key] for row in _plain_rows(line)] for key in ("page", "person")}
+        return {"rows": rows, "environment": env, "versions": content["env"].get("versions") or {}}
     if "tiles" in content:
         env = {key: value for key, value in content["env"].items() if key not in ("git", "versions")}
         figures = [row for entry in content["tiles"] for row in _tile_rows(entry)]
@@ -135,6 +139,11 @@ def _flat_rows(row: Content, about: Sequence[str]) -> Iterator[Row]:
     """A figure a key whose value is one; what was not to be measured is left out."""
     of = {key: row[key] for key in about}
     yield from (of | {"metric": metric, **figure} for metric, figure in row.items() if metric not in of and figure)
+
+
+def _plain_rows(row: Content) -> Iterator[Row]:
+    of = {key: row[key] for key in ("set", "images")}
+    yield from (of | {"metric": metric, "mean": mean} for metric, mean in row.items() if metric not in of)
 
 
 def _proposal_rows(row: Content) -> Iterator[Row]:

@@ -40,6 +40,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "clicks": (("set", "policy", "clicks", "draws"), ()),
     "faults": (("set", "marks", "draws"), ()),
     "chosen": (("set", "images", "draws"), ()),
+    "page": (("set", "images"), ()),
+    "person": (("set", "images"), ()),
     "distil": (("set", "detector", "marks", "accept", "images"), ()),
     "parity": (("runtime", "set", "marks", "images"), ("draws",)),
     "few_shot_images": (("set", "head", "way", "shot"), ()),

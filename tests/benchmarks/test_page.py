@@ -11,6 +11,8 @@ pytest.importorskip("filelock")
 from coloured_things import ColourDetector, lay_out
 
 from repmet.benchmarks import page
+from repmet.benchmarks.tables.metrics_files import run_of
+from repmet.benchmarks.tables.page_tables import page_person, page_times
 from repmet.page.gallery import Gallery
 from repmet.page.project import Project
 from repmet.page.session import Session
@@ -50,10 +52,15 @@ def test_it_times_and_counts(annotated, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(page, "seconds_to_page", lambda folder: float(len(list(folder.iterdir()))))
     out = tmp_path / "page.json"
     assert page.main([str(annotated), "--images", "4", "9", "--boxes", "3", "--corrected", "1", "--out", str(out)]) == 0
-    (row,) = json.loads(out.read_text())["results"]
-    assert row["4"]["page_s"] == 4 and row["9"]["page_s"] == 9
-    assert 0 < row["9"]["median_ms"] <= row["9"]["p95_ms"] < 60_000
-    person = row["person"]
+    content = json.loads(out.read_text())
+    four, nine = content["page"]
+    assert (four["images"], four["page_s"], nine["images"], nine["page_s"]) == (4, 4, 9, 9)
+    assert 0 < nine["median_ms"] <= nine["p95_ms"] < 60_000
+    (person,) = content["person"]
     assert person["objects"] == 12 and person["actions"] == 3  # drawn on the first image; the others' are found
     assert person["right"] == 12 and person["wrong"] == 2 and person["boxes_per_action"] == 4  # the pink ones look red
     assert "4.0 boxes an action" in capsys.readouterr().out
+    run = run_of(content, family="page", name="page", revision="abc")
+    assert page_times([run]).splitlines()[2].startswith("| set | 4 | 4.0 | ")
+    assert page_person([run]).splitlines()[2] == "| set | 1 | 3 | 12 of 12 | 2 | 4.0 |"
+    assert page_times([]) == page_person([]) == "*Nothing measured yet.*"

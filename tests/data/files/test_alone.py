@@ -21,13 +21,13 @@ with alone(sys.argv[1]):
 
 
 def test_nobody_is_in_the_block_with_another(tmp_path: Path) -> None:
-    inside, most = [], []
+    inside, counts = [], []
 
     def work() -> None:
         for _ in range(20):
             with alone(tmp_path / "a"):
                 inside.append(1)
-                most.append(len(inside))
+                counts.append(len(inside))
                 time.sleep(0.001)
                 inside.pop()
 
@@ -36,7 +36,7 @@ def test_nobody_is_in_the_block_with_another(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == [1] * 80 and not list(tmp_path.iterdir())
+    assert counts == [1] * 80 and not list(tmp_path.iterdir())
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
