@@ -84,7 +84,7 @@ def compared(
     shown = [records[i] for i in dict.fromkeys(i for boxes in drawn for pairs in boxes for i, _ in pairs)]
     queries = data.queries([pairs for boxes in drawn for pairs in boxes])
     queries = [queries[k] for k in np.unique(np.linspace(0, len(queries) - 1, max_images).round().astype(int))]
-    embedded = with_views(embedder([*shown, *queries]), shown, embedder, rule.support_views)
+    embedded = with_views(embedder([*shown, *queries]), shown, embedder, rule.other_looks)
     scorers = [Method(METHOD, rule).learn(SupportSet(data.classes, boxes, records, embedded)) for boxes in drawn]
 
     def mean_ap50(detections: Sequence[Sequence[Detections]]) -> float:

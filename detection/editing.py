@@ -215,7 +215,7 @@ class EditsClasses:
         seen = self.embedder([bare])[bare.id]
         iou = pairwise_iou(record.boxes, seen.boxes.numpy())[0]  # (P,)
         if iou.max(initial=0.0) >= REGION_IOU:
-            seen = as_annotated(seen, int(iou.argmax()), rule.support_views)
+            seen = as_annotated(seen, int(iou.argmax()), len(rule.other_looks))
         else:
             seen = embedded_supports([record], self.embedder, rule).embedded[record.id]
         place = [[(record.id, 0)]]

@@ -171,7 +171,7 @@ def few_shot(
     images = pools.used_by(episodes)
     say(f"embedding {len(images)} distinct images ...")
     embedder = caching_embedder(detector, SPACES if finetune else spaces_of(methods))
-    embedded = with_views(embedder(images), pools.supports_of(episodes), embedder, rule.support_views)
+    embedded = with_views(embedder(images), pools.supports_of(episodes), embedder, rule.other_looks)
     say(f"{len(episodes.episodes)} episodes, {episodes.way}-way, shots {list(episodes.shots)} ...")
     base = base_representatives(detector.model.roi_head.bbox_head, rule)
     results = list(evaluate_episodes(episodes, pools, embedded, rule, methods=methods, seed=cfg.episodes.seed, base=base))

@@ -43,6 +43,7 @@ SECTIONS = {
         "support_iou": None,  # embed a support box by the proposals of at least this IoU; null: by the box itself
         "support_rois": None,  # at most this many of them a box
         "support_views": None,  # 1; 2: embed a support box in the mirror image too; 8: in all quarter turns as well
+        "support_scales": None,  # in these times the images' size too, such as [0.5, 1, 1.7]; each in every view
         "modes": None,  # representatives of a class at most; 1: the mean of its supports; null: max(5, 2 x shot)
         "nms": None,  # IoU of the per-class NMS
         "dummy_columns": None,  # columns that match nothing in the softmax (the released code keeps its base classes so)

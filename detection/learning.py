@@ -53,7 +53,7 @@ def embedded_supports(records: Sequence[ImageRecord], embedder: Embedder, rule: 
     """Every plain box of the records as a support, their images embedded; classes in alphabetical order."""
     names = [n for n in class_names(records) if any(plain_boxes(r, n) for r in records)]
     boxes = [[(r.id, box) for r in records for box in plain_boxes(r, name)] for name in names]
-    embedded = with_views(embedder(records), records, embedder, rule.support_views)
+    embedded = with_views(embedder(records), records, embedder, rule.other_looks)
     return SupportSet(tuple(names), boxes, {r.id: r for r in records}, embedded)
 
 

@@ -134,10 +134,11 @@ def _lines(runs: Sequence[Run]) -> tuple[dict[Line, dict[int, Cell]], list[int]]
 
 def _protocol(protocol: Mapping[str, Any], rule: Mapping[str, Any]) -> str:
     """How episodes were drawn, and what the rule adds to the published one: figures of one are not those of another."""
-    views = rule.get("support_views", 1)
+    views, scales = rule.get("support_views", 1), rule.get("support_scales", [1])
     said = {
         "with objectness": rule.get("objectness"),
         f"{views} views of a support": views > 1,
+        f"supports at {', '.join(map('{:g}'.format, scales))} times the size": len(scales) > 1,
         "base classes compete": rule.get("base_columns"),
     }
     drawn = f"{protocol['way']}-way, {protocol['query']} queries, {protocol['episodes']} episodes"

@@ -68,11 +68,11 @@ def with_annotated(image: EmbeddedImage, more: EmbeddedImage) -> EmbeddedImage:
     return replace(image, **parts)
 
 
-def as_annotated(image: EmbeddedImage, proposal: int, views: int) -> EmbeddedImage:
-    """An image whose annotated box is one of its proposals; all views take that proposal's embedding."""
+def as_annotated(image: EmbeddedImage, proposal: int, looks: int) -> EmbeddedImage:
+    """An image whose annotated box is one of its proposals; all other looks, so many, take that proposal's embedding."""
     rows = {space: values[proposal][None] for space, values in image.embeddings.items()}
     lengths = None if image.lengths is None else image.lengths[proposal][None]
-    others = {space: row[None].expand(views - 1, -1, -1) for space, row in rows.items()} if views > 1 else None
+    others = {space: row[None].expand(looks, -1, -1) for space, row in rows.items()} if looks else None
     return replace(image, annotated=rows, annotated_lengths=lengths, views=others)
 
 

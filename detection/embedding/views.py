@@ -1,12 +1,14 @@
-"""Supports seen in several views: support boxes are embedded in the mirror image and in quarter turns too.
+"""Supports seen in several views and sizes: support boxes are embedded in the mirror image, in quarter turns, larger and
+smaller too.
 
 One photograph shows an object one way up. Where no side is up (objects seen from above) all eight views are as likely, and
-the query need not lie as the support does. The released RepMet code augments its supports alike (`use_aug`). Only support
-images cost more; queries go through the network once.
+the query need not lie as the support does, nor be as near. The released RepMet code augments its supports alike
+(`use_aug`). Only support images cost more; queries go through the network once.
 
-Shapes: V views, G annotated boxes of an image, e embedding dimensions.
+Shapes: V looks, G annotated boxes of an image, e embedding dimensions.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -18,49 +20,54 @@ from repmet.data.sources.voc import ImageRecord
 from repmet.detection.dataset import loaded
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 from repmet.detection.embedding.embedder import Embedder
-from repmet.detection.episodes.turned import VIEWS, view
+from repmet.detection.episodes.turned import view
 from repmet.errors import UserError
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
 
 
+Looks = Sequence[tuple[int, float]]  # the number of a view, and times the size that images are brought to
+
+
 class ViewEmbedder(Embedder):
-    """Embeds the annotated boxes of images in all views but the first: `annotated` of what it gives is (V - 1, G, e).
+    """Embeds the annotated boxes of images in other looks: `annotated` of what it gives is (V, G, e).
 
     Args:
-        views: V, one of `VIEWS`.
+        looks: V of them.
         others: as `Embedder`.
 
     Raises:
-        ValueError: another number of views.
+        ValueError: another size is asked for, and the pipeline brings images to none.
     """
 
-    def __init__(self, *arguments: object, views: int, **others: object) -> None:
-        if views not in VIEWS:
-            raise UserError(f"episodes.support_views is one of {', '.join(map(str, VIEWS))}, not {views!r}")
+    def __init__(self, *arguments: object, looks: Looks, **others: object) -> None:
         super().__init__(*arguments, **others)
-        self.views = views
+        self.looks = looks
+        steps = self.pipeline.transforms[1:]
+        self.steps = {scale: [_resized(step, scale) for step in steps] for scale in {scale for _, scale in looks}}
+        if set(self.steps) - {1.0} and not any(_scale(step) for step in steps):
+            raise UserError("episodes.support_scales needs a test pipeline with a Resize to a `scale`")
 
     @torch.inference_mode()
     def _batch(self, records: list[ImageRecord]) -> list[EmbeddedImage]:
-        seen = [self._view(records, number) for number in range(1, self.views)]  # by view, by image, by space
+        seen = [self._look(records, number, scale) for number, scale in self.looks]  # by look, by image, by space
         none = torch.zeros(0, 4)
         return [
             EmbeddedImage(none, none, none[:, 0], {}, {s: torch.stack([v[k][s] for v in seen]) for s in seen[0][k]})
             for k in range(len(records))
         ]
 
-    def _view(self, records: list[ImageRecord], number: int) -> list[dict[str, torch.Tensor]]:
+    def _look(self, records: list[ImageRecord], number: int, scale: float) -> list[dict[str, torch.Tensor]]:
         samples, regions = [], []
         for record in records:
             results = loaded(self.pipeline, record)
             results["img"], boxes = view(results["img"], record.boxes, number)
             results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
-            for transform in self.pipeline.transforms[1:]:
+            for transform in self.steps[scale]:
                 results = transform(results)
             samples.append(results)
-            scale = np.tile(results["data_samples"].scale_factor, 2)
-            regions.append(torch.as_tensor(boxes * scale, dtype=torch.float32))
+            factor = np.tile(results["data_samples"].scale_factor, 2)
+            regions.append(torch.as_tensor(boxes * factor, dtype=torch.float32))
         batch = self.model.data_preprocessor(pseudo_collate(samples), False)
         rois = bbox2roi(regions).to(batch["inputs"].device)
         by_space = self.embeddings(self.model.extract_feat(batch["inputs"]), rois)[0]
@@ -68,25 +75,43 @@ class ViewEmbedder(Embedder):
         return [{space: parts[space][k] for space in parts} for k in range(len(records))]
 
 
+def _scale(step: object) -> tuple[int, ...] | None:
+    """Width and height that a step of a pipeline brings images to, where it brings them to any."""
+    scale = getattr(step, "scale", None)
+    return tuple(scale) if isinstance(scale, tuple | list) and len(scale) == 2 else None
+
+
+def _resized(step: object, times: float) -> object:
+    """A step of a pipeline that brings images to another size."""
+    scale = _scale(step)
+    if scale is None or times == 1:
+        return step
+    other = copy.copy(step)
+    other.scale = tuple(max(1, round(side * times)) for side in scale)
+    return other
+
+
 def with_views(
-    embedded: Mapping[str, EmbeddedImage], supports: Sequence[ImageRecord], embedder: Embedder, views: int
+    embedded: Mapping[str, EmbeddedImage], supports: Sequence[ImageRecord], embedder: Embedder, looks: Looks
 ) -> dict[str, EmbeddedImage]:
-    """`embedded`, whose support images also have their boxes in all the views that are asked for.
+    """`embedded`, whose support images also have their boxes in other looks.
 
     Args:
         embedded: by id, what `embedder` made of the images.
         supports: the support images among them.
-        views: V, one of `VIEWS`.
+        looks: those of `FewShotRule.other_looks`.
     """
-    if views == 1:
+    if not looks:
         return dict(embedded)
-    looks = ViewEmbedder(
+    views, scales = len({view for view, _ in looks} | {0}), sorted({scale for _, scale in looks} - {1.0})
+    kept = "_".join([f"{views}_views", *map("{:g}".format, scales)])
+    embed_looks = ViewEmbedder(
         embedder.model,
         embedder.pipeline.transforms,
-        views=views,
+        looks=looks,
         batch_size=embedder.batch_size,
         spaces=embedder.spaces,
         share=embedder.share,
-        cache=embedder.cache and embedder.cache.beside(f"{views}_views"),
+        cache=embedder.cache and embedder.cache.beside(kept),
     )
-    return dict(embedded) | {i: replace(embedded[i], views=seen.annotated) for i, seen in looks(supports).items()}
+    return dict(embedded) | {i: replace(embedded[i], views=seen.annotated) for i, seen in embed_looks(supports).items()}

@@ -52,19 +52,22 @@ class ExportedDetector:
         self.runtime = chosen_runtime(graph, runtime)
         self._session = open_session(graph, self.runtime, threads)
 
-    def look(self, pixels: np.ndarray, marks: np.ndarray | None = None, *, name: str = "the image") -> Seen:
+    def look(
+        self, pixels: np.ndarray, marks: np.ndarray | None = None, *, name: str = "the image", times: float = 1.0
+    ) -> Seen:
         """Runs the graph.
 
         Args:
             pixels: (H, W, 3) uint8, RGB.
             marks: (G, 4), boxes in them whose embeddings are asked for.
             name: of the image, for the message.
+            times: the size that images are brought to.
 
         Raises:
             ValueError: the image is so narrow that nothing of it is left when it is scaled.
         """
         height, width = pixels.shape[:2]
-        size = fitted_size(width, height, self.facts.size)
+        size = fitted_size(width, height, max(1, round(self.facts.size * times)))
         if min(size) < 1:
             raise UserError(f"{name}: too odd an image to be looked at ({width}x{height})")
         scale = np.tile(np.divide(size, (width, height)), 2).astype(np.float32)

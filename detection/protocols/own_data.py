@@ -104,7 +104,7 @@ def embedded_own_data(data: OwnData, embedder: Embedder, marks: int, seeds: Iter
     giving = {i for seed in seeds for boxes in data.marks(marks, seed) for i, _ in boxes}
     shown = [data.records[i] for i in sorted(giving)]
     say(f"{data.name}: embedding {len(shown)} images with marks and {len(data.tested)} to search ...")
-    return replace(data, embedded=with_views(embedder([*shown, *data.tested]), shown, embedder, rule.support_views))
+    return replace(data, embedded=with_views(embedder([*shown, *data.tested]), shown, embedder, rule.other_looks))
 
 
 def _images_of(records: Sequence[ImageRecord]) -> Counter[str]:

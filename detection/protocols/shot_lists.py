@@ -176,7 +176,7 @@ def k_shot(detector: Detector, seeds: int, folder: str | None) -> list[dict]:
     images = {i: by_id[i] for i in sorted(shown)} | {r.id: r for r in queries}
     say(f"embedding {len(images)} distinct images ...")
     embedder, rule = caching_embedder(detector, (METHOD,)), few_shot_rule(cfg)
-    embedded = with_views(embedder(images.values()), [by_id[i] for i in sorted(shown)], embedder, rule.support_views)
+    embedded = with_views(embedder(images.values()), [by_id[i] for i in sorted(shown)], embedder, rule.other_looks)
     base = detector.model.roi_head.bbox_head.representatives.points.detach().cpu()
     rows = over_lists(lists, base, by_id, queries, embedded, data.base_classes, rule)
     say("\nfew-shot lists, %, ± half-width of the 95 % interval over the lists\n" + table(rows))

@@ -70,7 +70,7 @@ class Session:
         right = len(objects) > 0 and pairwise_iou(box, objects).max() >= HIT_IOU
         self.judged[number, name] = np.concatenate([self._judged(number, name), box])
         self.accepted, self.rejected = self.accepted + right, self.rejected + (not right)
-        shown = as_annotated(image, proposal, self.scorer.rule.support_views)
+        shown = as_annotated(image, proposal, len(self.scorer.rule.other_looks))
         region = replace(record, names=("",), boxes=box, difficult=np.zeros(1, bool))
         places: list[list[tuple[str, int]]] = [[] for _ in data.classes]
         places[number] = [(name, 0)]

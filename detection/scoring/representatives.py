@@ -103,7 +103,7 @@ class SupportSet:
         return replace(self, classes=tuple(new if other == name else other for other in self.classes))
 
     def embeddings(self, rule: FewShotRule, space: str) -> list[list[Tensor]]:
-        """By class and support box, its embeddings, (1..support_rois + support_views - 1, e)."""
+        """By class and support box, its embeddings, (1..support_rois + other looks, e)."""
         return [
             [support_embeddings(self.embedded[i], b, self.records[i].boxes[b], rule, space) for i, b in pairs]
             for pairs in self.boxes
@@ -121,7 +121,7 @@ class SupportSet:
 
 
 def support_embeddings(image: EmbeddedImage, box: int, record_box: Sequence[float], rule: FewShotRule, space: str) -> Tensor:
-    """The embeddings of one support box, (1..support_rois + support_views - 1, e).
+    """The embeddings of one support box, (1..support_rois + other looks, e).
 
     Args:
         image: the embedded support image.
@@ -129,7 +129,7 @@ def support_embeddings(image: EmbeddedImage, box: int, record_box: Sequence[floa
         record_box: that box, x1, y1, x2, y2.
     """
     as_it_is = _in_its_image(image, box, record_box, rule, space)
-    return as_it_is if rule.support_views == 1 else torch.cat([as_it_is, image.views[space][:, box]])
+    return as_it_is if not rule.other_looks else torch.cat([as_it_is, image.views[space][:, box]])
 
 
 def _in_its_image(image: EmbeddedImage, box: int, record_box: Sequence[float], rule: FewShotRule, space: str) -> Tensor:

@@ -26,6 +26,8 @@ class FewShotRule:
         support_rois: at most this many of them a box, the best first; at least 1.
         support_views: 1, or the number of views of a support image in which its boxes are embedded: 2 with the mirror
             image, 8 with all quarter turns too, for things seen from above (`detection.embedding.views`).
+        support_scales: at what sizes a support image is looked at, in times the one that images are brought to, each in
+            every view; numbers above 0, 1 among them. Objects may be nearer or farther in a query than in their support.
         modes: representatives of a class at most, by k-means of its support embeddings; 1 is their mean, which suits a head
             that was trained with one mode. None, as in the released code: max(5, 2 x shot).
         nms: IoU above which the weaker of two boxes of a class is dropped; in [0, 1].
@@ -59,6 +61,7 @@ class FewShotRule:
     support_iou: float | None = 0.7
     support_rois: int = 1
     support_views: int = 1
+    support_scales: tuple[float, ...] = (1.0,)
     modes: int | None = None
     nms: float = 0.3
     dummy_columns: int = 0
@@ -99,6 +102,11 @@ class FewShotRule:
         self._check("support_iou", iou is None or (_number(iou) and 0 < iou <= 1), "a number in (0, 1], or null")
         self._check("support_rois", _whole(self.support_rois) and self.support_rois >= 1, "a whole number from 1")
         self._check("support_views", _whole(self.support_views) and self.support_views in VIEWS, "one of 1, 2, 8")
+        scales = self.support_scales
+        several = isinstance(scales, tuple | list) and all(_number(s) and s > 0 for s in scales) and 1 in scales
+        several = several and len(set(scales)) == len(scales)
+        self._check("support_scales", several, "different numbers above 0, 1 among them")
+        object.__setattr__(self, "support_scales", tuple(map(float, scales)))
         self._check("modes", modes is None or (_whole(modes) and modes >= 1), "a whole number from 1, or null")
         self._check("dummy_columns", _whole(self.dummy_columns) and self.dummy_columns >= 0, "a whole number from 0")
         span = self.negative_iou
@@ -113,6 +121,12 @@ class FewShotRule:
     def reported(self, scores: Any, objectness: Any) -> Any:
         """Scores (P, N) with the objectness (P,) of the proposals, as they are reported: of tensors or arrays."""
         return scores * objectness[:, None] ** self.objectness if self.objectness else scores
+
+    @property
+    def other_looks(self) -> tuple[tuple[int, float], ...]:
+        """How a support image is looked at beside as it is: the number of a view, and times its size."""
+        looks = ((view, scale) for scale in self.support_scales for view in range(self.support_views))
+        return tuple(look for look in looks if look != (0, 1.0))
 
     def modes_for(self, shot: int) -> int:
         """Representatives of a class at most, at a number of shots."""

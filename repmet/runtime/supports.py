@@ -166,16 +166,16 @@ def corrected_region(record: OpenImage, detector: ExportedDetector, *, rejected:
         region = marked(record, detector)
     else:
         row = seen.embeddings[iou.argmax()]
-        marks = np.tile(row, (detector.facts.rule.support_views, 1, 1))  # (V, 1, f)
+        marks = np.tile(row, (1 + len(detector.facts.rule.other_looks), 1, 1))  # (V, 1, f)
         region = MarkedImage(record, seen, marks, np.zeros(1, bool))
     return replace(region, rejected=np.array([rejected]))
 
 
 def marked(record: OpenImage, detector: ExportedDetector) -> MarkedImage:
-    """An image with its boxes through the graph, and again in each view that the rule asks for."""
+    """An image with its boxes through the graph, and again in each look that the rule asks for."""
     seen = detector.look(record.pixels, record.boxes, name=record.id)
     views = [seen.marked]
-    for number in range(1, detector.facts.rule.support_views):
+    for number, scale in detector.facts.rule.other_looks:
         pixels, boxes = view(record.pixels, record.boxes, number)
-        views.append(detector.look(pixels, boxes, name=record.id).marked)
+        views.append(detector.look(pixels, boxes, name=record.id, times=scale).marked)
     return MarkedImage(record, seen, np.stack(views), np.zeros(len(record.names), bool))

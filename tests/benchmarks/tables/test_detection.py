@@ -67,11 +67,12 @@ def test_fine_tuned_and_unknown_methods_have_lines_of_their_own():
 
 def test_one_detector_scored_by_two_rules_has_lines_for_both_and_one_training():
     rule = {"objectness": True, "nms": 0.3, "support_views": 8, "base_columns": True}
+    rule["support_scales"] = [0.5, 1.0, 1.7]
     weighed = {**DETECTION, "rule": rule, "results": [episodic(1, repmet_pooled=0.8)], "base": {}}
     lines = table("detection-few-shot", DETECTION, weighed).splitlines()
     plain, other = (line for line in lines if "| RepMet | 70.4 | 85.0 |" in line or "| 80.0 | – |" in line)
     assert other.split("|")[2].strip() == plain.split("|")[2].strip() + (
-        ", with objectness, 8 views of a support, base classes compete"
+        ", with objectness, 8 views of a support, supports at 0.5, 1, 1.7 times the size, base classes compete"
     )
     assert table("training", DETECTION, weighed).count("| demo |") == 1
     assert table("detection-base", DETECTION, weighed).count("| demo |") == 1

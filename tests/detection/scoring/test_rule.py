@@ -24,6 +24,7 @@ def test_the_published_rule_is_the_default():
             "support_iou": [0, 1.01, -0.7, "0.7"],
             "support_rois": [0, 1.5, -1, True],
             "support_views": [0, 3, 4],
+            "support_scales": [[], [0.5, 2], [1, 0], [1, 1.0], 1, [1, "2"]],
             "modes": [0, -3, 2.0],
             "nms": [-0.1, 1.1, None],
             "dummy_columns": [-1, 0.5],

@@ -140,6 +140,19 @@ def test_boxes_moved_to_the_marks_are_torchs(exported_photos, torchs, shown, pic
         del torchs.cfg.episodes["box_refinement"]
 
 
+def test_supports_at_other_sizes_are_torchs(exported_photos, torchs, shown, pictures) -> None:
+    torchs.cfg.episodes.support_scales = [0.5, 1, 1.5]
+    try:
+        torchs.learn(shown)
+        ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
+        ours.facts = replace(ours.facts, rule=replace(ours.facts.rule, support_scales=(0.5, 1, 1.5)))
+        ours.exported.facts = ours.facts
+        everywhere(torchs, ours.learn(shown), pictures)
+        assert len(torchs.learnt.embeddings) == 3 * torchs.cfg.episodes.support_views * sum(map(len, shown.values()))
+    finally:
+        del torchs.cfg.episodes["support_scales"]
+
+
 def test_what_contradicts_a_mark_is_torchs(exported_photos, torchs, shown, pictures) -> None:
     """The one support of a class, a mark of another class, the same word twice, and the opposite after it."""
     ours = FewShotDetector(exported_photos, runtime="onnxruntime", threads=1)
