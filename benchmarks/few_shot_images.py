@@ -80,15 +80,9 @@ def episode(
         queries.append(order[shot : shot + QUERIES])
     strangers = torch.cat([(labels == c).nonzero().flatten()[:QUERIES] for c in unknown])
     numbers = torch.arange(way)
-    learnt = LearntImages(
-        tuple(map(str, range(way))),
-        embeddings[torch.cat(support)].numpy(),
-        numbers.repeat_interleave(shot).numpy(),
-        ("",) * (way * shot),
-        np.zeros((way * shot, 1, 1, 3), np.uint8),
-        settings.modes,
-        None,
-    )
+    names = tuple(map(str, range(way)))
+    shown, shown_labels = embeddings[torch.cat(support)].numpy(), numbers.repeat_interleave(shot).numpy()
+    learnt = LearntImages.bare(names, shown, shown_labels, settings.modes)
     if settings.head == "tuned":
         learnt = tuned(learnt)
     truth = torch.cat([numbers[i].repeat(len(q)) for i, q in enumerate(queries)])

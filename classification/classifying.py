@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repmet.classification.array_head import Floats, soft_log_posterior
+from repmet.classification.array_head import Floats
 from repmet.classification.decoded_batches import batches
 from repmet.classification.encoder import Encoder
 from repmet.classification.learning import answers, learnt_images
@@ -51,18 +51,19 @@ class ClassifiesImages:
         """The learnt classes in alphabetical order."""
         return self.learnt.classes if self.learnt else ()
 
-    def learn(self, support: str | Path | Mapping[str, Any], *, progress: bool = True) -> Self:
+    def learn(self, support: str | Path | Mapping[str, Any], *, several: bool = False, progress: bool = True) -> Self:
         """Takes the classes of a support set in the place of those before. When it fails they stay as they were.
 
         Args:
             support: a folder of class folders, a CSV file, or {class: images}; see `read_support_images`.
+            several: an image may be of several classes, each decided by itself; see `several_labels`.
             progress: a bar on the terminal where there are many images.
 
         Raises:
             FileNotFoundError, ValueError, ConnectionError: there is no such set, or an image of it cannot be read.
         """
-        by_class = read_support_images(support)
-        self.learnt = learnt_images(self.encoder, by_class, self.modes, self.batch_size, progress=progress)
+        by_class, how = read_support_images(support), {"several": several, "progress": progress}
+        self.learnt = learnt_images(self.encoder, by_class, self.modes, self.batch_size, **how)
         return self
 
     def add(self, name: str, images: Any) -> Self:
@@ -75,7 +76,8 @@ class ClassifiesImages:
         Raises:
             As `learn`.
         """
-        more = learnt_images(self.encoder, read_support_images({name: images}), self.modes, self.batch_size)
+        by_class, several = read_support_images({name: images}), self.learnt is not None and self.learnt.several
+        more = learnt_images(self.encoder, by_class, self.modes, self.batch_size, several=several)
         self.learnt = more if self.learnt is None else self.learnt.joined(more)
         return self
 
@@ -85,9 +87,8 @@ class ClassifiesImages:
         Raises:
             ValueError: there is no such class.
         """
-        if self.learnt is None or name not in self.classes:
-            raise UserError(f"there is no class {name!r} to remove; there are: {', '.join(self.classes) or 'none'}")
-        self.learnt = self.learnt.without([name])
+        learnt = self._with_class(name, "remove")
+        self.learnt = learnt.without([name])
         return self
 
     def rename(self, name: str, new: str) -> Self:
@@ -96,12 +97,11 @@ class ClassifiesImages:
         Raises:
             ValueError: there is no such class; the new name is another class's, or none.
         """
-        if self.learnt is None or name not in self.classes:
-            raise UserError(f"there is no class {name!r} to rename; there are: {', '.join(self.classes) or 'none'}")
+        learnt = self._with_class(name, "rename")
         check_class_names([new])
         if new in self.classes and new != name:
             raise UserError(f"{new!r} is the name of another class")
-        self.learnt = self.learnt.renamed(name, new)
+        self.learnt = learnt.renamed(name, new)
         return self
 
     def tune(self, seconds: float = 60.0) -> Self:
@@ -116,6 +116,8 @@ class ClassifiesImages:
         """
         if self.learnt is None:
             raise UserError("there is nothing to tune: learn from images first")
+        if self.learnt.several:
+            raise UserError("tuning is for images of a single class each; it takes no set with several")
         self.learnt = tuned(self.learnt, seconds)
         return self
 
@@ -147,6 +149,8 @@ class ClassifiesImages:
         """
         if self.learnt is None:
             raise UserError("there are no classes yet: learn from images first")
+        if none_share is not None and self.learnt.several:
+            raise UserError("none_share is for images of a single class; with several one of none has no class from 1/2 on")
         strangest = None if none_share is None else self.learnt.strangest(none_share)
         inputs = image_inputs(images)
         if is_one_image(images):
@@ -154,6 +158,11 @@ class ClassifiesImages:
         total = len(inputs) if isinstance(inputs, list) else None
         looked = answers(self.encoder, self.learnt, inputs, self.batch_size, strangest, unreadable)
         return bar(looked, "looking", total, show=progress)
+
+    def _with_class(self, name: str, verb: str) -> LearntImages:
+        if self.learnt is None or name not in self.classes:
+            raise UserError(f"there is no class {name!r} to {verb}; there are: {', '.join(self.classes) or 'none'}")
+        return self.learnt
 
     def _embeddings(self, images: Any) -> Floats:
         looked = batches(image_inputs(images), self.encoder.pixels, self.batch_size, None)
@@ -177,16 +186,9 @@ class ClassifiesImages:
         if len(labels) != len(rows) or not shown:
             raise UserError(f"{len(rows)} images with {len(labels)} labels, of which {len(shown)} name a class")
         classes = tuple(sorted({str(labels[i]) for i in shown}))
-        learnt = LearntImages(
-            classes,
-            rows[shown],
-            np.array([classes.index(str(labels[i])) for i in shown], np.int64),
-            ("",) * len(shown),
-            np.zeros((len(shown), 1, 1, 3), np.uint8),
-            self.modes,
-            self.encoder.sigma,
-        )
-        return classes, np.exp(soft_log_posterior(learnt.head.distances(rows), learnt.sigma))
+        numbers = np.array([classes.index(str(labels[i])) for i in shown], np.int64)
+        learnt = LearntImages.bare(classes, rows[shown], numbers, self.modes, self.encoder.sigma)
+        return classes, learnt.probabilities(rows)
 
     def save(self, path: str | Path) -> None:
         """Writes the learnt classes: embeddings and small pictures of the support images, for this encoder alone.

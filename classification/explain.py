@@ -32,6 +32,8 @@ PRINTED = 10  # pairs, and images
 def run(args: argparse.Namespace) -> int:
     out = check_folder(args.out)
     learnt = open_classifier(args).learnt
+    if learnt is not None and learnt.several:
+        raise UserError(f"{args.support}: its images may be of several classes; confusions are told where each is of one")
     if learnt is None or not learnt.held_out or len(learnt.classes) < 2:
         raise UserError(f"{args.support}: nothing can be confused: two classes are needed, and a class of two images")
     result = confusions(learnt)

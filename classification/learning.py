@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from PIL import Image, ImageOps
 
-from repmet.classification.array_head import soft_log_posterior, squared_distances
+from repmet.classification.array_head import squared_distances
 from repmet.classification.decoded_batches import batches
 from repmet.classification.encoder import Encoder
 from repmet.classification.held_out import strangeness
 from repmet.classification.learnt_images import LearntImages
 from repmet.classification.prediction import Prediction
+from repmet.classification.support_images import check_single_labels
 from repmet.data.files.pictures import contained
 from repmet.data.readers.image_inputs import ImageInput
 from repmet.progress import progress as bar
@@ -31,16 +32,19 @@ def learnt_images(
     modes: int | None,
     batch_size: int,
     *,
+    several: bool = False,
     progress: bool = False,
 ) -> LearntImages:
     """Embeds the images of each class.
 
     Args:
-        modes: as `LearntImages` has them. batch_size: images together. progress: a bar on the terminal.
+        modes, several: as `LearntImages` has them. batch_size: images together. progress: a bar on the terminal.
 
     Raises:
-        ValueError, ConnectionError: an image cannot be read.
+        ValueError, ConnectionError: an image cannot be read, or is of two classes where it may be of one.
     """
+    if not several:
+        check_single_labels(by_class)
     pairs = [(c, image) for c, images in enumerate(by_class.values()) for image in images]
 
     def looked_at(picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +63,7 @@ def learnt_images(
         np.stack(thumbnails),
         modes,
         encoder.sigma,
+        several=several,
     )
 
 
@@ -79,7 +84,7 @@ def answers(
     for images, pixels in batches(inputs, encoder.pixels, batch_size, unreadable):
         embeddings = encoder.embedded(pixels)  # (B, e)
         d2 = learnt.head.distances(embeddings)  # (B, N, K)
-        probabilities = np.exp(soft_log_posterior(d2, learnt.sigma))  # (B, N)
+        probabilities = learnt.probabilities(embeddings)  # (B, N)
         distances, strange = d2.min((1, 2)).tolist(), strangeness(d2).tolist()
         to_supports = squared_distances(embeddings, learnt.embeddings[:, None])[..., 0]  # (B, S)
         nearest = to_supports.argsort(1, kind="stable")[:, :NEAREST]
@@ -93,4 +98,5 @@ def answers(
                 to_supports[i, nearest[i]],
                 strange[i],
                 strangest is not None and strange[i] > strangest,
+                learnt.several,
             )

@@ -80,7 +80,8 @@ def _learnt(args: argparse.Namespace, opened: Opened) -> ClassifiesImages:
         if args.modes is not None:
             raise UserError(f"--modes says how classes are learnt; those of {support} are learnt already")
         return opened(args, 1).load(support)
-    return opened(args, 1 if args.modes is None else args.modes).learn(support)
+    several = getattr(args, "several", False)  # an option of those that answer; a set's confusions need a single class
+    return opened(args, 1 if args.modes is None else args.modes).learn(support, several=several)
 
 
 def _is_learnt(support: Path) -> bool:

@@ -6,7 +6,7 @@ Shapes: S support images, N classes, K representatives a class, e embedding dime
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repmet.classification.array_head import Floats, Labels
+from repmet.classification.array_head import Floats, Labels, soft_log_posterior
 from repmet.classification.fitted_head import PLAIN, FittedHead, Tuning, expected_sigma, fitted_head
 from repmet.classification.held_out import HeldOut, fitted_sigma, held_out_distances, strangest_allowed
 from repmet.classification.prediction import Support
+from repmet.classification.several_labels import SeveralHeads, several_heads
 from repmet.data.files.torch_file import read_torch_file, write_torch_file
 from repmet.errors import UserError
 
@@ -36,6 +37,7 @@ class LearntImages:
         modes: representatives of a class at most: 1 is the mean, K the centres of k-means, None every image.
         trained_sigma: of the posterior that the encoder was trained by; None where it was trained otherwise.
         tuning: of the head; plain until `tuning.tuned`.
+        several: an image may be of several classes, and each class is decided by itself; it is among the S once for each.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +48,19 @@ class LearntImages:
     modes: int | None
     trained_sigma: float | None
     tuning: Tuning = PLAIN
+    several: bool = False
+
+    @classmethod
+    def bare(
+        cls, classes: tuple[str, ...], embeddings: Floats, labels: Labels, modes: int | None, sigma: float | None = None
+    ) -> "LearntImages":
+        """Of embeddings alone: without names and pictures.
+
+        Args:
+            sigma: `trained_sigma`.
+        """
+        thumbnails = np.zeros((len(labels), 1, 1, 3), np.uint8)
+        return cls(classes, embeddings, labels, ("",) * len(labels), thumbnails, modes, sigma)
 
     def fit(self, embeddings: Floats, labels: Labels) -> FittedHead:
         """The head of some of the images: of the same modes and tuning."""
@@ -72,6 +87,22 @@ class LearntImages:
     def sigma(self) -> float:
         """Standard deviation of the posterior, by which the probabilities fit the images that were held out."""
         return fitted_sigma(self.held_out, self.expected_sigma)
+
+    @cached_property
+    def several_heads(self) -> SeveralHeads:
+        """Of the different images, told by their small pictures: each may be here under several classes."""
+        places: dict[bytes, int] = {}
+        of_image = [places.setdefault(small.tobytes(), len(places)) for small in self.thumbnails]
+        members = np.zeros((len(places), len(self.classes)), bool)
+        members[of_image, self.labels] = True
+        first = [of_image.index(k) for k in range(len(places))]
+        return several_heads(self.embeddings[first], members, self.classes, self.modes)
+
+    def probabilities(self, embeddings: Floats) -> Floats:
+        """Of the classes, (B, e) -> (B, N): they share an image, or with `several` each has it or not."""
+        if self.several:
+            return self.several_heads.probabilities(embeddings)
+        return np.exp(soft_log_posterior(self.head.distances(embeddings), self.sigma))
 
     def strangest(self, share: float) -> float:
         """The strangeness from which on an image is of none of the classes, see `held_out.strangest_allowed`."""
@@ -118,7 +149,8 @@ class LearntImages:
         names: tuple[str, ...],
         thumbnails: NDArray[np.uint8],
     ) -> "LearntImages":
-        return LearntImages(classes, embeddings, labels, names, thumbnails, self.modes, self.trained_sigma, self.tuning)
+        images = {"embeddings": embeddings, "labels": labels, "names": names, "thumbnails": thumbnails}
+        return replace(self, classes=classes, **images)
 
 
 _FIELDS = ("classes", "embeddings", "labels", "names", "thumbnails", "modes", "trained_sigma")
@@ -132,7 +164,7 @@ def write_classes(learnt: LearntImages, path: str | Path, encoder: Mapping[str, 
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     kept = {name: getattr(learnt, name) for name in _FIELDS}
-    kept["tuning"] = astuple(learnt.tuning)
+    kept |= {"tuning": astuple(learnt.tuning), "several": learnt.several}
     write_torch_file({"format": FORMAT, "encoder": dict(encoder), **kept}, path)
 
 
@@ -147,4 +179,4 @@ def read_classes(path: str | Path) -> tuple[LearntImages, dict[str, Any]]:
         raise UserError(f"{path}: not a file of learnt classes ({FORMAT}); make one by --support FOLDERS --save {path}")
     values = {name: kept[name] for name in _FIELDS} | {name: tuple(kept[name]) for name in ("classes", "names")}
     tuning = Tuning(*kept["tuning"]) if "tuning" in kept else PLAIN  # files of before know none
-    return LearntImages(**values, tuning=tuning), kept["encoder"]
+    return LearntImages(**values, tuning=tuning, several=kept.get("several", False)), kept["encoder"]

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
     images = image_inputs(args.images) if args.images else []
     if not images and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
+    if args.several and (args.labelled or args.none_share is not None):
+        raise UserError("--several goes with neither --labelled nor --none-share: those know a single class an image")
     classifier = open_classifier(args, opened)
     counts = np.bincount(classifier.learnt.labels).tolist()
     shown = ", ".join(f"{name} ({count})" for name, count in zip(classifier.classes, counts, strict=True))
@@ -78,7 +80,8 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
 def _said(prediction: Prediction) -> str:
     if prediction.none:
         return f"none of the classes (strangeness {prediction.strangeness:.2f})"
-    return ", ".join(f"{name} {p:.2f}" for name, p in prediction.top(3))
+    top = ", ".join(f"{name} {p:.2f}" for name, p in prediction.top(max(3, len(prediction.names))))
+    return top if prediction.names else f"none of the classes ({top})"
 
 
 def _true_class(image: ImageInput, classes: Sequence[str]) -> str:
@@ -134,6 +137,11 @@ def command_line(prog: str) -> argparse.ArgumentParser:
         type=float,
         metavar="S",
         help="call images unlike all classes none of them, and so about this share of the classes' own, such as 0.05",
+    )
+    parser.add_argument(
+        "--several",
+        action="store_true",
+        help="an image may be of several classes: in the CSV file a line for each of them; every class from 1/2 on is said",
     )
     parser.add_argument("--labelled", action="store_true", help="the images' folders are named for their true classes")
     parser.add_argument("--save", metavar="FILE", help="keep the classes for later calls with this encoder")

@@ -36,12 +36,13 @@ class Prediction:
     Attributes:
         image: what was looked at.
         classes: the N names, in the order of the learnt classes.
-        probabilities: (N,), they sum to 1: how the classes share the image, if it is of one of them.
+        probabilities: (N,); they sum to 1, unless `several`: how the classes share the image, if it is of one of them.
         distance: squared distance of its embedding to the nearest representative.
         nearest: the support images nearest to it, of whatever class, the nearest first.
         distances: their squared distances, (len(nearest),).
         strangeness: how unlike all classes it is, see `held_out.strangeness`: in [0, 1], but of one class the distance.
         none: it is stranger than was allowed, so that it has no name.
+        several: it may be of several classes: each probability is by itself, and they have any sum.
     """
 
     image: ImageInput
@@ -52,11 +53,19 @@ class Prediction:
     distances: np.ndarray
     strangeness: float
     none: bool = False
+    several: bool = False
 
     @property
     def name(self) -> str | None:
         """The most probable class; None for an image of none of them."""
-        return None if self.none else self.classes[int(self.probabilities.argmax())]
+        return self.names[0] if self.names else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its classes, the most probable first: with `several` those with a probability from 1/2 on, else at most one."""
+        if self.several:
+            return tuple(name for name, p in self.top(len(self.classes)) if p >= 0.5)
+        return () if self.none else (self.top(1)[0][0],)
 
     @property
     def probability(self) -> float:
@@ -75,11 +84,11 @@ class Prediction:
         return prediction_picture(self)
 
     def row(self) -> dict[str, Any]:
-        """Plain values: image, class (empty for none), probability, distance, strangeness, nearest support and its
-        class, then each class's probability by its name."""
+        """Plain values: image, class (empty for none, `a; b` for several), probability, distance, strangeness, nearest
+        support and its class, then each class's probability by its name."""
         return {
             "image": self.image.name,
-            "class": self.name or "",
+            "class": "; ".join(self.names),
             "probability": round(self.probability, 6),
             "distance": round(self.distance, 6),
             "strangeness": round(self.strangeness, 6),
@@ -89,7 +98,7 @@ class Prediction:
         }
 
     def __repr__(self) -> str:
-        what = "none of them" if self.none else f"{self.name} {self.probability:.2f}"
+        what = f"{', '.join(self.names)} {self.probability:.2f}" if self.names else "none of them"
         return f"<{self.image.name}: {what}>"
 
 

@@ -44,6 +44,21 @@ def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, li
     return {name: by_class[name] for name in sorted(by_class)}
 
 
+def check_single_labels(by_class: Mapping[str, list[ImageInput]]) -> None:
+    """Raises ValueError where a file or an address is an image of two classes."""
+    label_of: dict[Any, str] = {}
+    for name, images in by_class.items():
+        for image in images:
+            if not isinstance(image.source, Path | str):
+                continue
+            other = label_of.setdefault(image.source, name)
+            if other != name:
+                raise UserError(
+                    f"{image.name}: is said to be of {other} and of {name}; where an image may be of several classes, "
+                    "say --several, learn(..., several=True)"
+                )
+
+
 def _of_mapping(support: Mapping[str, Any]) -> dict[str, list[ImageInput]]:
     by_class = {}
     for name, images in support.items():

@@ -39,7 +39,7 @@ def prediction_picture(prediction: Prediction) -> Image.Image:
     parts["bars"].bar_label(bars, [f"{p:.2f}" for _, p in top], padding=3, fontsize=8)
     parts["bars"].set(xlim=(0, 1.12), xticks=[])
     parts["bars"].tick_params(labelsize=8)
-    parts["bars"].set_title("none of the classes" if prediction.none else _short(str(prediction.name), 40), fontsize=11)
+    parts["bars"].set_title(_short(", ".join(prediction.names) or "none of the classes", 40), fontsize=11)
     for k in range(3):
         axis = parts[f"support {k}"]
         if k < len(prediction.nearest):
@@ -78,7 +78,7 @@ class PredictionPage:
             name = ""
         else:
             name = self.page.picture(picture, f"image_{len(self.rows):05d}")
-        answer = "none of the classes" if prediction.none else str(prediction.name)
+        answer = ", ".join(prediction.names) or "none of the classes"
         others = "".join(f"<br><small>{html.escape(c)} {p:.2f}</small>" for c, p in prediction.top(CLASSES))
         nearest = "".join(
             figure(self._support(support), f"{support.label} {distance:.2f}", support.name)

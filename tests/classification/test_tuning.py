@@ -1,6 +1,7 @@
 """Tuning: better where there is something to learn, and never worse by its own estimate."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,7 @@ from repmet.classification.tuning import estimate, tuned
 
 def learnt(embeddings: np.ndarray, labels: np.ndarray, tuning: Tuning = PLAIN) -> LearntImages:
     classes = tuple("abcdefgh"[: int(labels.max()) + 1])
-    thumbnails = np.zeros((len(labels), 1, 1, 3), np.uint8)
-    return LearntImages(classes, embeddings, labels, ("",) * len(labels), thumbnails, 1, None, tuning)
+    return replace(LearntImages.bare(classes, embeddings, labels, 1), tuning=tuning)
 
 
 def world(seed: int, nuisance: float, per_class: int = 6) -> tuple[np.ndarray, np.ndarray]:
