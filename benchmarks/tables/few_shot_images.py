@@ -1,4 +1,5 @@
-"""The tables of few images a class on frozen features: heads side by side, and what probabilities and refusals are worth."""
+"""The tables of few images a class on frozen features: heads side by side, what probabilities, refusals and suspicions of
+labels are worth, and images of several classes."""
 
 from __future__ import annotations
 
@@ -45,6 +46,27 @@ def few_shot_images(runs: Sequence[Run]) -> str:
     cells = _cells(runs, "few_shot_images", ("set", "head", "way", "shot"))
     body = [[*line, *(_figure(rows.get(metric)) for metric in FIGURES)] for line, rows in cells.items()]
     return markdown(["set", "head", "classes", "images a class", *FIGURES.values()], body, 2)
+
+
+@table("mislabelled")
+def mislabelled(runs: Sequence[Run]) -> str:
+    """How well wrong labels are ranked."""
+    cells = _cells(runs, "mislabelled", ("set", "images", "share"))
+    body = [[*line, _figure(rows.get("auroc")), _figure(rows.get("precision"))] for line, rows in cells.items()]
+    head = ["set", "images a class", "share of wrong labels", "AUROC, %", "wrong labels among the first, %"]
+    return markdown(head, body, 2)
+
+
+@table("several-labels")
+def several_labels(runs: Sequence[Run]) -> str:
+    """Images of several classes each, beside logistic regression of each class."""
+    cells = _cells(runs, "several_labels", ("set", "method", "classes", "images"))
+    body = []
+    for line, rows in cells.items():
+        losses = [f"{rows[key]['mean']:.3f}" for key in ("loss", "loss_shares")]
+        body.append([*line, *(_figure(rows.get(key)) for key in ("map", "precision", "recall", "ece")), *losses])
+    head = ["set", "method", "classes", "images", "mAP, %", "precision, %", "recall, %", "calibration error, %", "-ln p"]
+    return markdown([*head, "-ln p of the shares alone"], body, 2)
 
 
 def _cells(runs: Sequence[Run], kind: str, keys: Sequence[str]) -> Cells:

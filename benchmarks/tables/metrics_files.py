@@ -17,6 +17,8 @@ _FLAT = {
     "score quality": ("score_quality", ("set", "method", "marks", "draws")),
     "distil": ("distil", ("set", "detector", "marks", "accept", "images")),
     "few-shot images": ("few_shot_images", ("set", "head", "way", "shot")),
+    "mislabelled": ("mislabelled", ("set", "images", "share", "draws")),
+    "several labels": ("several_labels", ("set", "method", "classes", "images")),
     "few-shot heads": ("few_shot_heads", ("set", "method", "shot", "draws")),
     "simulated user": ("clicks", ("set", "policy", "clicks", "draws")),
 }

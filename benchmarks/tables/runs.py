@@ -45,6 +45,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "distil": (("set", "detector", "marks", "accept", "images"), ()),
     "parity": (("runtime", "set", "marks", "images"), ("draws",)),
     "few_shot_images": (("set", "head", "way", "shot"), ()),
+    "mislabelled": (("set", "images", "share", "draws"), ()),
+    "several_labels": (("set", "method", "classes", "images"), ()),
     "few_shot_heads": (("set", "method", "shot", "draws"), ()),
     "tiles": (("set", "tile", "marks", "images"), ("side", "objects")),
 }
