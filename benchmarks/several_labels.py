@@ -1,4 +1,4 @@
-"""How good `repmet classify --several` is on images of several classes each: COCO, shown by one part and asked about another.
+"""How good `repmet classify --several` is on images of several classes each: COCO, of which one part shows the classes.
 
     python -m benchmarks.several_labels coco609 --out several_labels.json
 
