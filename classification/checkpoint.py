@@ -15,7 +15,7 @@ from repmet.classification.methods.base import Method
 from repmet.data.files.digest import sha256_of
 from repmet.errors import UserError
 from repmet.experiments.config.as_trained import take_over
-from repmet.experiments.config.loading import check_tree, load_experiment, parse_experiment
+from repmet.experiments.config.loading import check_experiment, check_tree, load_experiment, parse_experiment
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import (
     check_weights,
@@ -127,6 +127,7 @@ def load_trained(cfg: Config, checkpoint: str | Path, options: Sequence[str] = (
         if cfg.filename:  # else it is out of a checkpoint itself
             command = training_command(load_experiment(cfg.filename), embedded, cfg.filename, meta.get("seed"))
         _take_over(cfg, embedded, options, name)
+        check_experiment(cfg.to_dict(), Path(name))  # somebody else may have written it
     if "weights" in cfg.model.encoder:
         cfg.model.encoder.weights = None
         cfg.model.encoder.pop("fresh", None)

@@ -72,6 +72,7 @@ def load_detector(cfg: Config, checkpoint: str | Path, options: Sequence[str] = 
         embedded = parse_experiment(facts["yaml"], f"the experiment in {checkpoint}")
         keys = ("model", "test_pipeline")
         take_over(cfg, embedded, keys, kept=("model.test_cfg",), options=options, name=str(checkpoint))
+        check_experiment(cfg.to_dict(), Path(checkpoint))  # somebody else may have written it
     trained_on = facts.get("base_classes")
     prepare_data(cfg, trained_on)
     if trained_on is not None:

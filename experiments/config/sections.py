@@ -87,6 +87,7 @@ PLAIN_SECTIONS: dict[str, dict] = {
         ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "visualization")
     ),
 }
+FILES = ("checkpoint", "weights")  # keys of a model that name a file
 PLAIN_KEYS: dict[str, dict] = {
     "paramwise_cfg": PARAMWISE | {"custom_keys": None, "bypass_duplicate": None},
     "clip_grad": dict.fromkeys(("type", "max_norm", "norm_type", "error_if_nonfinite", "foreach", "clip_value")),

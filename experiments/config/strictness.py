@@ -18,6 +18,7 @@ from repmet.experiments.config.sections import (
     BY_SECTION,
     DATALOADER,
     EVERYWHERE,
+    FILES,
     LAUNCHER_KEYS,
     PLAIN_KEYS,
     PLAIN_SECTIONS,
@@ -151,7 +152,8 @@ class _Walk:
             elif key in PLAIN_KEYS:
                 self.plain(value, where, PLAIN_KEYS[key], looked_up)
             elif key == "nms":  # mmcv's own argument, whose `type` no registry knows
-                return
+                for name, item in value.items():
+                    self.node(item, (*where, str(name)), looked_up)
             elif (default := self.default_type(value, where)) is not None:
                 self.arguments(value, where, *default, looked_up)
             elif isinstance(value.get("type"), str):
@@ -159,6 +161,8 @@ class _Walk:
             else:
                 for name, item in value.items():
                     self.node(item, (*where, str(name)), looked_up)
+        elif isinstance(value, str) and "(" in value and key not in FILES and where[0].endswith(("model", "pipeline")):
+            raise UnknownKey(where, (), value=value)  # mmcv and mmdet evaluate some names as Python; a call is no name
 
     def plain(self, value: Any, where: tuple[str, ...], keys: Any, looked_up: tuple[str, ...]) -> None:
         """A section whose keys are listed; below a None anything goes, save for what has a `type`."""

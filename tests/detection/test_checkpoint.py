@@ -63,7 +63,8 @@ MODEL = {
 def experiment(tmp_path, make_devkit) -> Config:
     root = make_devkit(tmp_path / "devkit", IMAGES, {"test": list(IMAGES), "cow": ["three"]})
     data = {"root": str(root), "base_test": "test", "base_classes": ["cat", "dog"], "novel_classes": ["cow"]}
-    return Config({"data": data, "model": MODEL, "test_pipeline": PIPELINE})
+    values = {"tree": "detection", "default_scope": "mmdet", "data": data, "model": MODEL, "test_pipeline": PIPELINE}
+    return Config(values)
 
 
 @pytest.fixture

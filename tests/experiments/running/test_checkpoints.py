@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 
+import repmet.experiments.running.safe_loaders  # noqa: F401  (puts our readers in the place of mmengine's)
 from repmet.data.files import atomic
 from repmet.errors import UserError
 from repmet.experiments.running.checkpoints import (
