@@ -6,6 +6,8 @@
 # make types    mypy alone
 # make bench    side-by-side measurements, kept in models/results where the checkout is committed
 # make results  the tables of README.md and docs/results/ from models/results
+# make campaign  thousands of odd files, dozens of kills: the long form of tests/reliability
+# make audit    the locked packages against the known vulnerabilities (asks the network)
 # make portable, make sanitize: csrc's tests under another torch and Python, and under sanitizers
 #
 # Each sets up what it needs first: a virtual environment, the locked packages, the compiled RoI layers.
@@ -17,7 +19,7 @@ RUN := $(VENV)/bin/python
 DEMO := work_dirs/demo
 SHELL := /bin/bash
 
-.PHONY: demo test browser label-studio types docs bench results setup sanitize portable lock clean
+.PHONY: demo test browser label-studio types docs bench results setup sanitize portable audit campaign lock clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.packages $(VENV)/.built
@@ -122,6 +124,16 @@ sanitize: setup
 	    $(RUN) setup.py build_ext --build-lib build/sanitize --build-temp build/sanitize-objects
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	    REPMET_CSRC=build/sanitize/csrc REPMET_FUZZ=300 $(RUN) -m pytest tests/csrc -q
+
+# pip-audit depends on what ours do not: it stays out of $(VENV). Of the locks it takes what this system and Python take;
+# a package that nobody could be asked about is a failure.
+audit: build/audit/bin/pip-audit
+	build/audit/bin/pip-audit --strict --requirement requirements.lock --requirement requirements-dev.lock --no-deps \
+	    --disable-pip --progress-spinner off
+
+build/audit/bin/pip-audit:
+	@$(PYTHON) -m venv --clear build/audit
+	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 
 # One binary: the operators' tests on csrc as it is built here, in an environment with another torch and, if wanted, another
 # Python, and without torchvision (the definitions are the reference then). For example

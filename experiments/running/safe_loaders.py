@@ -23,13 +23,16 @@ def download(address: str) -> Path:
     addresses are kept apart, but for names that hold a checksum, as torchvision's do.
 
     Raises:
-        ValueError: another checksum, or no checksum behind `#`.
+        ValueError: another checksum, no checksum behind `#`, or neither that nor https.
         ConnectionError: it is neither in the cache nor to be had.
     """
     url, _, fragment = address.partition("#")
     if fragment and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", fragment):
         raise UserError(f"{address}: what follows `#` is the file's checksum, sha256= and 64 hexadecimal digits")
     wanted = fragment.partition("=")[2].lower()
+    parts = urlsplit(url)
+    if not wanted and parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise UserError(f"{address}: without https anybody on the way may change it; put its checksum behind, #sha256=...")
     name = PurePosixPath(unquote(urlsplit(url).path))
     if not re.search(r"-[0-9a-f]{8,}$", name.stem):
         name = name.with_name(f"{name.stem}-{hashlib.sha256(url.encode()).hexdigest()[:12]}{name.suffix}")

@@ -1,5 +1,7 @@
 """The cache of decoded tensors: an atomic file that other data never meet."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -46,6 +48,23 @@ def test_a_cache_with_a_flipped_bit_is_made_anew(source):
     with pytest.warns(UserWarning, match="cannot be read"):
         value = cached("set", [source], lambda: {"images": images + 1})
     assert torch.equal(value["images"], images + 1)
+
+
+class Payload:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_nothing_in_a_cache_is_run(source, tmp_path):
+    cached("set", [source], lambda: [1])
+    (file,) = source.parent.glob("*.pt")
+    torch.save({"images": Payload(tmp_path / "executed")}, file)
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert cached("set", [source], lambda: [2]) == [2]
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_broken_write_leaves_nothing(source, monkeypatch):

@@ -107,3 +107,17 @@ def test_difficult_that_is_neither(devkit):
         read_image_set(devkit, "train")
     (devkit / "Annotations/a.xml").write_text(xml(thing("cat", 1, 2, 31, 40, more="")))
     assert read_image_set(devkit, "train")[1].difficult.tolist() == [False]
+
+
+def test_no_entity_is_followed(devkit, tmp_path):
+    """Neither one that grows to a gigabyte nor one of another file."""
+    (tmp_path / "secret.txt").write_text("cat")
+    laughs = "".join(f'<!ENTITY e{k} "{f"&e{k - 1};" * 10}">' for k in range(1, 10))
+    for kinds, name in (
+        (f'<!ENTITY e0 "ha">{laughs}', "&e9;"),
+        (f'<!ENTITY file SYSTEM "{tmp_path}/secret.txt">', "&file;"),
+    ):
+        content = f"<!DOCTYPE annotation [{kinds}]>{xml(thing(name, 1, 1, 9, 9))}"
+        (devkit / "Annotations/a.xml").write_text(content)
+        with pytest.raises(ValueError, match=r"a\.xml: (not well-formed XML|object 1 has no <name>)"):
+            read_image_set(devkit, "train")

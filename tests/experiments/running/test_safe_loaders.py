@@ -63,6 +63,11 @@ def test_a_checksum_behind_the_address(server):
             download(f"{address}/a.pth#{no_checksum}")
 
 
+def test_without_https_a_checksum_is_needed():
+    with pytest.raises(ValueError, match=r"without https anybody on the way may change it; put its checksum behind"):
+        download("http://example.invalid/a.pth")
+
+
 def test_names_with_a_checksum_are_torchs_own_in_the_cache(server, tmp_path):
     address, folder = server
     save_checkpoint({"n": 1}, folder / "resnet18-f37072fd.pth")
