@@ -16,6 +16,7 @@ Row = dict[str, Any]
 _FLAT = {
     "score quality": ("score_quality", ("set", "method", "marks", "draws")),
     "distil": ("distil", ("set", "detector", "marks", "accept", "images")),
+    "reliability": ("reliability", ("case", "command")),
     "few-shot images": ("few_shot_images", ("set", "head", "way", "shot")),
     "mislabelled": ("mislabelled", ("set", "images", "share", "draws")),
     "several labels": ("several_labels", ("set", "method", "classes", "images")),

@@ -15,6 +15,7 @@ import repmet.benchmarks.tables.few_shot_images
 import repmet.benchmarks.tables.labels
 import repmet.benchmarks.tables.own_data
 import repmet.benchmarks.tables.page_tables
+import repmet.benchmarks.tables.reliability
 import repmet.benchmarks.tables.scores
 import repmet.benchmarks.tables.speed
 import repmet.benchmarks.tables.summary  # noqa: F401  (these register their tables)
@@ -27,6 +28,7 @@ PAGES = (
     "README.md",
     "docs/detect.md",
     "docs/label.md",
+    "docs/security.md",
     "docs/page.md",
     "docs/runtime.md",
     "docs/results/index.md",

@@ -44,6 +44,7 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "person": (("set", "images"), ()),
     "distil": (("set", "detector", "marks", "accept", "images"), ()),
     "parity": (("runtime", "set", "marks", "images"), ("draws",)),
+    "reliability": (("case", "command"), ()),
     "few_shot_images": (("set", "head", "way", "shot"), ()),
     "mislabelled": (("set", "images", "share", "draws"), ()),
     "several_labels": (("set", "method", "classes", "images"), ()),

@@ -1,0 +1,51 @@
+"""Odd images through the commands that read them: each is looked at, or one line names it; none spoils the others."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from odd_images import odd_images
+from PIL import Image
+
+from repmet.data.readers.image_inputs import image_inputs
+from repmet.detection import detect, label
+
+
+@pytest.fixture
+def support(tmp_path: Path) -> Path:
+    for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
+        (tmp_path / "support" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 24), colour).save(tmp_path / "support" / name / "a.png")
+    return tmp_path / "support"
+
+
+def looked_at(command: str, words: list[str], detector) -> int:
+    if command == "detect":
+        return detect.run(detect.command_line("repmet detect").parse_args(words), lambda args: detector)
+    args = label.command_line().parse_args(words)
+    return label.run(args, image_inputs(args.images), detector)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("command", ["detect", "label"])
+def test_each_is_looked_at_or_named(command, seed, support, detector, outcomes, tmp_path, capsys) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    images = {image.name: image for image in odd_images(seed)}
+    for image in images.values():
+        (folder / image.name).write_bytes(image.content)
+    words = ["--support", str(support), "--images", str(folder), "--out", str(tmp_path / "out")]
+    words += ["--accept", "0.05"] if command == "label" else ["--show", "1"]
+    assert looked_at(command, words, detector) in (0, 1)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    named = [re.search(r"images/(\d{4}\.\w+)", line)[1] for line in said]
+    listing = "annotations.json" if command == "label" else "images.json"
+    rows = json.loads((tmp_path / "out" / listing).read_text(encoding="utf-8"))["images"]
+    seen = [Path(row["file_name"]).name for row in rows]
+    assert sorted(seen + named) == sorted(images)
+    missed = [image for name, image in images.items() if image.whole and name not in seen]
+    assert not missed, [(image.name, image.case) for image in missed]
+    for name, image in images.items():
+        case = "mode" if image.case.startswith("mode ") else image.case
+        outcomes[f"images: {case}", command, "right" if name in seen else "refused"] += 1
