@@ -125,10 +125,11 @@ sanitize: setup
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	    REPMET_CSRC=build/sanitize/csrc REPMET_FUZZ=300 $(RUN) -m pytest tests/csrc -q
 
-# Seeds of the generators, and rounds of kills: an hour for eight.
+# Seeds of the generators (some 400 files each), and rounds of kills (ten each).
 REPMET_SEEDS ?= 8
+REPMET_KILLS ?= 4
 campaign: setup $(VENV)/.packages-dev
-	REPMET_SEEDS=$(REPMET_SEEDS) REPMET_CAMPAIGN=build/campaign/reliability.json OMP_NUM_THREADS=1 \
+	REPMET_SEEDS=$(REPMET_SEEDS) REPMET_KILLS=$(REPMET_KILLS) REPMET_CAMPAIGN=build/campaign/reliability.json OMP_NUM_THREADS=1 \
 	    $(RUN) -m pytest tests/reliability -q -m "campaign or not campaign"
 
 # pip-audit depends on what ours do not: it stays out of $(VENV). Of the locks it takes what this system and Python take;

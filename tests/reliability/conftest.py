@@ -14,9 +14,11 @@ SHORT = 1  # seeds of the generators in `make test`
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that take a `seed` have the first ones in `make test`, and REPMET_SEEDS of them in the campaign."""
+    """Tests that take a `seed` have the first ones in `make test`; in the campaign as many as REPMET_SEEDS says, and those
+    that kill as REPMET_KILLS says."""
     if "seed" in metafunc.fixturenames:
-        seeds = range(int(os.environ.get("REPMET_SEEDS", SHORT)))
+        number = "REPMET_KILLS" if metafunc.module.__name__.endswith("test_kills") else "REPMET_SEEDS"
+        seeds = range(int(os.environ.get(number, SHORT)))
         marks = [() if seed < SHORT else pytest.mark.campaign for seed in seeds]
         metafunc.parametrize("seed", [pytest.param(seed, marks=mark) for seed, mark in zip(seeds, marks, strict=True)])
 
@@ -35,7 +37,8 @@ def outcomes() -> Iterator[Counter]:
             row[outcome] = {"mean": number}
         for row in rows.values():
             row |= {outcome: {"mean": 0} for outcome in ("right", "refused") if outcome not in row}
-        facts = {"git": git_revision(), "command": "make campaign", "versions": versions(), "machine": processor()}
+        said = " ".join(f"{name}={os.environ.get(name, SHORT)}" for name in ("REPMET_SEEDS", "REPMET_KILLS"))
+        facts = {"git": git_revision(), "command": f"make campaign {said}", "versions": versions(), "machine": processor()}
         content = {"protocol": "reliability", "rows": list(rows.values()), **facts}
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(content, indent=1) + "\n")
