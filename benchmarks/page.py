@@ -4,10 +4,10 @@
     python -m benchmarks.page my_photos --images 100 2000 --boxes 20
 
 `my_photos` is annotated. Its images, repeated until there are as many as asked for, are opened by `repmet page`; the time
-runs until the page is served. In a session without a browser objects are then marked one after the other; the time runs from
-a mark until the finds of the image on the screen are those of it. At last a simulated person goes through the train list in
-the order of "Next": accepts, rejects and draws on so many images. Actions are counted against the boxes that are right
-in the end (IoU of at least 0.5), where one drawn by hand is one action.
+runs until the page is served. In a session without a browser objects are then marked one after the other, half a second a
+drag; the time runs from its end until the finds of the image on the screen are those of it. At last a simulated person goes
+through the train list in the order of "Next": accepts, rejects and draws on so many images. Actions are counted against the
+boxes that are right in the end (IoU of at least 0.5), where one drawn by hand is one action.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from repmet.page.session import Session
 from repmet.page.teacher import Teacher
 
 HIT = 0.5  # IoU from which on a box is right
+DRAWING = 0.5  # seconds from the press of the button to its release
 PATIENCE = 7200.0  # seconds for all images to be embedded
 
 
@@ -90,6 +91,7 @@ def box_to_finds(session: Session, named: dict[str, ImageRecord], boxes: int) ->
             continue
         session.visit(number)
         session.finder.hold()  # as the stage does when a hand begins to draw
+        time.sleep(DRAWING)
         start = time.perf_counter()
         session.draw(number, tuple(record.boxes[0].tolist()), record.names[0])
         while not session.finder.fresh(number):

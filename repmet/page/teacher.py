@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ class Teacher:
     """
 
     def __init__(self, detector: Detector, saved: str | Path | None = None) -> None:
+        importlib.import_module("scipy.optimize")  # of calibration: half a second that the first box would wait for
         self.detector, self.saved = detector, saved
         self.known: tuple[str, ...] = ()  # classes of the saved file
         self._together: tuple[Lesson, ...] = ()  # learnt at once; their order does not matter
