@@ -145,6 +145,9 @@ def _record(path: Path, image_id: str, folder: YOLOFolder, parse: Callable) -> t
         except ValueError as error:
             problems.append(f"{file}, line {number}: {error}")
             continue
+        except OverflowError:  # of a C integer
+            problems.append(f"{file}, line {number}: there is no class {line.split()[0]:.40} in {folder.file.name}")
+            continue
         if label not in folder.names:
             problems.append(f"{file}, line {number}: there is no class {label} in {folder.file.name}")
         elif not inside:

@@ -235,3 +235,34 @@ def test_interval_covers_the_mean_and_shrinks():
 def test_needs_no_detector():
     code = "import sys, detection.metrics; print(sorted({'torch', 'mmcv', 'mmdet', 'mmengine'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_more_episodes_than_groups_in_the_reverse_order_are_the_same_to_the_last_bit():
+    detections, truth = random_case(3, episodes=53)
+    whole = episodic_metrics(detections, truth)
+    metric = EpisodicMetric()
+    for episode in reversed(range(53)):
+        metric.add(detections[detections[:, 0] == episode], truth[truth[:, 0] == episode])
+    assert metric.compute() == whole
+
+
+def test_what_was_measured_by_other_widths_is_not_merged():
+    with pytest.raises(ValueError, match=r"iou and plus_one differ: 0\.5, True and 0\.5, False"):
+        EpisodicMetric().merge(EpisodicMetric(plus_one=False))
+
+
+def test_at_an_overlap_of_one_the_very_box_alone_is_right():
+    found = [[0, 1, 1, 0.9, 0, 0, 10, 11], [0, 1, 1, 0.5, 0, 0, 10, 10]]
+    figures = episodic_metrics(np.array(found), np.array([[0, 1, 1, 0, 0, 10, 10]]), iou=1)
+    assert figures["recall"] == 1 and figures["pooled_ap"] == 0.5 and figures["counts"]["fp_background"] == 1
+    for wrong in (0, 1.0001):
+        with pytest.raises(ValueError, match="iou is a fraction"):
+            EpisodicMetric(wrong)
+
+
+@pytest.mark.parametrize("rows", [[0, 1], [1, 0]])
+def test_of_two_boxes_of_equal_overlap_the_one_that_is_to_be_found_is_taken(rows):
+    """The other is difficult; a detection that goes to it is ignored."""
+    truth = np.array([[0, 1, 1, 0, 0, 20, 10, 1], [0, 1, 1, 10, 0, 30, 10, 0]], dtype=float)[rows]
+    figures = episodic_metrics(np.array([[0, 1, 1, 0.9, 5, 0, 25, 10]]), truth)
+    assert figures["recall"] == figures["pooled_ap"] == 1 and figures["counts"]["n_ground_truth"] == 1

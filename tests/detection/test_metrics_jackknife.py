@@ -72,3 +72,11 @@ def test_one_episode_says_nothing_about_the_spread():
     metric.add([], [], slots=[[7, 0]])  # without a box: the other has them all
     assert np.isnan(metric.pooled_without()).tolist() == [True, False]
     assert metric.compute()["repmet_pooled_ci95"] == [0, 1]
+
+
+def test_where_one_group_holds_all_boxes_nothing_is_known():
+    boxes = Pooled(np.array([0.5], np.float32), np.array([0.7], np.float32), 2)
+    none = Pooled(np.empty(0, np.float32), np.array([0.1], np.float32), 0)
+    without = leave_one_out([boxes, none, none])
+    assert np.isnan(without).tolist() == [True, False, False]
+    assert jackknife_interval(0.25, without) == [-np.inf, np.inf] == jackknife_interval(0.25, np.array([0.25]))

@@ -189,3 +189,11 @@ def test_images_without_any_labels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").rename(tmp_path / "set.yml")
     with pytest.raises(ValueError, match=r"2 YAML files describe YOLO data: other\.yaml, set\.yml; name one"):
         read_images(tmp_path)
+
+
+def test_a_class_number_beyond_all_integers_is_none_of_its_classes(tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    (tmp_path / "data.yaml").write_text("names: [cat]\ntrain: .\nval: .\n")
+    (tmp_path / "a.txt").write_text(f"{10**30} 0.5 0.5 0.4 0.5\n")
+    with pytest.raises(ValueError, match=r"a\.txt, line 1: there is no class 10{30} in data\.yaml"):
+        read_images(tmp_path)
