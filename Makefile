@@ -123,7 +123,7 @@ sanitize: setup
 	    LDFLAGS="-fsanitize=address,undefined" \
 	    $(RUN) setup.py build_ext --build-lib build/sanitize --build-temp build/sanitize-objects
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
-	    REPMET_CSRC=build/sanitize/csrc REPMET_FUZZ=300 $(RUN) -m pytest tests/csrc -q
+	    REPMET_CSRC=build/sanitize/repmet/csrc REPMET_FUZZ=300 $(RUN) -m pytest tests/csrc -q
 
 # Seeds of the generators (some 400 files each), and rounds of kills (ten each).
 REPMET_SEEDS ?= 8

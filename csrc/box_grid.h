@@ -38,6 +38,87 @@ bool exceeds(const Box<T>& a, T x1, T y1, T x2, T y2, T area, double threshold) 
   return inter / (area + a.area - inter) > threshold;
 }
 
+// Areas that lost their precision obey no bound but the one on boxes that overlap at all.
+template <typename T>
+bool bounded(T least_area, double threshold) {
+  return threshold > 0 && least_area > std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+}
+
+// The threshold of the test without a division, a few ulp below the real one: `exceeds` decides.
+template <typename T>
+T lowered(T least_area, double threshold) {
+  return bounded(least_area, threshold) ? static_cast<T>(threshold) * (T(1) - 8 * std::numeric_limits<T>::epsilon()) : T(0);
+}
+
+constexpr int64_t kLanes = 16;  // boxes compared at once
+
+// Boxes as columns x1, y1, x2, y2, area, `stride` apart, with room for a whole vector behind the last.
+template <typename T>
+struct BoxColumns {
+  T* x1;
+  int64_t stride;
+  T lowered;
+  double threshold;
+
+  // Gives an infinite area to what `box` suppresses in places [from, to): its IoU with anything is then 0. Whole vectors:
+  // testing a few places more does no harm.
+  REPMET_INLINE void sweep(const Box<T>& box, int64_t from, int64_t to) const {
+    for (int64_t k = from; k < to; k += kLanes) {
+      const T *left_edge = x1 + k, *top = left_edge + stride, *right_edge = top + stride, *bottom = right_edge + stride;
+      T* const area = x1 + k + 4 * stride;
+      std::array<char, kLanes> hit;
+      int any = 0;
+      for (int64_t j = 0; j < kLanes; ++j) {
+        const T left = left_edge[j] > box.x1 ? left_edge[j] : box.x1;
+        const T right = right_edge[j] < box.x2 ? right_edge[j] : box.x2;
+        const T over = top[j] > box.y1 ? top[j] : box.y1, under = bottom[j] < box.y2 ? bottom[j] : box.y2;
+        const T width = right - left > T(0) ? right - left : T(0), height = under - over > T(0) ? under - over : T(0);
+        const T inter = width * height;
+        // No division: the threshold is lowered by a few ulp, and `exceeds` decides.
+        hit[j] = (inter > T(0)) & (inter >= lowered * (box.area + area[j] - inter));
+        any |= hit[j];
+      }
+      if (!any) continue;
+      for (int64_t j = 0; j < kLanes; ++j)
+        if (hit[j] && exceeds(box, left_edge[j], top[j], right_edge[j], bottom[j], area[j], threshold))
+          area[j] = std::numeric_limits<T>::infinity();
+    }
+  }
+};
+
+// keep[i] = 1 for each of at most `kRow` boxes that no kept box before it suppresses: each kept one is compared with all
+// behind it, without a grid or memory of the heap.
+constexpr int64_t kRow = 128;
+
+template <typename T>
+REPMET_INLINE void suppress_row(const Box<T>* boxes, int64_t count, double threshold, char* keep) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  constexpr int64_t stride = kRow + kLanes;
+  std::array<T, 5 * stride> columns;
+  T least_area = infinity;
+  for (int64_t i = 0; i < count + kLanes; ++i) {  // those behind the last lie nowhere
+    const Box<T> box = i < count ? boxes[i] : Box<T>{T(0), T(0), T(0), T(0), infinity};
+    const bool valid = i < count && box.can_overlap();
+    if (valid) least_area = std::min(least_area, box.area);
+    columns[i] = box.x1;
+    columns[stride + i] = box.y1;
+    columns[2 * stride + i] = box.x2;
+    columns[3 * stride + i] = box.y2;
+    columns[4 * stride + i] = valid ? box.area : infinity;
+    if (i < count) keep[i] = valid ? 1 : 2;  // 2: kept, and suppresses nothing
+  }
+  const BoxColumns<T> all{columns.data(), stride, lowered(least_area, threshold), threshold};
+  for (int64_t i = 0; i < count; ++i) {
+    if (keep[i] == 2) {
+      keep[i] = 1;
+    } else if (columns[4 * stride + i] == infinity) {
+      keep[i] = 0;
+    } else {
+      all.sweep(boxes[i], i + 1, count);
+    }
+  }
+}
+
 // Equal cells from `low` to `high`; those at the ends take what lies beyond.
 struct CellAxis {
   double origin = 0.0, per_unit = 0.0, last = 0.0;
@@ -59,8 +140,6 @@ struct CellAxis {
 template <typename T>
 class BoxGrid {
  public:
-  static constexpr int64_t kLanes = 16;  // boxes compared at once
-
   // `boxes` in descending score order.
   BoxGrid(const std::vector<Box<T>>& boxes, double threshold) : boxes_(boxes), threshold_(threshold) {
     std::vector<int32_t> valid;
@@ -73,10 +152,8 @@ class BoxGrid {
       widest_ = std::max(widest_, width(boxes[i]));
       highest_ = std::max(highest_, height(boxes[i]));
     }
-    // Areas that lost their precision obey no bound but the one on boxes that overlap at all.
-    const bool exact = threshold > 0 && least_area > std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
-    reach_ = exact ? (1.0 - std::min(threshold, 1.0)) / (2.0 * threshold) * 1.001 + 1e-5 : 1e300;
-    lowered_ = exact ? static_cast<T>(threshold) * (T(1) - 8 * std::numeric_limits<T>::epsilon()) : T(0);
+    reach_ = bounded(least_area, threshold) ? (1.0 - std::min(threshold, 1.0)) / (2.0 * threshold) * 1.001 + 1e-5 : 1e300;
+    lowered_ = lowered(least_area, threshold);
     x_ = strips_for(valid);
     place(valid);
   }
@@ -86,6 +163,7 @@ class BoxGrid {
   REPMET_INLINE void suppress(char* keep) {
     constexpr T infinity = std::numeric_limits<T>::infinity();
     T* const area = columns_.data() + 4 * stride_;
+    const BoxColumns<T> columns{columns_.data(), stride_, lowered_, threshold_};
     for (size_t i = 0; i < boxes_.size(); ++i) {
       const int64_t at = place_[i];
       keep[i] = at < 0 || area[at] != infinity;
@@ -96,7 +174,7 @@ class BoxGrid {
       const double y = middle_y(box), ry = radius(height(box), highest_, y);
       for (int64_t s = x_.cell(x - rx), last = x_.cell(x + rx); s <= last; ++s) {
         const int32_t* const begin = begin_.data() + strips_[s].first;
-        sweep(box, begin[strips_[s].y.cell(y - ry)], begin[strips_[s].y.cell(y + ry) + 1]);
+        columns.sweep(box, begin[strips_[s].y.cell(y - ry)], begin[strips_[s].y.cell(y + ry) + 1]);
       }
     }
   }
@@ -175,29 +253,6 @@ class BoxGrid {
 
   double radius(double length, double longest, double at) const {
     return std::min(reach_ * length, 0.5 * (length + longest)) * (1.0 + 1e-6) + 1e-6 * std::fabs(at);
-  }
-
-  // Suppresses what `box` suppresses in places [from, to). Whole vectors: testing a few places more does no harm.
-  REPMET_INLINE void sweep(const Box<T>& box, int64_t from, int64_t to) {
-    for (int64_t k = from; k < to; k += kLanes) {
-      const T *x1 = columns_.data() + k, *y1 = x1 + stride_, *x2 = y1 + stride_, *y2 = x2 + stride_;
-      T* const area = columns_.data() + k + 4 * stride_;
-      std::array<char, kLanes> hit;
-      int any = 0;
-      for (int64_t j = 0; j < kLanes; ++j) {
-        const T left = x1[j] > box.x1 ? x1[j] : box.x1, right = x2[j] < box.x2 ? x2[j] : box.x2;
-        const T over = y1[j] > box.y1 ? y1[j] : box.y1, under = y2[j] < box.y2 ? y2[j] : box.y2;
-        const T width = right - left > T(0) ? right - left : T(0), height = under - over > T(0) ? under - over : T(0);
-        const T inter = width * height;
-        // No division: the threshold is lowered by a few ulp, and `exceeds` decides.
-        hit[j] = (inter > T(0)) & (inter >= lowered_ * (box.area + area[j] - inter));
-        any |= hit[j];
-      }
-      if (!any) continue;
-      for (int64_t j = 0; j < kLanes; ++j)
-        if (hit[j] && exceeds(box, x1[j], y1[j], x2[j], y2[j], area[j], threshold_))
-          area[j] = std::numeric_limits<T>::infinity();
-    }
   }
 
   struct Strip {

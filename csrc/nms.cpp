@@ -2,7 +2,8 @@
 //
 // Boxes are visited in descending score order; a box is kept unless its IoU with a kept box exceeds the threshold. The
 // result is exactly that of the textbook double loop. What makes it quick: the scores are sorted by radix (radix_sort.h), and
-// each kept box is compared with a vector of its neighbours at a time (box_grid.h), which it suppresses.
+// each kept box is compared with a vector of its neighbours at a time (box_grid.h), which it suppresses; with all, where
+// boxes are few.
 #include <algorithm>
 #include <vector>
 
@@ -20,6 +21,12 @@ REPMET_MULTIVERSION void suppress_in(BoxGrid<float>& grid, char* keep) {
 REPMET_MULTIVERSION void suppress_in(BoxGrid<double>& grid, char* keep) {
   grid.suppress(keep);
 }
+REPMET_MULTIVERSION void suppress_few(const Box<float>* boxes, int64_t count, double threshold, char* keep) {
+  suppress_row(boxes, count, threshold, keep);
+}
+REPMET_MULTIVERSION void suppress_few(const Box<double>* boxes, int64_t count, double threshold, char* keep) {
+  suppress_row(boxes, count, threshold, keep);
+}
 
 // A negative threshold lets boxes that do not touch suppress each other: no shortcut holds.
 template <typename T>
@@ -36,6 +43,9 @@ void plain_double_loop(const std::vector<Box<T>>& boxes, double threshold, char*
 template <typename T>
 void suppress(const std::vector<Box<T>>& boxes, double threshold, char* keep) {
   if (threshold < 0) return plain_double_loop(boxes, threshold, keep);
+  if (static_cast<int64_t>(boxes.size()) <= kRow) {
+    return suppress_few(boxes.data(), static_cast<int64_t>(boxes.size()), threshold, keep);
+  }
   BoxGrid<T> grid(boxes, threshold);
   suppress_in(grid, keep);
 }

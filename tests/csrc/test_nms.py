@@ -41,7 +41,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", ["random", "clustered", "integers"])
-@pytest.mark.parametrize("count", [0, 1, 2, 31, 33, 500, 3000])
+@pytest.mark.parametrize("count", [0, 1, 2, 31, 33, 127, 128, 129, 500, 3000])
 def test_equals_torchvision(count, kind, dtype) -> None:
     boxes, scores = make_boxes(count, kind, dtype)
     for threshold in (-0.1, 0.0, 0.3, 0.5, 0.7, 1.0, 1.5):
