@@ -252,8 +252,8 @@ def test_what_was_measured_by_other_widths_is_not_merged():
 
 
 def test_at_an_overlap_of_one_the_very_box_alone_is_right():
-    found = [[0, 1, 1, 0.9, 0, 0, 10, 11], [0, 1, 1, 0.5, 0, 0, 10, 10]]
-    figures = episodic_metrics(np.array(found), np.array([[0, 1, 1, 0, 0, 10, 10]]), iou=1)
+    detections = [[0, 1, 1, 0.9, 0, 0, 10, 11], [0, 1, 1, 0.5, 0, 0, 10, 10]]
+    figures = episodic_metrics(np.array(detections), np.array([[0, 1, 1, 0, 0, 10, 10]]), iou=1)
     assert figures["recall"] == 1 and figures["pooled_ap"] == 0.5 and figures["counts"]["fp_background"] == 1
     for wrong in (0, 1.0001):
         with pytest.raises(ValueError, match="iou is a fraction"):
