@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from repmet.benchmarks.tables.formatting import MISSING, NOTHING, markdown, percent_interval
-from repmet.benchmarks.tables.registry import table, with_rows
+from repmet.benchmarks.tables.registry import cells_of, table
 from repmet.benchmarks.tables.runs import Run
 
 FIGURES = {
@@ -17,14 +17,13 @@ FIGURES = {
     "known_refused": "known refused, %",
     "unknown_refused": "unknown refused, %",
 }
-Cells = dict[tuple[str, ...], dict[str, Mapping[str, Any]]]  # rows of a line by metric
 
 
 @table("few-shot-heads")
 def few_shot_heads(runs: Sequence[Run]) -> str:
     """Accuracy by set, method and shots with the time at the most shots; RepMet's paired differences from logistic
     regression."""
-    cells = _cells(runs, "few_shot_heads", ("set", "method", "shot"))
+    cells = cells_of(runs, "few_shot_heads", ("set", "method", "shot"))
     if not cells:
         return NOTHING
     shots = sorted({int(line[2]) for line in cells})
@@ -43,7 +42,7 @@ def few_shot_heads(runs: Sequence[Run]) -> str:
 @table("few-shot-images")
 def few_shot_images(runs: Sequence[Run]) -> str:
     """What `repmet classify` says of images of its classes and of others."""
-    cells = _cells(runs, "few_shot_images", ("set", "head", "way", "shot"))
+    cells = cells_of(runs, "few_shot_images", ("set", "head", "way", "shot"))
     body = [[*line, *(_figure(rows.get(metric)) for metric in FIGURES)] for line, rows in cells.items()]
     return markdown(["set", "head", "classes", "images a class", *FIGURES.values()], body, 2)
 
@@ -51,7 +50,7 @@ def few_shot_images(runs: Sequence[Run]) -> str:
 @table("mislabelled")
 def mislabelled(runs: Sequence[Run]) -> str:
     """How well wrong labels are ranked."""
-    cells = _cells(runs, "mislabelled", ("set", "images", "share"))
+    cells = cells_of(runs, "mislabelled", ("set", "images", "share"))
     body = [[*line, _figure(rows.get("auroc")), _figure(rows.get("precision"))] for line, rows in cells.items()]
     head = ["set", "images a class", "share of wrong labels", "AUROC, %", "wrong labels among the first, %"]
     return markdown(head, body, 2)
@@ -60,21 +59,13 @@ def mislabelled(runs: Sequence[Run]) -> str:
 @table("several-labels")
 def several_labels(runs: Sequence[Run]) -> str:
     """Images of several classes each, beside logistic regression of each class."""
-    cells = _cells(runs, "several_labels", ("set", "method", "classes", "images"))
+    cells = cells_of(runs, "several_labels", ("set", "method", "classes", "images"))
     body = []
     for line, rows in cells.items():
         losses = [f"{rows[key]['mean']:.3f}" for key in ("loss", "loss_shares")]
         body.append([*line, *(_figure(rows.get(key)) for key in ("map", "precision", "recall", "ece")), *losses])
     head = ["set", "method", "classes", "images", "mAP, %", "precision, %", "recall, %", "calibration error, %", "-ln p"]
     return markdown([*head, "-ln p of the shares alone"], body, 2)
-
-
-def _cells(runs: Sequence[Run], kind: str, keys: Sequence[str]) -> Cells:
-    cells: Cells = {}
-    for run in with_rows(runs, kind):
-        for row in run.rows[kind]:
-            cells.setdefault(tuple(str(row[key]) for key in keys), {})[row["metric"]] = row
-    return cells
 
 
 def _figure(row: Mapping[str, Any] | None, *, signed: bool = False) -> str:

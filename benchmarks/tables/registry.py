@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from repmet.benchmarks.tables.runs import Run
 from repmet.errors import UserError
 
 Render = Callable[[Sequence[Run]], str]
+Cells = dict[tuple[str, ...], dict[str, Mapping[str, Any]]]  # rows of a line by metric
 
 TABLES: dict[str, Render] = {}
 
@@ -25,6 +27,15 @@ def table(name: str) -> Callable[[Render], Render]:
 def with_rows(runs: Sequence[Run], *kinds: str) -> list[Run]:
     """The runs that have rows of one of these kinds."""
     return [run for run in runs if any(run.rows.get(kind) for kind in kinds)]
+
+
+def cells_of(runs: Sequence[Run], kind: str, keys: Sequence[str]) -> Cells:
+    """The rows of a kind by the values of some keys, and by metric; of two runs the later one's stand."""
+    cells: Cells = {}
+    for run in with_rows(runs, kind):
+        for row in run.rows[kind]:
+            cells.setdefault(tuple(str(row[key]) for key in keys), {})[row["metric"]] = row
+    return cells
 
 
 def render(name: str, runs: Sequence[Run]) -> str:

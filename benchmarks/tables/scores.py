@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from repmet.benchmarks.tables.formatting import MISSING, NOTHING, markdown, percent_interval
-from repmet.benchmarks.tables.registry import table, with_rows
+from repmet.benchmarks.tables.registry import Cells, cells_of, table
 from repmet.benchmarks.tables.runs import Run
 
 Line = tuple[str, ...]
-Cells = dict[Line, dict[str, Mapping[str, Any]]]  # rows of a line by metric
 
 CALIBRATION = {
     "ece": "calibration error, %",
@@ -77,7 +76,7 @@ def score_unknown(runs: Sequence[Run]) -> str:
 @table("estimate-coverage")
 def estimate_coverage(runs: Sequence[Run]) -> str:
     """The share of draws in which the 90 % interval held what the test list gives, by set and number of marks."""
-    if not (cells := _cells(runs, "score_quality", ("set", "marks"))):
+    if not (cells := cells_of(runs, "score_quality", ("set", "marks"))):
         return NOTHING
     body = []
     sets, marks = _distinct(cells, 0), _distinct(cells, 1)
@@ -90,17 +89,9 @@ def estimate_coverage(runs: Sequence[Run]) -> str:
 
 
 def _by_set(runs: Sequence[Run], columns: Mapping[str, str]) -> str:
-    cells = _cells(runs, "score_quality", ("set", "marks"))
+    cells = cells_of(runs, "score_quality", ("set", "marks"))
     kept = {line: of for line, of in cells.items() if any(metric in of for metric in columns)}
     return _with_means(kept, ("set", "marks"), columns)
-
-
-def _cells(runs: Sequence[Run], kind: str, keys: Sequence[str]) -> Cells:
-    cells: Cells = {}
-    for run in with_rows(runs, kind):
-        for row in run.rows[kind]:
-            cells.setdefault(tuple(str(row[key]) for key in keys), {})[row["metric"]] = row
-    return cells
 
 
 def _distinct(cells: Iterable[Line], place: int) -> list[str]:
@@ -134,7 +125,7 @@ def _share(rows: Sequence[Mapping[str, Any]]) -> str:
 @table("clicks")
 def clicks(runs: Sequence[Run]) -> str:
     """AP50 after so many clicks a class beside as many drawn boxes, by set and policy; last the means over the sets."""
-    cells = _cells(runs, "clicks", ("set", "policy", "clicks"))
+    cells = cells_of(runs, "clicks", ("set", "policy", "clicks"))
     if not cells:
         return NOTHING
     for policy, number in dict.fromkeys((line[1], line[2]) for line in cells):
@@ -148,13 +139,13 @@ def clicks(runs: Sequence[Run]) -> str:
 @table("mark-faults")
 def mark_faults(runs: Sequence[Run]) -> str:
     """What faults among the marks cost, by set; last the means over the sets."""
-    return _with_means(_cells(runs, "faults", ("set", "marks")), ("set", "marks"), FAULTS)
+    return _with_means(cells_of(runs, "faults", ("set", "marks")), ("set", "marks"), FAULTS)
 
 
 @table("chosen-images")
 def chosen_images(runs: Sequence[Run]) -> str:
     """AP50 after so many more images were marked, those that were named next or by chance; last the means over the sets."""
-    return _with_means(_cells(runs, "chosen", ("set", "images")), ("set", "images marked more"), CHOSEN)
+    return _with_means(cells_of(runs, "chosen", ("set", "images")), ("set", "images marked more"), CHOSEN)
 
 
 def _with_means(cells: Cells, about: Sequence[str], columns: Mapping[str, str]) -> str:

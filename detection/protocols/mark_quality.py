@@ -49,7 +49,7 @@ def faults_of_draw(data: OwnData, method: Method, k: int, seed: int) -> dict[str
 
     wrong = with_wrong_labels(drawn, rng)
     images = sorted({i for boxes in drawn for i, _ in boxes})
-    every = [[(i, b) for i in images for b in plain_boxes(data.records[i], name)] for name in data.classes]
+    every = _all_of(data, images).boxes
     half = [_half(boxes, rng) for boxes in every]
     return {
         "AP50": ap50(drawn),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from drawing_program import DRAWS
 
 from repmet.data.readers.annotated_folder import read_images
 from repmet.detection.export.write import export_detector
@@ -40,17 +41,6 @@ found = [
 print("ready", flush=True)
 for number in range(10**6):
     export(found, Path(sys.argv[1]) / f"set{number}", "voc", images=True)
-"""
-_DRAWS = """
-import sys
-from repmet.page.marks import Mark
-from repmet.page.project import Project
-project = Project(sys.argv[1])
-project.sizes["a.png"] = (500, 500)
-while True:
-    number = project.new_number()
-    project.change(project.state.with_mark(Mark(number, "a.png", (0, 0, 2 + number % 400, 50), "nut")))
-    print(number, flush=True)
 """
 
 
@@ -149,7 +139,7 @@ def test_an_export_is_whole_or_the_one_before(seed, shipped_detector, outcomes, 
 
 @pytest.mark.campaign
 def test_a_page_loses_nothing_that_was_drawn(seed, outcomes, tmp_path: Path) -> None:
-    said = killed(["-c", _DRAWS, tmp_path / "project"], np.random.default_rng(seed).uniform(0.05, 1.0), ready=True)
+    said = killed(["-c", DRAWS, tmp_path / "project"], np.random.default_rng(seed).uniform(0.05, 1.0), ready=True)
     last = max(map(int, said.split()), default=1)
     project = Project(tmp_path / "project")  # the lock of a killed process is free
     numbers = [mark.number for mark in project.state.marks]

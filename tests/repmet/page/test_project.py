@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from drawing_program import DRAWS
 from pycocotools.coco import COCO
 
 from repmet.errors import UserError
@@ -102,24 +103,11 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
     project.close()
 
 
-_DRAWS = """
-import sys
-from repmet.page.marks import Mark
-from repmet.page.project import Project
-project = Project(sys.argv[1])
-project.sizes["a.png"] = (500, 500)
-while True:
-    number = project.new_number()
-    project.change(project.state.with_mark(Mark(number, "a.png", (0, 0, 2 + number % 400, 50), "nut")))
-    print(number, flush=True)
-"""
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_kill_loses_nothing_that_was_drawn(tmp_path):
     for round_ in range(3):
         folder = tmp_path / str(round_)
-        process = subprocess.Popen([sys.executable, "-c", _DRAWS, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-c", DRAWS, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         said = [process.stdout.readline() for _ in range(5)]
         time.sleep(0.03 * round_)
         os.kill(process.pid, signal.SIGKILL)
