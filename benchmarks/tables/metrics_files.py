@@ -135,7 +135,11 @@ def _own_data_rows(row: Content) -> Iterator[Row]:
     of = {key: row[key] for key in ("set", "method", "marks", "draws")}
     yield from (of | {"metric": metric, **row[metric]} for metric in ("AP50", "AP", "false_finds"))
     if "AP50_above_first" in row:
-        yield of | {"metric": "AP50_above_first", **row["AP50_above_first"], "against": "the first method"}
+        yield of | {
+            "metric": "AP50_above_first",
+            **row["AP50_above_first"],
+            "against": row.get("against", "the first method"),
+        }
 
 
 def _flat_rows(row: Content, about: Sequence[str]) -> Iterator[Row]:

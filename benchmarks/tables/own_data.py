@@ -30,8 +30,9 @@ def own_data(runs: Sequence[Run]) -> str:
             recall = _cell(reached.get(name)) if first else MISSING
             body.append([name, method, *cells, recall])
             if not first:
-                above = [_cell(rows.get((name, method, k, "AP50_above_first"))) for k in marks]
-                body.append([name, f"{method} - the first", *above, MISSING])
+                above = [rows.get((name, method, k, "AP50_above_first")) for k in marks]
+                against = next(row["against"] for row in above if row)
+                body.append([name, f"{method} - {against}", *map(_cell, above), MISSING])
         head = ["set", "method", *(f"{k} mark{'s' if k > 1 else ''}" for k in marks), "AR50@100"]
         parts.append(markdown(head, body, 2))
     return "\n\n".join(parts) or NOTHING

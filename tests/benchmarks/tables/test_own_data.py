@@ -27,7 +27,7 @@ def test_what_the_command_writes_is_a_row_a_method() -> None:
     lines = own_data([run]).splitlines()
     assert lines[0] == "| set | method | 1 mark | 5 marks | AR50@100 |"
     assert lines[2] == "| nuts | logistic | 60.0 ± 2.0 | 70.0 ± 2.0 | 91.0 |"
-    assert lines[4] == "| nuts | baseline_roi - the first | -10.0 ± 1.0 | -10.0 ± 1.0 | – |"
+    assert lines[4] == "| nuts | baseline_roi - the first method | -10.0 ± 1.0 | -10.0 ± 1.0 | – |"
 
 
 def test_nothing_was_measured() -> None:
