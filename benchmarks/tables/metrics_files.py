@@ -15,6 +15,8 @@ Row = dict[str, Any]
 # By protocol: the kind of its rows, and the keys that say what a row is of.
 _FLAT = {
     "score quality": ("score_quality", ("set", "method", "marks", "draws")),
+    "least threshold": ("thresholds", ("set", "marks", "shown", "least", "quantile", "draws")),
+    "negatives": ("negatives", ("experiment", "shot", "scores", "episodes")),
     "distil": ("distil", ("set", "detector", "marks", "accept", "images")),
     "reliability": ("reliability", ("case", "command")),
     "few-shot images": ("few_shot_images", ("set", "head", "way", "shot")),

@@ -18,7 +18,8 @@ import repmet.benchmarks.tables.page_tables
 import repmet.benchmarks.tables.reliability
 import repmet.benchmarks.tables.scores
 import repmet.benchmarks.tables.speed
-import repmet.benchmarks.tables.summary  # noqa: F401  (these register their tables)
+import repmet.benchmarks.tables.summary
+import repmet.benchmarks.tables.trials  # noqa: F401  (these register their tables)
 from repmet.benchmarks.tables.registry import render
 from repmet.benchmarks.tables.runs import Run
 from repmet.data.files.atomic import write_text

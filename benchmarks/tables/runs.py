@@ -37,6 +37,8 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "own_data": (("set", "method", "marks", "draws"), ("against", "values")),
     "proposals": (("set", "images"), ()),
     "score_quality": (("set", "method", "marks", "draws"), ()),
+    "thresholds": (("set", "marks", "shown", "least", "quantile", "draws"), ()),
+    "negatives": (("experiment", "shot", "scores", "episodes"), ()),
     "clicks": (("set", "policy", "clicks", "draws"), ()),
     "faults": (("set", "marks", "draws"), ()),
     "chosen": (("set", "images", "draws"), ()),

@@ -27,6 +27,7 @@ from repmet.detection.scoring.scorer import ClassScorer
 from repmet.detection.scoring.thresholds import calibration_of, held_out
 
 PLAIN_HALF = 0.5  # the threshold of a score that has none of its own
+COMMON = np.linspace(0.02, 0.98, 49)  # among which the best threshold for all classes is looked for
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _all_shown(data: OwnData, method: Method, k: int, seed: int) -> dict[str, fl
     finds = searched(scorer, data, queries, data.classes)
     p, thresholds = _calibrated(finds, calibration)
     taken = p >= thresholds[finds.labels]
-    common = [finds.class_mean_f1(p, np.full(len(thresholds), t)) for t in np.linspace(0.02, 0.98, 49)]
+    common = [finds.class_mean_f1(p, np.full(len(thresholds), t)) for t in COMMON]
     soft = searched(_softmax_alone(scorer), data, queries, data.classes)
     slope, offset = platt(finds.scores, finds.right)
     half = np.full(len(thresholds), PLAIN_HALF)

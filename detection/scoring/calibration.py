@@ -106,13 +106,13 @@ class HeldOutFinds:
         return HeldOutFinds(self.scores[rows], self.labels[rows], self.right[rows], self.images[rows], self.objects)
 
 
-def calibrate(prior: Prior, classes: int, finds: HeldOutFinds | None = None) -> Calibration:
-    """Fits slope and offsets to the finds, starting from the prior, and sets the thresholds."""
+def calibrate(prior: Prior, classes: int, finds: HeldOutFinds | None = None, least: float = LEAST) -> Calibration:
+    """Fits slope and offsets to the finds, starting from the prior, and sets the thresholds, `least` at least."""
     from scipy.optimize import minimize  # here: half a second, which what is only looked at with a file need not wait for
 
     if finds is None or not len(finds.scores):
-        least = float(np.clip(prior.best_f1 / 2, LEAST, MOST))
-        return Calibration(prior.slope, (prior.offset,) * classes, (least,) * classes)
+        threshold = float(np.clip(prior.best_f1 / 2, least, MOST))
+        return Calibration(prior.slope, (prior.offset,) * classes, (threshold,) * classes)
     logs = np.log(np.maximum(finds.scores.astype(np.float64), LOWEST))
     labels, right = finds.labels, finds.right
 
@@ -136,7 +136,7 @@ def calibrate(prior: Prior, classes: int, finds: HeldOutFinds | None = None) -> 
     values = minimize(loss, start, jac=True, method="L-BFGS-B").x
     slope, offsets = float(np.exp(values[0])), prior.offset + values[1] + values[2:]
     probabilities = _sigmoid(slope * logs + offsets[labels])
-    thresholds = [_threshold(probabilities[labels == c], finds.marks[c], prior.best_f1) for c in range(classes)]
+    thresholds = [_threshold(probabilities[labels == c], finds.marks[c], prior.best_f1, least) for c in range(classes)]
     return Calibration(slope, tuple(offsets.tolist()), tuple(thresholds))
 
 
@@ -144,11 +144,11 @@ def _sigmoid(z: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0, -z))
 
 
-def _threshold(probabilities: np.ndarray, marks: float, best_f1: float, weight: float = 5.0) -> float:
+def _threshold(probabilities: np.ndarray, marks: float, best_f1: float, least: float, weight: float = 5.0) -> float:
     """Half of the best expected F1 among a class's finds; the prior counts as `weight` marks."""
     falling = -np.sort(-probabilities)
     expected = np.cumsum(falling)
     total = max(marks, expected[-1] if len(expected) else 0.0)
     f1 = 2 * expected / (np.arange(1, len(falling) + 1) + total) if len(falling) else np.zeros(1)
     best = (marks * f1.max() + weight * best_f1) / (marks + weight)
-    return float(np.clip(best / 2, LEAST, MOST))
+    return float(np.clip(best / 2, least, MOST))

@@ -76,12 +76,17 @@ def held_out_finds(
     if not collected:
         return None
     finds = HeldOutFinds(*map(np.concatenate, zip(*collected, strict=True)), objects)
-    kept = finds.marks[finds.labels] > 0  # of a class without marks elsewhere only mistakes are seen
-    if marks == "partial":
-        for c in np.unique(finds.labels[finds.right]):
-            of_class = finds.labels == c
-            high = finds.scores >= np.quantile(finds.scores[finds.right & of_class], UNMARKED)
-            kept &= ~(high & of_class & ~finds.right)
+    finds = finds[finds.marks[finds.labels] > 0]  # of a class without marks elsewhere only mistakes are seen
+    return without_unmarked(finds) if marks == "partial" else finds
+
+
+def without_unmarked(finds: HeldOutFinds, quantile: float = UNMARKED) -> HeldOutFinds:
+    """Without those beside the marks that score at or above this quantile of the finds on the marks of their class."""
+    kept = np.ones(len(finds.scores), bool)
+    for c in np.unique(finds.labels[finds.right]):
+        of_class = finds.labels == c
+        high = finds.scores >= np.quantile(finds.scores[finds.right & of_class], quantile)
+        kept &= ~(high & of_class & ~finds.right)
     return finds[kept]
 
 

@@ -67,10 +67,14 @@ class NegativeRepresentatives(ClassScorer):
             base=base,
         )
 
-    def scores(self, image: EmbeddedImage) -> Tensor:
+    def distances(self, image: EmbeddedImage) -> Tensor:
+        """Squared distances to all representatives, those of `base` behind the others, (P, N + N_b, K)."""
         points = self.representatives if self.base is None else stacked(self.representatives, self.base)
-        d2 = squared_distances(image.embeddings["repmet"], points)  # (P, N + N_b, K)
-        if self.negatives is not None:
-            away = squared_distances(image.embeddings[negative_space(image)], self.negatives)
-            d2 = lengthened(d2, away, self.classes_with, self.rule.negative_weight)
-        return scores_at(d2, self.rule)[:, : len(self.representatives)]
+        d2 = squared_distances(image.embeddings["repmet"], points)
+        if self.negatives is None:
+            return d2
+        away = squared_distances(image.embeddings[negative_space(image)], self.negatives)
+        return lengthened(d2, away, self.classes_with, self.rule.negative_weight)
+
+    def scores(self, image: EmbeddedImage) -> Tensor:
+        return scores_at(self.distances(image), self.rule)[:, : len(self.representatives)]

@@ -23,11 +23,14 @@ def calibration_of(scorer: ClassScorer, supports: SupportSet) -> Calibration | N
     return calibrate(Prior.at(float(marks), prior), len(supports), finds)
 
 
-def held_out(scorer: LogisticRegression, supports: SupportSet, max_images: int | None = None) -> HeldOutFinds | None:
+def held_out(
+    scorer: LogisticRegression, supports: SupportSet, max_images: int | None = None, *, marks: str | None = None
+) -> HeldOutFinds | None:
     """Finds in the marked images by fits that have not seen them (`scoring.held_out`).
 
     Args:
         max_images: images that teach, at most.
+        marks: whether finds beside the marks may be unmarked objects, which are left out; None: as the rule says.
     """
     rule, images = scorer.rule, marked_regions(supports)
     rows = training_rows(images, len(supports), rule.marks)
@@ -46,7 +49,7 @@ def held_out(scorer: LogisticRegression, supports: SupportSet, max_images: int |
         decay=rule.logistic_decay,
         objectness=rule.objectness,
         suppress=suppress,
-        marks=rule.marks,
+        marks=rule.marks if marks is None else marks,
         max_images=max_images,
         box_decay=rule.box_refinement,
     )

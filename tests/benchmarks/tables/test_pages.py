@@ -18,7 +18,7 @@ def project(tmp_path, monkeypatch):
     """A folder with the pages and two kept runs, no checkout."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     for page in PAGES:
-        tables = "".join(f"<!-- results:{name} -->\nold\n<!-- /results -->\nkept\n" for name in TABLES)
+        tables = "".join(f"<!-- results:{name} -->\nstale\n<!-- /results -->\nkept\n" for name in TABLES)
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / page).write_text(f"# Title\n\n{tables}end\n")
     (tmp_path / "models" / "results").mkdir(parents=True)
@@ -39,10 +39,10 @@ def test_no_results_at_all(name):
 def test_the_command_writes_once_and_check_notices_what_is_stale(project, capsys):
     assert main(["--root", str(project), "--check"]) == 1
     assert f"out of date: {', '.join(PAGES)}; run `make results`" in capsys.readouterr().err
-    assert "old" in (project / "README.md").read_text()  # checking writes nothing
+    assert "stale" in (project / "README.md").read_text()  # checking writes nothing
     assert main(["--root", str(project)]) == 0
     text = (project / "README.md").read_text()
-    assert "old" not in text and text.count("kept") == len(TABLES) and text.endswith("kept\nend\n")
+    assert "stale" not in text and text.count("kept") == len(TABLES) and text.endswith("kept\nend\n")
     assert main(["--root", str(project), "--check"]) == 0
     assert main(["--root", str(project)]) == 0
     assert (project / "README.md").read_text() == text
