@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--draws", type=int, default=10, metavar="N", help="draws of the marks (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="of the first draw (default: 0)")
     parser.add_argument("--methods", nargs="+", metavar="M", help="compared with the first (default: the checkpoint's own)")
+    parser.add_argument("--classes", metavar="A,B,...|FILE.txt", help="mark and search these alone (default: all)")
     parser.add_argument("--out", default="work_dirs/own_data", metavar="DIR", help="where to write (work_dirs/own_data)")
     args = parser.parse_args(argv)
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         detector = open_detector(args.checkpoint)
         methods = args.methods or [(detector.cfg.get("episodes") or {}).get("method") or "repmet"]
         seeds = range(args.seed, args.seed + args.draws)
-        sets = own_data(detector, args.data, sorted(set(args.marks)), seeds, methods)
+        sets = own_data(detector, args.data, sorted(set(args.marks)), seeds, methods, args.classes)
         if not is_main_process():
             return
         measured = {"protocol": "own data", "seed": args.seed, **origin(), "rule": asdict(few_shot_rule(detector.cfg))}

@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.dist import all_gather_object
 
 from repmet.data.readers.annotated_folder import read_images
+from repmet.data.readers.devkit import read_class_list
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.checkpoint import Detector
 from repmet.detection.embedding.embedded_image import EmbeddedImage
@@ -75,11 +76,24 @@ class OwnData:
         return [r for r in self.tested if r.id not in giving]
 
 
-def read_own_data(root: str | Path, train: str = "train", test: str = "test") -> OwnData:
+def class_names(classes: str | None, root: str | Path) -> tuple[str, ...] | None:
+    """What `--classes` says: names with commas between them, or a file of names, there or in the set's folder."""
+    if classes is None:
+        return None
+    return read_class_list(classes if classes.endswith(".txt") else [name.strip() for name in classes.split(",")], root)
+
+
+def read_own_data(
+    root: str | Path, train: str = "train", test: str = "test", *, classes: Sequence[str] | None = None
+) -> OwnData:
     """Reads a set's lists; nothing is embedded yet. What cannot be measured is said.
 
+    Args:
+        classes: those that are marked and searched for, all images searched; None: all that can be.
+
     Raises:
-        FileNotFoundError, ValueError: from the reader; all test images are in the train list; no class can be measured.
+        FileNotFoundError, ValueError: from the reader; all test images are in the train list; no class can be measured, or
+            not one of those asked for.
     """
     marked, tested = read_images(root, train), read_images(root, test)
     files = {r.path.resolve() for r in marked}
@@ -89,14 +103,17 @@ def read_own_data(root: str | Path, train: str = "train", test: str = "test") ->
     if len(searched) < len(tested):
         say(f"{root}: {len(tested) - len(searched)} images of {test} are in {train} too and are left out of the queries")
     in_train, in_test = _images_of(marked), _images_of(searched)
-    classes = tuple(n for n in sorted(in_test) if n in in_train or in_test[n] > 1)
-    if not classes:
+    possible = tuple(n for n in sorted(in_test) if n in in_train or in_test[n] > 1)
+    if not possible:
         raise UserError(f"{root}: no class has plain boxes in both {train} and {test}, or in two images of {test}")
-    if only_tested := [name for name in classes if name not in in_train]:
+    if classes is not None and (absent := [name for name in classes if name not in possible]):
+        raise UserError(f"{root}: {', '.join(absent)} cannot be measured; there are {', '.join(possible)}")
+    measured = tuple(n for n in possible if classes is None or n in classes)
+    if only_tested := [name for name in measured if name not in in_train]:
         say(f"{root}: {train} holds no {', '.join(only_tested)}; marked in {test}, in images that are not searched")
-    if left := sorted((in_train.keys() | in_test.keys()) - set(classes)):
+    if left := sorted((in_train.keys() | in_test.keys()) - set(possible)):
         say(f"{root}: {', '.join(left)}: not measured, {test} has no box of them that is left to be found")
-    return OwnData(Path(root).name, classes, marked, searched, {})
+    return OwnData(Path(root).name, measured, marked, searched, {})
 
 
 def embedded_own_data(data: OwnData, embedder: Embedder, marks: int, seeds: Iterable[int], rule: FewShotRule) -> OwnData:
@@ -158,7 +175,12 @@ def over_draws(
 
 
 def own_data(
-    detector: Detector, roots: Sequence[str | Path], marks: Sequence[int], seeds: Sequence[int], methods: Sequence[str]
+    detector: Detector,
+    roots: Sequence[str | Path],
+    marks: Sequence[int],
+    seeds: Sequence[int],
+    methods: Sequence[str],
+    classes: str | None = None,
 ) -> list[dict]:
     """The protocol over several sets; prints a table for each.
 
@@ -168,6 +190,7 @@ def own_data(
         marks: numbers of marks a class, k.
         seeds: one draw of marks each.
         methods: of `detection.scoring.methods.METHODS`; the others are compared with the first.
+        classes: as `class_names` reads them; None: all.
 
     Returns:
         For each set {"set", "images", "classes", "proposals", "rows"}; fractions in [0, 1].
@@ -176,7 +199,9 @@ def own_data(
     rule = few_shot_rule(detector.cfg)
     embedder = caching_embedder(detector, spaces_of(methods))
     results = []
-    for data in [read_own_data(root) for root in roots]:  # what may have to refuse comes before the network runs
+    for data in [
+        read_own_data(root, classes=class_names(classes, root)) for root in roots
+    ]:  # what may have to refuse comes before the network runs
         data = embedded_own_data(data, embedder, max(marks), seeds, rule)
         images = [data.embedded[r.id] for r in data.tested]
         plain = [r.boxes[~np.asarray(r.difficult, bool)] for r in data.tested]

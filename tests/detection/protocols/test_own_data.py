@@ -9,7 +9,7 @@ from PIL import Image
 
 from repmet.detection.episodes.marks import draw_marks
 from repmet.detection.episodes.shot_lists import draw_lists
-from repmet.detection.protocols.own_data import OwnData, figures_of, over_draws, read_own_data, table
+from repmet.detection.protocols.own_data import OwnData, class_names, figures_of, over_draws, read_own_data, table
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.rule import FewShotRule
 
@@ -94,3 +94,18 @@ def test_lists_without_a_common_class_are_measured_and_what_is_not_is_said(tmp_p
     (root / "ImageSets" / "Main" / "test.txt").write_text("y\n")
     with pytest.raises(ValueError, match="no class has plain boxes in both"):
         read_own_data(root)
+
+
+def test_some_classes_alone_by_name_or_by_a_file_in_the_folder(tmp_path, capsys) -> None:
+    root = write_set(tmp_path / "a", {"train": ["w", "x"], "test": ["y", "z"]})
+    for name in ("x", "z"):
+        xml = root / "Annotations" / f"{name}.xml"
+        xml.write_text(xml.read_text().replace("nut", "bolt"))
+    (root / "classes_novel.txt").write_text("bolt\n")
+    assert read_own_data(root).classes == ("bolt", "nut")
+    for asked in ("bolt", "classes_novel.txt"):
+        data = read_own_data(root, classes=class_names(asked, root))
+        assert data.classes == ("bolt",) and [r.id for r in data.tested] == ["y", "z"]
+    assert "not measured" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match="screw cannot be measured; there are bolt, nut"):
+        read_own_data(root, classes=class_names("nut, screw", root))
