@@ -4,23 +4,26 @@
     python -m classification.embed resnet18 --images my_photos 'more/*.jpg' --out photos.parquet
 
 `photos.npz` holds the arrays `names` and `embeddings` (n, e), float32; a Parquet file the columns `image` and `embedding`.
-Both name the encoder. Embeddings of the default encoder are of unit length. Exit code: 0; 1 where images could not be read
-and the others were embedded; 2 for an error.
+Both name the encoder. Embeddings of the default encoder are of unit length. What was stopped is gone on with, and
+torchrun shares the images. Exit code: 0; 1 where images could not be read and the others were embedded; 2 for an error.
 """
 
 import argparse
+import base64
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 
 from repmet.classification.decoded_batches import batches
-from repmet.classification.embedding_file import ImageEmbeddings, check_suffix, write_embeddings
+from repmet.classification.embedding_file import check_suffix, write_vectors
 from repmet.classification.image_encoder import ImageEncoder, open_encoder
 from repmet.data.files.atomic import check_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.experiments.running.processes import join, process_number, processes
+from repmet.experiments.running.shared_images import UNFINISHED, SharedImages, asked
 from repmet.progress import progress
 from repmet.wording import counted
 
@@ -47,17 +50,33 @@ def embedded(
 
 def run(args: argparse.Namespace) -> int:
     """The command: everything that may refuse comes before any image is looked at."""
+    join()
     path = check_suffix(args.out)
-    check_folder(path.parent)
-    inputs, unreadable = list(image_inputs(args.images)), []
+    if process_number() == 0:
+        check_folder(path.parent)
+    inputs, mine = list(image_inputs(args.images)), []
     encoder = open_encoder(args.encoder, size=args.size)
-    images, vectors = embedded(encoder, inputs, args.batch_size, unreadable)
     about = {"source": encoder.source, "size": list(encoder.size), "digest": encoder.digest}
-    write_embeddings(ImageEmbeddings(tuple(image.name for image in images), vectors, about), path)
+    unfinished = path.with_name(f"{path.name}.{UNFINISHED}")
+    shared = SharedImages(inputs, unfinished, asked(args, [], path.parent) + encoder.digest[:8])
+    looked = batches(shared.mine, encoder.pixels, args.batch_size, mine)
+    for batch, pixels in progress(looked, "embedding", -(-len(shared.mine) // args.batch_size)):
+        for image, vector in zip(batch, encoder.embedded(pixels), strict=True):
+            shared.add(image, {"embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()})
+    if not shared.finish(mine):
+        return 0
+    unreadable = shared.problems()
+    if len(unreadable) == len(inputs):
+        shared.remove()
+        raise UserError(f"none of {counted(len(inputs), 'image')} can be read: {unreadable[0]}")
+    names = [image.name for _, image, _ in shared.entries()]
+    vectors = (np.frombuffer(base64.b64decode(line["embedding"]), "<f4") for _, _, line in shared.entries())
+    dimensions = write_vectors(names, vectors, about, path)
     for line in unreadable:
         print(f"passed over: {line}", file=sys.stderr)
-    print(f"written: {path}, {counted(len(images), 'image')} in {vectors.shape[1]} dimensions")
-    return 1 if unreadable else 0
+    print(f"written: {path}, {counted(len(names), 'image')} in {dimensions} dimensions")
+    shared.remove()
+    return 1 if unreadable and processes() == 1 else 0  # torchrun takes every other code for a death
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:

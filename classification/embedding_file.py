@@ -2,10 +2,12 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from repmet.errors import MissingPackage, UserError
 
 FORMAT = "repmet-embeddings-1"
 SUFFIXES = (".npz", ".parquet")
+AT_ONCE = 4096  # vectors in memory while they are written
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +53,61 @@ def write_embeddings(embeddings: ImageEmbeddings, path: str | Path) -> None:
     Raises:
         ValueError: another ending. ImportError: Parquet, and pyarrow is not installed.
     """
+    write_vectors(embeddings.names, iter(embeddings.vectors), embeddings.encoder, path)
+
+
+def write_vectors(names: Sequence[str], vectors: Iterator[np.ndarray], encoder: Mapping[str, Any], path: str | Path) -> int:
+    """As `write_embeddings`, of vectors (e,) that come one after the other: no more than some of them are in memory.
+
+    Returns:
+        The dimensions e.
+
+    Raises:
+        ValueError: the ending. ImportError: Parquet, and pyarrow is not installed.
+    """
     path = check_suffix(path)
-    about = json.dumps({"format": FORMAT, "encoder": dict(embeddings.encoder)})
-    vectors = np.ascontiguousarray(embeddings.vectors, np.float32)
+    about = json.dumps({"format": FORMAT, "encoder": dict(encoder)})
+    first = next(vectors)
+    blocks = _blocks(chain([first], vectors))
     if path.suffix.lower() == ".npz":
-        arrays = {"names": np.array(embeddings.names, str), "embeddings": vectors, "about": np.array(about)}
-        write_atomically(path, lambda file: np.savez(file, **arrays))
-        return
+        write_atomically(path, lambda file: _write_npz(file, names, blocks, len(first), about))
+    else:
+        write_atomically(path, lambda file: _write_parquet(path, file, names, blocks, len(first), about))
+    return len(first)
+
+
+def _blocks(vectors: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    rest = iter(vectors)
+    while block := list(islice(rest, AT_ONCE)):
+        yield np.stack(block).astype("<f4")
+
+
+def _write_npz(file: BinaryIO, names: Sequence[str], blocks: Iterator[np.ndarray], dimensions: int, about: str) -> None:
+    """What `numpy.savez` writes, the vectors a block at a time."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in (("names", np.array(names, str)), ("about", np.array(about))):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, array, allow_pickle=False)
+        with archive.open("embeddings.npy", "w", force_zip64=True) as part:
+            shape = {"descr": "<f4", "fortran_order": False, "shape": (len(names), dimensions)}
+            np.lib.format.write_array_header_1_0(part, shape)
+            for block in blocks:
+                part.write(block.tobytes())
+
+
+def _write_parquet(
+    path: Path, file: BinaryIO, names: Sequence[str], blocks: Iterator[np.ndarray], dimensions: int, about: str
+) -> None:
+    """A row group a block."""
     pyarrow, parquet = _parquet(path)
-    lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.ravel()), vectors.shape[1])
-    columns = {"image": pyarrow.array(embeddings.names, pyarrow.string()), "embedding": lists}
-    table = pyarrow.table(columns).replace_schema_metadata({"repmet": about})
-    write_atomically(path, lambda file: parquet.write_table(table, file))
+    columns = [("image", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), dimensions))]
+    schema, done = pyarrow.schema(columns, metadata={"repmet": about}), 0
+    with parquet.ParquetWriter(file, schema) as writer:
+        for block in blocks:
+            lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), dimensions)
+            images = pyarrow.array(names[done : done + len(block)], pyarrow.string())
+            writer.write_table(pyarrow.table([images, lists], schema=schema))
+            done += len(block)
 
 
 def read_embeddings(path: str | Path) -> ImageEmbeddings:

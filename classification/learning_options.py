@@ -10,6 +10,7 @@ from repmet.classification.classifying import ClassifiesImages
 from repmet.classification.learnt_images import read_classes
 from repmet.classification.tuning import estimate
 from repmet.errors import UserError
+from repmet.experiments.running.processes import say
 from repmet.wording import counted
 
 
@@ -94,11 +95,11 @@ def _tune(classifier: ClassifiesImages, seconds: float) -> None:
     start, before = time.monotonic(), estimate(classifier.learnt)
     after = estimate(classifier.tune(seconds).learnt)
     if before is None or after is None:
-        print("not tuned: no class has two images, and so none to leave out")
+        say("not tuned: no class has two images, and so none to leave out")
         return
     took = time.monotonic() - start
     right, loss = ([getattr(e, key) for e in (before, after)] for key in ("accuracy", "loss"))
-    print(
+    say(
         f"tuned in {took:.0f} s, by {counted(after.number, 'image')} that were left out in turn: "
         f"right {100 * right[0]:.1f} -> {100 * right[1]:.1f} %, -ln p {loss[0]:.2f} -> {loss[1]:.2f}"
     )

@@ -108,6 +108,11 @@ class LearntImages:
         """The strangeness from which on an image is of none of the classes, see `held_out.strangest_allowed`."""
         return strangest_allowed(self.held_out, share)
 
+    @cached_property
+    def numbers(self) -> dict[tuple[str, str], int]:
+        """Of the support images, by name and class."""
+        return {(name, self.classes[c]): k for k, (name, c) in enumerate(zip(self.names, self.labels, strict=True))}
+
     def support(self, number: int) -> Support:
         label = self.classes[int(self.labels[number])]
         return Support(self.names[number], label, self.thumbnails[number])

@@ -10,7 +10,8 @@
 A support set is a folder with a folder of images for each class, or a CSV file with the columns image and class. Prints a
 line for each image and writes `predictions.csv`, `predictions.json` (classes, probabilities, nearest support images) and
 `index.html`, a page of them. With --labelled the images lie in folders named for their true classes, and accuracy and
-confusion are given as well. Exit code: 0; 1 where images could not be read and the others were classified; 2 for an error.
+confusion are given as well. What was stopped goes on by the same command, and torchrun shares the images among processes.
+Exit code: 0; 1 where images could not be read and the others were classified; 2 for an error.
 """
 
 import argparse
@@ -26,11 +27,13 @@ import numpy as np
 
 from repmet.classification.learning_options import Opened, add_learning, in_torch, open_classifier
 from repmet.classification.pictures.predictions import PredictionPage
-from repmet.classification.prediction import Prediction, csv_rows
+from repmet.classification.prediction import Prediction, csv_rows, from_line
 from repmet.data.files.atomic import write_text
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
+from repmet.experiments.running.processes import agreed, join, process_number, processes, say
+from repmet.experiments.running.shared_images import UNFINISHED, SharedImages, asked
 from repmet.wording import counted
 
 PROG = "python -m classification.predict"
@@ -42,24 +45,34 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
     Args:
         opened: as of `learning_options.open_classifier`.
     """
-    images = image_inputs(args.images) if args.images else []
+    join()
+    images = list(image_inputs(args.images)) if args.images else []
     if not images and not args.save:
         raise UserError("nothing to do: name images by --images, or a file by --save")
     if args.several and (args.labelled or args.none_share is not None):
         raise UserError("--several goes with neither --labelled nor --none-share: those know a single class an image")
     classifier = open_classifier(args, opened)
+    classifier.learnt = agreed(lambda: classifier.learnt)  # tuned in some seconds, it differs from process to process
     counts = np.bincount(classifier.learnt.labels).tolist()
     shown = ", ".join(f"{name} ({count})" for name, count in zip(classifier.classes, counts, strict=True))
-    print(f"{counted(len(counts), 'class')}: {shown}")
-    if args.save:
+    say(f"{counted(len(counts), 'class')}: {shown}")
+    if args.save and process_number() == 0:
         classifier.save(args.save)
         print(f"written: {args.save}")
     if not images:
         return 0
     truth = [_true_class(image, classifier.classes) for image in images] if args.labelled else []
-    out, unreadable = Path(args.out), []
+    out, mine = Path(args.out), []
+    shared = SharedImages(images, out / UNFINISHED, asked(args, [args.encoder, args.support], out))
+    if shared.mine:
+        for prediction in classifier.predict(shared.mine, none_share=args.none_share, unreadable=mine):
+            shared.add(prediction.image, prediction.line())
+    if not shared.finish(mine):
+        return 0
+    unreadable = shared.problems()
     page, predictions = PredictionPage(out), []
-    for prediction in classifier.predict(images, none_share=args.none_share, unreadable=unreadable):
+    for _, image, values in shared.entries():
+        prediction = from_line(image, values, classifier.learnt)
         predictions.append(prediction)
         page.add(prediction)
         print(f"{prediction.image.name}: {_said(prediction)}")
@@ -74,7 +87,8 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
     for line in lines:
         print(line)
     print(f"written: {out / 'predictions.csv'}, {counted(len(predictions), 'image')}; look at {out / 'index.html'}")
-    return 1 if unreadable else 0
+    shared.remove()
+    return 1 if unreadable and processes() == 1 else 0  # torchrun takes every other code for a death
 
 
 def _said(prediction: Prediction) -> str:

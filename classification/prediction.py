@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from repmet.classification.learnt_images import LearntImages
     from repmet.data.readers.image_inputs import ImageInput
 
 
@@ -97,9 +98,35 @@ class Prediction:
             "probabilities": {c: round(float(p), 6) for c, p in zip(self.classes, self.probabilities, strict=True)},
         }
 
+    def line(self) -> dict[str, Any]:
+        """Plain values from which `from_line` makes the answer again, exactly."""
+        return {
+            "probabilities": self.probabilities.tolist(),
+            "distance": self.distance,
+            "strangeness": self.strangeness,
+            "none": self.none,
+            "nearest": [[support.name, support.label] for support in self.nearest],
+            "distances": self.distances.tolist(),
+        }
+
     def __repr__(self) -> str:
         what = f"{', '.join(self.names)} {self.probability:.2f}" if self.names else "none of them"
         return f"<{self.image.name}: {what}>"
+
+
+def from_line(image: ImageInput, values: Mapping[str, Any], learnt: LearntImages) -> Prediction:
+    """The answer that `Prediction.line` says, of a classifier that has learnt these images."""
+    return Prediction(
+        image,
+        learnt.classes,
+        np.array(values["probabilities"]),
+        values["distance"],
+        tuple(learnt.support(learnt.numbers[name, label]) for name, label in values["nearest"]),
+        np.array(values["distances"], learnt.embeddings.dtype),
+        values["strangeness"],
+        values["none"],
+        learnt.several,
+    )
 
 
 def csv_rows(predictions: Sequence[Prediction]) -> list[list[Any]]:

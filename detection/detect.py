@@ -10,7 +10,9 @@
 A support set is a folder of images with VOC XML files, a COCO JSON file or YOLO's data.yaml, or crops of objects sorted into
 a folder for each class; `--mark` shows a class by one box. Writes `results.json` (COCO's format of results), `images.json`
 (the images and categories that its numbers mean) and `pictures/`: boxes with class and score, and below them the support
-that each resembles most. `--format` gives a data set of another tool in the place of the two files: see `detection.exports`.
+that each resembles most. `--format` gives a data set of another tool in the place of the two files: see `detection.exports`;
+`--format jsonl` a line an image (`detection.lines`), for very many images. What was stopped goes on by the same command, and
+torchrun shares the images among processes: see `experiments.running.shared_images`.
 Of a video or a camera (`--images clip.mp4`, `--images 0`) it writes `videos/`: the video with boxes drawn, and a line of
 JSON for each frame.
 """
@@ -18,25 +20,19 @@ JSON for each frame.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from repmet.data.files.atomic import check_folder, write_json
-from repmet.data.files.walk import make_drawn_folder
-from repmet.data.readers.image_inputs import ImageInput, image_inputs
-from repmet.detection import detect_video
-from repmet.detection.drawing_thread import Drawing
-from repmet.detection.exports import KINDS, export
-from repmet.detection.formats import coco
-from repmet.detection.image_list import each_once, with_text_names
-from repmet.detection.results import Detections
-from repmet.detection.scoring.calibration import PLAIN_SHOWN, PLAIN_THRESHOLD
+from repmet.data.files.atomic import check_folder
+from repmet.data.readers.image_inputs import image_inputs
+from repmet.detection import detect_images, detect_video
+from repmet.detection.detect_images import LINES, shown
+from repmet.detection.exports import KINDS
+from repmet.detection.image_list import each_once
 from repmet.detection.support_parser import keeps_classes, marks_option
 from repmet.detection.tiles import OFF, check_tile
-from repmet.errors import INTERRUPTED, UserError, exit_code
+from repmet.errors import UserError, exit_code
+from repmet.experiments.running.processes import join, my_share, process_number, say
 from repmet.wording import counted
 
 PROG = "python -m detection.detect"
@@ -63,21 +59,25 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
             raise UserError(f"{option} is in [0, 1], not {score:g}")
     if args.batch_size < 1:
         raise UserError(f"--batch-size is at least 1, not {args.batch_size}")
+    if args.pictures is not None and args.pictures < 0:
+        raise UserError(f"--pictures is at least 0, not {args.pictures}")
+    join()
     videos, paths = detect_video.sources(args.images)
     inputs = each_once(image_inputs(paths) if paths else [])
     _check(args, bool(inputs), bool(videos))
     marks = _marks(args.mark)
-    if args.save:
+    if args.save and process_number() == 0:
         check_folder(Path(args.save).parent)
-    if inputs or videos:
+    if (inputs or videos) and process_number() == 0:
         check_folder(args.out)
     detector = opened(args)
     _learn(detector, args, marks)
-    if args.save:
+    if args.save and process_number() == 0:
         detector.save(args.save)
         print(f"written: {args.save}")
-    code = _look(detector, inputs, args) if inputs else 0
-    problems = detect_video.look(detector, videos, args, lambda detections: _shown(detections, detector, args.show))
+    code = detect_images.look(detector, inputs, args) if inputs else 0
+    videos = my_share(videos)
+    problems = detect_video.look(detector, videos, args, lambda detections: shown(detections, detector, args.show))
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else code
@@ -94,7 +94,7 @@ def _check(args: argparse.Namespace, images: bool, videos: bool) -> None:
         raise UserError("--tile does not go with --finetune, which trains on whole images")
     if args.finetune and not args.support:
         raise UserError("--finetune trains on a support set: name one by --support")
-    if args.copy_images and not args.format:
+    if args.copy_images and args.format in (None, LINES):
         raise UserError("--copy-images goes with a data set: name its format by --format")
     if args.save and not shown:
         raise UserError("--save keeps what was learnt from a support set: name one by --support")
@@ -139,62 +139,7 @@ def _learn(detector: Any, args: argparse.Namespace, marks: dict[str, list[tuple[
     elif marks:
         detector.learn(marks)
     if args.support or marks:
-        print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
-
-
-def _look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) -> int:
-    unreadable: list[str] = []
-    if args.format:  # whose files are text
-        inputs, unreadable = with_text_names(inputs)
-    out, results = Path(args.out), []
-    looked = detector.detect(inputs, min_score=args.min_score, unknown=args.unknown, unreadable=unreadable)
-    interrupted = False
-    with Drawing() as drawing:
-        try:
-            for number, detections in enumerate(looked):
-                file = make_drawn_folder(out / "pictures") / f"{number:05d}_{detections.image.stem}.png"
-                drawing.add(_shown(detections, detector, args.show), file)
-                results.append(replace(detections, supports=None, picture=None))
-        except KeyboardInterrupt:  # what was found is written
-            if not results:
-                raise
-            interrupted = True
-    if not results:
-        raise UserError("; ".join(unreadable))
-    if args.format:
-        written = export(results, out, args.format, images=args.copy_images).file
-    else:
-        written = _write_results(results, out)
-    for detections in results:
-        best = [f"{name} {score:.2f}" for _, name, score, *_ in _shown(detections, detector, args.show).rows()]
-        more = f" and {len(best) - 8} more" if len(best) > 8 else ""
-        print(f"{detections.image.name}: {', '.join(best[:8]) or 'nothing'}{more}")
-    number = f"{counted(sum(map(len, results)), 'box')} in {counted(len(results), 'image')}"
-    print(f"written: {written}, {number}; look at {out / 'pictures'}")
-    for problem in unreadable:
-        print(f"left out: {problem}", file=sys.stderr)
-    if interrupted:
-        print(f"interrupted: {len(inputs) - len(results) - len(unreadable)} images were not looked at", file=sys.stderr)
-        return INTERRUPTED
-    return 1 if unreadable else 0
-
-
-def _write_results(results: Sequence[Detections], out: Path) -> Path:
-    """COCO's format of results, and what its numbers mean."""
-    listing = coco(results)
-    rows = [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in listing.pop("annotations")]
-    write_json(out / "results.json", rows, indent=None)
-    write_json(out / "images.json", listing)
-    return out / "results.json"
-
-
-def _shown(detections: Detections, detector: Any, least: float | None) -> Detections:
-    """What is drawn and printed: from one score on, or by each class's threshold where its scores are probabilities."""
-    if least is not None:
-        return detections.filter(least)
-    drawn = {name: PLAIN_SHOWN if value == PLAIN_THRESHOLD else value for name, value in detector.thresholds.items()}
-    above = detections.scores >= np.array([drawn.get(name, PLAIN_SHOWN) for name in detections.names])
-    return detections[above if detections.tracks is None else above | (detections.tracks >= 0)]
+        say(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
 
 
 def command_line(prog: str) -> argparse.ArgumentParser:
@@ -221,13 +166,18 @@ def command_line(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--track", action="store_true", help="of a video: number each object from frame to frame")
     parser.add_argument("--save", metavar="FILE", help="keep the representatives for later calls of this checkpoint")
     parser.add_argument("--out", default="work_dirs/detect", metavar="DIR", help="where to write (work_dirs/detect)")
-    parser.add_argument("--format", choices=KINDS, help="write a data set for another tool instead of results.json")
+    parser.add_argument(
+        "--format",
+        choices=(*KINDS, LINES),
+        help="a data set for another tool, or lines of JSON, in the place of results.json",
+    )
     parser.add_argument("--copy-images", action="store_true", help="with --format: put a copy of the images beside it")
     parser.add_argument("--min-score", type=float, default=0.05, metavar="S", help="lowest score written (default: 0.05)")
     parser.add_argument(
         "--tile", default=OFF, metavar="auto|N|off", help="look at overlapping tiles too, for small objects (default: off)"
     )
     parser.add_argument("--unknown", action="store_true", help="with objects of no class that was shown")
+    parser.add_argument("--pictures", type=int, metavar="N", help="draw the first N images alone (default: all)")
     parser.add_argument("--show", type=float, metavar="S", help="lowest score drawn (default: each class's own)")
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images of one size at once (default: 4)")
     return parser

@@ -35,7 +35,6 @@ from repmet.detection.episodes.episode import listed
 from repmet.detection.episodes.published import read_published
 from repmet.detection.episodes.sampling import Episodes, load_episodes, sample_episodes, save_episodes
 from repmet.detection.pictures.episodes import write_curves, write_sheets
-from repmet.detection.processes import join, say
 from repmet.detection.protocols.base_classes import base_class_map
 from repmet.detection.protocols.episodic import Pools, evaluate_episodes, evaluate_finetuned
 from repmet.detection.protocols.options import episode_file, episode_options, refuse_unread
@@ -54,6 +53,7 @@ from repmet.errors import UserError, exit_code
 from repmet.experiments.config.loading import check_tree, load_experiment
 from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import latest_checkpoint
+from repmet.experiments.running.processes import join, say
 from repmet.experiments.running.provenance import origin
 
 PROG = "python -m detection.evaluate"

@@ -125,7 +125,8 @@ class FewShotDetector(DetectsClasses, EditsClasses, ExaminesClasses):
 
     def _embedder(self, kept: RecentEmbeddings | None) -> Embedder:
         spaces = spaces_of([self.method])
-        return Embedder(self.model, self.cfg.test_pipeline, batch_size=self.batch_size, spaces=spaces, cache=kept)
+        how = {"batch_size": self.batch_size, "spaces": spaces, "cache": kept, "share": False}
+        return Embedder(self.model, self.cfg.test_pipeline, **how)
 
     @property
     def digest(self) -> str:

@@ -6,6 +6,7 @@
 What is found with a score of at least `--accept` becomes a box. What is found with less, but above its class's threshold, is
 neither an object nor background: it is a crowd in COCO and difficult in VOC, places that a training ignores; YOLO's layout
 cannot say so and has no such box. Images without any box are in the set too. Nobody has looked at the labels: read a few.
+What was stopped goes on by the same command, and torchrun shares the images among processes.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from repmet.data.files.whole_folder import whole_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.detection.exports import export
 from repmet.detection.image_list import each_once, with_text_names
+from repmet.detection.lines import from_line, line
 from repmet.detection.metrics.iou import pairwise_iou
 from repmet.detection.results import Detections
 from repmet.detection.support_parser import keeps_classes, marks_option
 from repmet.detection.tiles import OFF, check_tile
 from repmet.errors import UserError
+from repmet.experiments.running.processes import join, process_number, processes, say
+from repmet.experiments.running.shared_images import UNFINISHED, SharedImages, asked
 from repmet.wording import counted
 
 PROG = "repmet label"
@@ -43,12 +47,22 @@ def run(args: argparse.Namespace, inputs: Sequence[ImageInput], detector: Any) -
     """The command; 1 where images could not be read, or nothing was accepted."""
     support = Path(args.support)
     (detector.load if keeps_classes(support, args.marks) else detector.learn)(support)
-    print(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
+    say(f"{counted(len(detector.classes), 'class')}: {', '.join(detector.classes)}")
     inputs, unreadable = with_text_names(inputs)
-    least = min(args.accept, *detector.thresholds.values())
-    looked = detector.detect(inputs, min_score=least, unreadable=unreadable)
-    labelled = list(labels(looked, detector.thresholds, args.accept))
+    out = Path(args.out)
+    shared = SharedImages(inputs, out / UNFINISHED, asked(args, [args.checkpoint, support], out))
+    mine: list[str] = []
+    if shared.mine:
+        least = min(args.accept, *detector.thresholds.values())
+        looked = detector.detect(shared.mine, min_score=least, unreadable=mine)
+        for image in labels(looked, detector.thresholds, args.accept):
+            shared.add(image.image, line(image))
+    if not shared.finish(mine):
+        return 0
+    unreadable += shared.problems()
+    labelled = [from_line(image, values, detector.classes) for _, image, values in shared.entries()]
     if not labelled:
+        shared.remove()
         raise UserError("; ".join(unreadable))
     with whole_folder(args.out) as aside:
         made = export(labelled, aside, args.format, images=True, sure=args.accept)
@@ -60,7 +74,8 @@ def run(args: argparse.Namespace, inputs: Sequence[ImageInput], detector: Any) -
     print(f"written: {args.out}, {counted(made.boxes, 'box')} in {counted(made.images, 'image')}")
     if not made.boxes:
         print(f"nothing has a score of {args.accept:g}: mark more, or lower --accept", file=sys.stderr)
-    return 1 if unreadable or not made.boxes else 0
+    shared.remove()
+    return 1 if (unreadable or not made.boxes) and processes() == 1 else 0  # torchrun takes another code for a death
 
 
 def labels(detections: Iterable[Detections], thresholds: Mapping[str, float], accept: float) -> Iterable[Detections]:
@@ -99,17 +114,22 @@ def prepare_training(folder: Path, classes: Iterable[str]) -> None:
 
 
 def checked(args: argparse.Namespace) -> list[ImageInput]:
-    """The images. Raises ValueError or OSError for options that cannot be right, before a detector is opened."""
+    """The images. Raises ValueError or OSError for options that cannot be right, before a detector is opened.
+
+    Of processes that torchrun started it joins them.
+    """
+    join()
     check_tile(args.tile)
     if not 0 < args.accept <= 1:
         raise UserError(f"--accept is in (0, 1], not {args.accept:g}")
     if videos := [path for path in args.images if is_video_file(path) and Path(path).is_file()]:
         raise UserError(f"{videos[0]}: a data set is made of images; save the frames that you want as files first")
     out = Path(args.out)
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(path.name != UNFINISHED for path in out.iterdir()):
         raise UserError(f"{out}: is not empty; name a new folder by --out")
     inputs = each_once(image_inputs(args.images))
-    check_folder(out)
+    if process_number() == 0:
+        check_folder(out)
     return inputs
 
 

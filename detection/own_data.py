@@ -19,11 +19,11 @@ from mmengine.dist import is_main_process
 
 from repmet.data.files.atomic import check_folder, write_json
 from repmet.detection.checkpoint import open_detector
-from repmet.detection.processes import join
 from repmet.detection.protocols.own_data import own_data
 from repmet.detection.scoring.methods import check_methods
 from repmet.detection.scoring.rule import few_shot_rule
 from repmet.errors import UserError, exit_code
+from repmet.experiments.running.processes import join
 from repmet.experiments.running.provenance import origin
 
 PROG = "python -m detection.own_data"

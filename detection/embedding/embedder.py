@@ -23,8 +23,8 @@ from repmet.detection.embedding.embedded_image import SPACES, EmbeddedImage
 from repmet.detection.embedding.kept_maps import KeptMaps, kept_maps_of, view_of
 from repmet.detection.embedding.recent import RecentEmbeddings
 from repmet.detection.modules.frozen_detector import FrozenBackboneRCNN, pad_levels
-from repmet.detection.processes import my_share, say
 from repmet.errors import UserError
+from repmet.experiments.running.processes import my_share, say
 
 from mmdet.structures.bbox import bbox2roi  # isort: skip
 

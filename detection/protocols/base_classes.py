@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from repmet.detection.checkpoint import Detector
 from repmet.detection.dataset import DevkitDataset, batches_of_one_size
 from repmet.detection.metrics import base_metrics
-from repmet.detection.processes import my_share
+from repmet.experiments.running.processes import my_share
 
 
 def base_class_map(detector: Detector, *, batch_size: int = 8) -> dict | None:

@@ -13,7 +13,6 @@ from repmet.detection.embedding.embedded_image import EmbeddedImage, joined, raw
 from repmet.detection.embedding.embedder import Embedder
 from repmet.detection.episodes.episode import Episode, Episodes
 from repmet.detection.metrics import EpisodicMetric
-from repmet.detection.processes import my_share, say
 from repmet.detection.scoring.class_scores import class_scores
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.finetune import EpisodeDiverged, FinetuneRule, adapted
@@ -22,6 +21,7 @@ from repmet.detection.scoring.methods import DEFAULT_METHODS, Method, NearestRep
 from repmet.detection.scoring.representatives import SupportSet, base_representatives
 from repmet.detection.scoring.rule import FewShotRule
 from repmet.detection.scoring.suppression import after_nms
+from repmet.experiments.running.processes import my_share, say
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.marks import draw_marks
 from repmet.detection.metrics.base_map import base_metrics
 from repmet.detection.metrics.proposal_recall import proposal_recall
-from repmet.detection.processes import my_share, say
 from repmet.detection.protocols.metric_tables import metric_tables
 from repmet.detection.scoring.detections import Detections
 from repmet.detection.scoring.methods import Method, check_methods, spaces_of
@@ -32,6 +31,7 @@ from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
 from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import mean_interval, paired_difference
+from repmet.experiments.running.processes import my_share, say
 
 FIGURES = ("AP50", "AP", "false_finds")
 

@@ -20,7 +20,6 @@ from repmet.detection.embedding.views import with_views
 from repmet.detection.episodes.episode import plain_boxes
 from repmet.detection.episodes.shot_lists import KShotList, draw_lists, read_lists
 from repmet.detection.metrics import base_metrics
-from repmet.detection.processes import my_share, say
 from repmet.detection.protocols.metric_tables import metric_tables
 from repmet.detection.scoring.class_scores import stacked
 from repmet.detection.scoring.methods import NearestRepresentative
@@ -28,6 +27,7 @@ from repmet.detection.scoring.representatives import SupportSet
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
 from repmet.errors import UserError
 from repmet.experiments.reporting.intervals import mean_interval
+from repmet.experiments.running.processes import my_share, say
 
 METHOD = "repmet"
 FIGURES = ("nAP50", "nAP50_voc07", "nAP", "bAP50", "bAP50_voc07", "bAP")

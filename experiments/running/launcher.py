@@ -22,7 +22,8 @@ from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import latest_checkpoint
 from repmet.experiments.running.mixed_precision import cpu_multiplies_bfloat16
 from repmet.experiments.running.online_log import add_online_log
-from repmet.experiments.running.runner import ExperimentRunner, launched_by_torchrun
+from repmet.experiments.running.processes import launched_by_torchrun
+from repmet.experiments.running.runner import ExperimentRunner
 
 Flags = Mapping[str, tuple]  # by flag, the key that it sets, a help text, and the type of its values if they are no text
 _ARGUMENTS = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import itertools
 import logging
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -248,7 +247,3 @@ def _tidy(record: logging.LogRecord) -> bool:
     """Keeps from the console what fills pages (environment, configuration, the list of hooks) and tells a user nothing."""
     message = record.getMessage()
     return not message.startswith(_CHATTER) and (record.levelno > logging.INFO or message.count("\n") < 3)
-
-
-def launched_by_torchrun() -> bool:
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ and "LOCAL_RANK" in os.environ

@@ -2,59 +2,21 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from forked import run
 
 from repmet.data.files import tensor_cache
 from repmet.detection import evaluate, train
-from repmet.detection.processes import my_share
+from repmet.experiments.running.processes import my_share
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def run(main: Callable, *arguments: str | Path, processes: int = 1, log: Path) -> list[str]:
-    """A command's main in forked processes (which spares them the imports), as torchrun starts them; what each printed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for rank in range(processes):
-        child = os.fork()
-        if not child:
-            _in_child(main, [str(a) for a in arguments], rank, processes, port, Path(f"{log}{rank}"))
-        children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    said = [Path(f"{log}{rank}").read_text() for rank in range(processes)]
-    assert codes == [0] * processes, said
-    return said
-
-
-def _in_child(main: Callable, arguments: list[str], rank: int, processes: int, port: int, log: Path) -> None:
-    code = 1
-    try:
-        signal.alarm(300)
-        torch.set_num_threads(1)  # the pool of threads is not forked
-        if processes > 1:
-            world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-            os.environ |= {k: str(v) for k, v in world.items()} | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-            try:
-                code = main(arguments)
-            except BaseException:
-                traceback.print_exc()
-    finally:
-        os._exit(code)
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +115,8 @@ def test_two_processes_measure_what_one_does(glyph_run: Path, tmp_path: Path, mo
 def test_the_shares_of_all_processes_are_all_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = []
     for rank in range(3):
-        monkeypatch.setattr("repmet.detection.processes.get_rank", lambda rank=rank: rank)
-        monkeypatch.setattr("repmet.detection.processes.get_world_size", lambda: 3)
+        monkeypatch.setattr("repmet.experiments.running.processes.process_number", lambda rank=rank: rank)
+        monkeypatch.setattr("repmet.experiments.running.processes.processes", lambda: 3)
         shares.append(my_share(range(10)))
     assert (
         sorted(piece for share in shares for piece in share) == list(range(10))
