@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.registry import TRANSFORMS, Registry
 from torch import Tensor, nn
 from torchvision.transforms import v2
@@ -27,8 +28,8 @@ DETERMINISTIC = ("CenterCrop", "Grayscale", "Normalize", "Pad", "RGB", "Resize")
 # Those that draw: image by image, or else one draw would hold for the whole batch.
 RANDOM = (
     "AugMix", "AutoAugment", "ColorJitter", "ElasticTransform", "GaussianBlur", "GaussianNoise", "RandAugment",
-    "RandomAdjustSharpness", "RandomAffine", "RandomAutocontrast", "RandomChannelPermutation", "RandomCrop",
-    "RandomEqualize", "RandomErasing", "RandomGrayscale", "RandomInvert", "RandomPerspective", "RandomPhotometricDistort",
+    "RandomAdjustSharpness", "RandomAffine", "RandomAutocontrast", "RandomChannelPermutation", "RandomEqualize",
+    "RandomErasing", "RandomGrayscale", "RandomInvert", "RandomPerspective", "RandomPhotometricDistort",
     "RandomPosterize", "RandomResizedCrop", "RandomRotation", "RandomSolarize", "RandomVerticalFlip", "TrivialAugmentWide",
 )  # fmt: skip
 
@@ -65,6 +66,37 @@ class RandomHorizontalFlip(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         flipped = torch.rand(len(images), 1, 1, 1) < self.p
         return torch.where(flipped, images.flip(-1), images)
+
+
+@BATCH_TRANSFORMS.register_module()
+class RandomCrop(nn.Module):
+    """Cuts `size` pixels at a random place of each image, after `padding` black pixels on each side; a whole batch at once.
+
+    Args:
+        size: side of the piece, or (H, W). padding: on all four sides.
+
+    Raises:
+        ValueError: a size below 1 or a negative padding; when called, images smaller than the piece.
+    """
+
+    def __init__(self, size: int | Sequence[int], padding: int = 0) -> None:
+        super().__init__()
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        if len(self.size) != 2 or min(self.size) < 1 or padding < 0:
+            raise UserError(f"RandomCrop: size {size} is at least 1, one number or two, padding {padding} at least 0")
+        self.padding = padding
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = F.pad(images, [self.padding] * 4)
+        count, room = len(images), [side - cut for side, cut in zip(images.shape[-2:], self.size, strict=True)]
+        if min(room) < 0:
+            raise UserError(f"RandomCrop: images of {tuple(images.shape[-2:])} hold no piece of {self.size}")
+        rows, columns = (
+            torch.randint(free + 1, (count, 1)) + torch.arange(cut)  # (B, H), (B, W)
+            for free, cut in zip(room, self.size, strict=True)
+        )
+        pieces = images.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return pieces.permute(0, 3, 1, 2)
 
 
 class PerImage(nn.Module):

@@ -7,10 +7,11 @@ from repmet.classification.methods.cost_softmax import CostSoftmax, Hierarchical
 from repmet.classification.methods.magnet import Magnet
 from repmet.classification.methods.metric_learning import MetricLearning
 from repmet.classification.methods.nearest_class_mean import NearestClassMean
+from repmet.classification.methods.neighbourhood_components import NeighbourhoodComponents
 from repmet.classification.methods.prototype_classifiers import Hyperspherical, PrototypeClassifier, RunningMeans
 from repmet.classification.methods.prototypical import ProtoNet
 from repmet.classification.methods.repmet import RepMet
-from repmet.classification.methods.softmax import Softmax
+from repmet.classification.methods.softmax import CosineSoftmax, Softmax
 from repmet.model_definitions.encoders import (
     BNInception,
     Conv4,
@@ -26,6 +27,7 @@ for _module in (BNInception, Conv4, EmbeddingHead, Inception, LeNet, TimmEncoder
 
 __all__ = [
     "ClassRepresentatives",
+    "CosineSoftmax",
     "CostSoftmax",
     "HierarchicalClassifier",
     "Hyperspherical",
@@ -33,6 +35,7 @@ __all__ = [
     "Method",
     "MetricLearning",
     "NearestClassMean",
+    "NeighbourhoodComponents",
     "ProtoNet",
     "PrototypeClassifier",
     "RepMet",

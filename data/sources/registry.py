@@ -10,7 +10,7 @@ from repmet.data.readers.labelled_images import LabelledImages
 from repmet.errors import UserError, did_you_mean
 
 _PUBLISHED = (
-    "cars196", "cifar100", "cub200", "digits", "dogs", "flowers102", "mini_imagenet", "mnist", "omniglot",
+    "cars196", "cifar100", "cifar_fs", "cub200", "digits", "dogs", "flowers102", "mini_imagenet", "mnist", "omniglot",
     "omniglot_characters", "online_products", "pets",
 )  # fmt: skip
 _MODULES = {name: f"repmet.data.sources.{name}" for name in _PUBLISHED} | {
