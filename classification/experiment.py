@@ -5,7 +5,7 @@ from mmengine.registry import MODELS
 
 from repmet.classification import methods  # noqa: F401  (these register what a YAML names)
 from repmet.classification.hooks import features, projector, retrieval, training_set, validation  # noqa: F401
-from repmet.classification.inputs import samplers  # noqa: F401
+from repmet.classification.inputs import affine, samplers  # noqa: F401
 from repmet.classification.inputs.costs import read_costs
 from repmet.classification.inputs.features import check_mirrored
 from repmet.classification.pml import parts, sampling
@@ -31,6 +31,8 @@ SECTIONS = {
         "query": None,  # images of a class
         "episodes": None,  # how many of them at the test
         "seed": None,
+        "within_groups": None,  # true: the classes of an episode are of one group, as characters of one alphabet
+        "views": None,  # of the tested images, {number, and the arguments of AffineJitter}: embeddings are their means
         "one_shot_runs": None,  # true: Lake's 20 runs on Omniglot too, for a network that was trained on lake_train
     },
     "costs": {"tree": None, "numbers": None},  # of mistakes, which `evaluate` measures; see `classification.inputs.costs`

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from repmet.classification.inputs.dataset import ImageSet
+from repmet.classification.inputs.groups import class_groups
 from repmet.classification.methods.base import ClassRepresentatives, Method
 from repmet.classification.methods.prototypical import episode_loss
 from repmet.classification.metrics.accuracies import all_accuracies
@@ -110,7 +111,7 @@ class ValidationHook(Hook):
         self.assignment = "hungarian" if unsupervised else None
         self.closed, self.pipeline = closed, list(pipeline or [])
         self.images: ImageSet = DATASETS.build(dict(dataset or {}))
-        self.episodes = _episodes(self.images.labels, protocol, episodes) if protocol else None
+        self.episodes = _episodes(self.images, protocol, episodes) if protocol else None
         if not closed and self.episodes is None:
             raise UserError("data.val has other classes than data.train: it takes a section `episodes` to validate on it")
         self.best: dict[str, Any] = {"value": math.nan, "epoch": 0, "stale": 0}
@@ -189,9 +190,10 @@ class ValidationHook(Hook):
             self.best = {name: kept[name] for name in self.best}
 
 
-def _episodes(labels: Tensor, protocol: Mapping[str, Any], episodes: int) -> Episodes:
+def _episodes(images: ImageSet, protocol: Mapping[str, Any], episodes: int) -> Episodes:
     for key in ("way", "shot", "query"):
         if protocol.get(key) is None:
             raise UserError(f"episodes.{key} is not given: validation by episodes needs it")
     shot = protocol["shot"] if isinstance(protocol["shot"], int) else protocol["shot"][0]
-    return sample_episodes(labels, protocol["way"], shot, protocol["query"], episodes, SEED)
+    groups = class_groups(images.classes) if protocol.get("within_groups") else None
+    return sample_episodes(images.labels, protocol["way"], shot, protocol["query"], episodes, SEED, groups)

@@ -12,6 +12,7 @@ import torch
 from mmengine.registry import DATA_SAMPLERS
 from torch import Tensor
 
+from repmet.classification.inputs.groups import class_groups
 from repmet.errors import UserError
 
 
@@ -37,9 +38,11 @@ class ClassDraws:
             more = f" and {len(few) - 5} more" if len(few) > 5 else ""
             raise UserError(f"{per_class} images of each class are needed in a batch, but {listed}{more}")
 
-    def draw(self, ways: int) -> Tensor:
-        """Indices (ways, per_class) of images of `ways` classes, one class a row."""
-        chosen = torch.randperm(len(self.counts))[:ways]  # (ways,)
+    def draw(self, ways: int, among: Tensor | None = None) -> Tensor:
+        """Indices (ways, per_class) of images of `ways` classes (of those in `among`), one class a row."""
+        chosen = torch.randperm(len(self.counts) if among is None else len(among))[:ways]  # (ways,)
+        if among is not None:
+            chosen = among[chosen]
         counts = self.counts[chosen, None]  # (ways, 1)
         # The places of the smallest of independent uniform numbers are a uniform draw without replacement.
         keys = torch.rand(ways, int(counts.max()))
@@ -123,20 +126,48 @@ class ClassBatchSampler(_LabelBatchSampler):
         sampler, batch_size: as for `EpisodeBatchSampler`.
         classes: m. per_class: d.
         batches: in an epoch (on each of several processes).
+        groups: the classes of a batch are of so many groups (see `class_groups`), equally many of each, such as characters
+            of few alphabets: negatives are hard ones. A group is drawn by how many classes it has. None: of the whole set.
 
     Raises:
-        ValueError: more classes than there are; a class has fewer than `per_class` images; the data set has no labels.
+        ValueError: more classes than there are, or than a group has; a number of classes that the groups do not divide, more
+            groups than there are; a class has fewer than `per_class` images; the data set has no labels.
     """
 
-    def __init__(self, sampler: Any, batch_size: int | None = None, *, classes: int, per_class: int, batches: int) -> None:
+    def __init__(
+        self,
+        sampler: Any,
+        batch_size: int | None = None,
+        *,
+        classes: int,
+        per_class: int,
+        batches: int,
+        groups: int | None = None,
+    ) -> None:
         super().__init__(sampler, batches)
         self.check_numbers(classes=classes, per_class=per_class)
         self.check_classes("classes", classes)
         self.ways, self.draws = classes, ClassDraws(self.labels, self.classes, per_class)
+        self.groups, self.members = groups, []
+        if groups is not None:
+            self.check_numbers(groups=groups)
+            of_class = class_groups(self.classes)
+            self.members = [torch.nonzero(of_class == group).flatten() for group in range(int(of_class.max()) + 1)]
+            smallest = min(len(members) for members in self.members)
+            if classes % groups or groups > len(self.members) or classes // groups > smallest:
+                raise UserError(
+                    f"ClassBatchSampler: {classes} classes of {groups} groups, as many of each; there are "
+                    f"{len(self.members)} groups, the smallest of {smallest} classes"
+                )
 
     def draw(self) -> Tensor:
         """Indices (m * d,) of one batch."""
-        return self.draws.draw(self.ways).flatten()
+        if self.groups is None:
+            return self.draws.draw(self.ways).flatten()
+        sizes = torch.tensor([len(members) for members in self.members], dtype=torch.float)
+        chosen = torch.multinomial(sizes, self.groups).tolist()
+        each = self.ways // self.groups
+        return torch.cat([self.draws.draw(each, self.members[group]).flatten() for group in chosen])
 
 
 @DATA_SAMPLERS.register_module()

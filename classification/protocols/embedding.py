@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.inputs.transforms import build_transform
 from repmet.classification.methods.base import SIGMA2, ClassRepresentatives, Method
+from repmet.errors import UserError
 from repmet.model_definitions.episode import class_means
+
+VIEW_SEED = 8001
 
 
 def unwrapped(model: nn.Module) -> Method:
@@ -48,6 +51,29 @@ def embed_split(method: Method, images: ImageSet, batch_size: int = 256) -> Tens
         return torch.cat([_embed(method, images, part) for part in torch.arange(len(images)).split(batch_size)])
     finally:
         method.train(training)
+
+
+def embed_views(method: Method, images: ImageSet, views: Mapping[str, Any] | None) -> Tensor:
+    """As `embed_split`; with `views` the mean embedding of several views of each image, the first of them the image itself.
+
+    Args:
+        views: {number: how many, and the arguments of `AffineJitter`}; the others are drawn by `VIEW_SEED`.
+
+    Raises:
+        ValueError: fewer than two views, arguments that `AffineJitter` refuses, features in the place of images.
+    """
+    if not views:
+        return embed_split(method, images)
+    number = views.get("number", 0)
+    if number < 2 or hasattr(images, "compute"):
+        raise UserError(f"episodes.views: two views or more, of images and not of kept features, not {number}")
+    jitter = build_transform([{"type": "AffineJitter"} | {key: value for key, value in views.items() if key != "number"}])
+    jittered = copy.copy(images)
+    jittered.transform = nn.Sequential(images.transform, jitter)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(VIEW_SEED)
+        parts = [embed_split(method, images), *(embed_split(method, jittered) for _ in range(number - 1))]
+    return torch.stack(parts).mean(0)
 
 
 def _embed(method: Method, images: ImageSet, part: Tensor) -> Tensor:

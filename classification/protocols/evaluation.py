@@ -11,10 +11,11 @@ from repmet.classification.checkpoint import Trained, check_known, differing
 from repmet.classification.experiment import arguments_of, image_set
 from repmet.classification.hooks.validation import other_predictions, set_figures
 from repmet.classification.inputs.dataset import ImageSet
+from repmet.classification.inputs.groups import class_groups
 from repmet.classification.methods.base import ClassRepresentatives
 from repmet.classification.metrics.accuracies import predictions
 from repmet.classification.metrics.episodes import Episodes, episode_accuracies, sample_episodes
-from repmet.classification.protocols.embedding import embed_split, mean_representatives
+from repmet.classification.protocols.embedding import embed_split, embed_views, mean_representatives
 from repmet.classification.protocols.lake import check_unseen, one_shot_row
 from repmet.classification.protocols.rows import row_of
 from repmet.errors import UserError
@@ -64,8 +65,8 @@ def evaluate(trained: Trained, part: str = "test", *, unsupervised: bool = True)
         check_unseen(trained)
     if not closed and not protocol:
         raise UserError(f"{others}; there is no section `episodes`: nothing to evaluate")
-    drawn = draw_episodes(images.labels, dict(protocol)) if protocol else {}  # before the network runs: it may refuse
-    embeddings = embed_split(trained.method, images)
+    drawn = draw_episodes(images, dict(protocol)) if protocol else {}  # before the network runs: it may refuse
+    embeddings = embed_views(trained.method, images, (protocol or {}).get("views"))
     representatives = trained.method.class_representatives() if closed else None
     train = DATASETS.build(image_set(cfg, "train", "test_pipeline")) if closed else images
     if closed:
@@ -88,7 +89,7 @@ def evaluate(trained: Trained, part: str = "test", *, unsupervised: bool = True)
     return result
 
 
-def draw_episodes(labels: Tensor, protocol: dict[str, Any]) -> dict[str, Episodes]:
+def draw_episodes(images: ImageSet, protocol: dict[str, Any]) -> dict[str, Episodes]:
     """By metric the episodes of a section `episodes`, one entry a shot.
 
     Raises:
@@ -97,9 +98,10 @@ def draw_episodes(labels: Tensor, protocol: dict[str, Any]) -> dict[str, Episode
     missing = [key for key in ("way", "shot", "query", "episodes", "seed") if protocol.get(key) is None]
     if missing:
         raise UserError(f"episodes.{missing[0]} is not given: an evaluation by episodes needs it")
+    groups = class_groups(images.classes) if protocol.get("within_groups") else None
     return {
         episode_metric(protocol["way"], shot): sample_episodes(
-            labels, protocol["way"], shot, protocol["query"], protocol["episodes"], protocol["seed"]
+            images.labels, protocol["way"], shot, protocol["query"], protocol["episodes"], protocol["seed"], groups
         )
         for shot in shots_of(protocol)
     }
@@ -122,7 +124,7 @@ def compare(first: Evaluation, other: Trained) -> list[dict[str, Any]]:
             f"{first.trained.name} and {other.name} drew their splits by the seeds {seeds[0]} and {seeds[1]}: what one was "
             "trained on, the other would be tested on"
         )
-    embeddings = embed_split(other.method, first.images)
+    embeddings = embed_views(other.method, first.images, (first.trained.cfg.get("episodes") or {}).get("views"))
     pairs: list[tuple[str, Tensor, Tensor, str | None]] = []
     for metric, episodes in first.episodes.items():
         theirs = episode_accuracies(embeddings, episodes, distance=other.method.distance)

@@ -7,7 +7,7 @@ import torch
 from repmet.classification.checkpoint import Trained
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.metrics.episodes import Episodes, episode_predictions
-from repmet.classification.protocols.embedding import embed_split
+from repmet.classification.protocols.embedding import embed_views
 from repmet.classification.protocols.rows import names_of
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.sources.omniglot_runs import OneShotRuns, one_shot_runs
@@ -50,7 +50,8 @@ def run_accuracies(trained: Trained, runs: OneShotRuns) -> torch.Tensor:
     method = trained.method
     used, (support, query) = torch.stack([runs.support, runs.query]).unique(return_inverse=True)
     characters = LabelledImages(torch.zeros_like(used), ("character",), runs.images[used])
-    embeddings = embed_split(method, ImageSet(characters, transform=list(trained.cfg.get("test_pipeline") or [])))
+    images = ImageSet(characters, transform=list(trained.cfg.get("test_pipeline") or []))
+    embeddings = embed_views(method, images, trained.cfg.episodes.get("views"))
     columns = torch.arange(support.shape[1]).expand_as(support)  # an episode's classes are the columns of its support
     episodes = Episodes(columns, support[..., None], query[..., None])
     predicted = episode_predictions(embeddings, episodes, distance=method.distance)[..., 0]  # (R, way)

@@ -125,3 +125,43 @@ def test_a_cluster_batch_is_what_the_index_draws():
         ClusterBatchSampler(sampler_of([9]), clusters=2, per_cluster=3, batches=2)
     with pytest.raises(ValueError, match="'class00' has 4"):
         ClusterBatchSampler(source, clusters=2, per_cluster=5, batches=2)
+
+
+def alphabets(sizes: dict[str, int], each: int = 4) -> SimpleNamespace:
+    names = tuple(f"{name}/{i:02d}" for name, size in sorted(sizes.items()) for i in range(size))
+    labels = torch.arange(len(names)).repeat_interleave(each)
+    return SimpleNamespace(dataset=SimpleNamespace(labels=labels, classes=names))
+
+
+def test_the_classes_of_a_batch_are_of_few_groups():
+    source = alphabets({"a": 6, "b": 12, "c": 6})
+    names, labels = source.dataset.classes, source.dataset.labels
+    sampler = ClassBatchSampler(source, classes=8, per_class=2, batches=300, groups=2)
+    torch.manual_seed(0)
+    drawn = Counter()
+    for indices in sampler:
+        classes = labels[indices].view(8, 2)
+        assert (classes[:, 0] == classes[:, 1]).all() and len(classes[:, 0].unique()) == 8
+        groups = [names[label][0] for label in classes[:, 0].tolist()]
+        assert groups[:4] == groups[:1] * 4 and groups[4:] == groups[4:5] * 4 and groups[0] != groups[4]
+        drawn[groups[0]] += 1
+    assert abs(drawn["b"] - 150) < 5 * 75**0.5  # the first group by its number of classes
+
+
+@pytest.mark.parametrize(
+    ("sizes", "numbers", "message"),
+    [
+        ({"a": 3, "b": 9}, {"classes": 8, "groups": 2}, "8 classes of 2 groups.* 2 groups, the smallest of 3 classes"),
+        ({"a": 9, "b": 9}, {"classes": 9, "groups": 2}, "9 classes of 2 groups"),
+        ({"a": 9, "b": 9}, {"classes": 9, "groups": 3}, "9 classes of 3 groups"),
+        ({"a": 9, "b": 9}, {"classes": 9, "groups": 0}, "groups must be at least 1, got 0"),
+    ],
+)
+def test_groups_that_cannot_be_drawn(sizes, numbers, message):
+    with pytest.raises(ValueError, match=message):
+        ClassBatchSampler(alphabets(sizes), per_class=2, batches=1, **numbers)
+
+
+def test_classes_without_a_group():
+    with pytest.raises(ValueError, match="class 'class00' is of no group"):
+        ClassBatchSampler(sampler_of([5, 5]), classes=2, per_class=2, batches=1, groups=1)

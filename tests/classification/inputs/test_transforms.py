@@ -35,12 +35,27 @@ def test_a_flip_is_drawn_for_each_image():
     assert torch.equal(build_transform([{"type": "RandomHorizontalFlip", "p": 0.0}])(IMAGES), IMAGES)
 
 
+def test_a_crop_is_a_piece_of_each_padded_image_at_a_place_of_its_own():
+    crop = build_transform([{"type": "RandomCrop", "size": [6, 9], "padding": 2}])
+    torch.manual_seed(0)
+    pieces = crop(IMAGES)
+    padded = torch.nn.functional.pad(IMAGES, [2] * 4)
+    places = padded.unfold(2, 6, 1).unfold(3, 9, 1)  # (B, C, rows, columns, 6, 9)
+    places = places.permute(0, 2, 3, 1, 4, 5).flatten(1, 2).flatten(2)  # (B, places, C * 54)
+    assert (places == pieces.flatten(1)[:, None]).all(2).any(1).all() and pieces.dtype == torch.uint8
+    same = crop(IMAGES[:1].expand(500, -1, -1, -1)).flatten(1)
+    assert len(same.unique(dim=0)) > 250  # of 39 x 40 places
+    whole = build_transform([{"type": "RandomCrop", "size": [40, 44]}])
+    assert torch.equal(whole(IMAGES), IMAGES)
+    with pytest.raises(ValueError, match=r"images of \(40, 44\) hold no piece of \(41, 41\)"):
+        build_transform([{"type": "RandomCrop", "size": 41}])(IMAGES)
+
+
 ARGUMENTS = {
     "ElasticTransform": {"alpha": 200.0, "sigma": 2.0},
     "GaussianBlur": {"kernel_size": 3, "sigma": [0.5, 3.0]},
     "RandomAdjustSharpness": {"sharpness_factor": 3},
     "RandomAffine": {"degrees": 40},
-    "RandomCrop": {"size": 8},
     "RandomPosterize": {"bits": 2},
     "RandomResizedCrop": {"size": 8},
     "RandomRotation": {"degrees": 60},
@@ -85,10 +100,11 @@ def test_transforms_of_whole_batches_draw_nothing(name):
             {"type": "RandomHorizontalFlop"},
             "no batch transform of type 'RandomHorizontalFlop'; did you mean 'RandomHorizontalFlip'",
         ),
-        ({"type": "zzz"}, "no batch transform of type 'zzz'; there are: AugMix"),
+        ({"type": "zzz"}, "no batch transform of type 'zzz'; there are: AffineJitter, AugMix"),
         ({"size": 3}, "no batch transform of type None"),
         ({"type": "Resize", "sise": 3}, "transform Resize: .*sise"),
         ({"type": "RandomHorizontalFlip", "p": 3}, "p is a probability, got 3"),
+        ({"type": "RandomCrop", "size": 8, "padding": -1}, "padding -1 at least 0"),
         ({"type": "RandomResizedCrop", "size": [1, 2, 3]}, "transform RandomResizedCrop: "),
     ],
 )

@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from repmet.classification.inputs.affine import AffineJitter
 from repmet.classification.inputs.dataset import ImageSet
 from repmet.classification.methods import ProtoNet
-from repmet.classification.protocols.embedding import embed_split
+from repmet.classification.protocols.embedding import VIEW_SEED, embed_split, embed_views
 from repmet.data.readers.labelled_images import LabelledImages
 
 
@@ -35,6 +36,23 @@ def test_mode_and_statistics_are_as_before():
         embed_split(net, images(5))
         assert [m.training for m in net.modules()] == before
         assert all(torch.equal(a, b) for a, b in zip(statistics, net.buffers(), strict=True))
+
+
+def test_views_are_the_image_and_jittered_ones_and_their_embeddings_are_averaged():
+    net, dataset = method().eval(), images(6)
+    views = {"number": 3, "degrees": 20, "translate": 0.1}
+    state = torch.get_rng_state()
+    mean = embed_views(net, dataset, views)
+    assert torch.equal(torch.get_rng_state(), state) and torch.equal(embed_views(net, dataset, views), mean)
+    pixels = dataset.images.float() / 255
+    jitter = AffineJitter(degrees=20, translate=0.1)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(VIEW_SEED)
+        expected = torch.stack([net(pixels), net(jitter(pixels)), net(jitter(pixels))]).mean(0)
+    torch.testing.assert_close(mean, expected)
+    assert torch.equal(embed_views(net, dataset, None), embed_split(net, dataset))
+    with pytest.raises(ValueError, match="two views or more, of images and not of kept features, not 1"):
+        embed_views(net, dataset, {"number": 1, "degrees": 3})
 
 
 def test_the_mode_comes_back_after_an_error():
