@@ -69,7 +69,7 @@ def test_class_from_class_by_name(folder):
 @pytest.mark.parametrize(
     ("split", "arguments", "message"),
     [
-        ("train", {}, "split 'train' needs images_per_class or classes_per_split"),
+        ("train", {}, "split 'train' needs images_per_class, classes_per_split or split_file"),
         (
             "train",
             {"images_per_class": {"train": 6, "test": 3}},
@@ -86,7 +86,7 @@ def test_class_from_class_by_name(folder):
         ("train", {"classes_per_split": {"train": ["lily"]}}, "no class 'lily'"),
         ("train", {"classes_per_split": {"train": ["rose"], "val": ["rose"]}}, "named twice: rose, rose"),
         ("train", {"classes_per_split": {"base": 1}}, "classes_per_split takes train, val and test, not base"),
-        ("train", {"images_per_class": {"train": 1}, "classes_per_split": {"train": 1}}, "not both"),
+        ("train", {"images_per_class": {"train": 1}, "classes_per_split": {"train": 1}}, "by one of them"),
     ],
 )
 def test_a_split_that_cannot_be(folder, split, arguments, message):
@@ -108,3 +108,34 @@ def test_folders_without_images(folder, tmp_path):
 def test_real_folders(repmet_data, name, classes, images):
     whole = read(repmet_data / name)
     assert len(whole.classes) == classes and whole.counts.unique().tolist() == [images]
+
+
+def test_a_list_of_splits(tmp_path):
+    for name in ("b/1.png", "b/2.png", "a/1.png", "a/2.png", "a/3.png"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    rows = ["image,class,split", "1.png,a,test", "2.png,a,train", "1.png,b,train", "2.png,b,test"]
+    file = tmp_path / "split.csv"
+    file.write_text("\n".join(rows) + "\n")
+    train, test = (read(tmp_path / "images", part, split_file="../split.csv") for part in ("train", "test"))
+    assert [f"{path.parent.name}/{path.name}" for path in train.paths] == ["a/2.png", "b/1.png"]
+    assert [f"{path.parent.name}/{path.name}" for path in test.paths] == ["a/1.png", "b/2.png"]
+    assert train.classes == ("a", "b") and train.labels.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="has no split 'val'; there are: test, train"):
+        read(tmp_path / "images", "val", split_file=str(file))
+    with pytest.raises(ValueError, match="by one of them"):
+        read(tmp_path / "images", "test", split_file=str(file), images_per_class={"train": 1})
+    for line, message in (
+        ("1.png,b,train", "names b/1.png, which is not there, or there twice"),
+        ("9.png,a,val", "a/9.png"),
+    ):
+        file.write_text("\n".join([*rows, line]) + "\n")
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path / "images", "test", split_file=str(file))
+    file.write_text("image,split\n1.png,test\n")
+    with pytest.raises(ValueError, match="its first line has to name the columns image, class and split"):
+        read(tmp_path / "images", "test", split_file=str(file))
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="no such list of splits"):
+        read(tmp_path / "images", "test", split_file=str(file))
