@@ -80,3 +80,9 @@ def test_where_one_group_holds_all_boxes_nothing_is_known():
     without = leave_one_out([boxes, none, none])
     assert np.isnan(without).tolist() == [True, False, False]
     assert jackknife_interval(0.25, without) == [-np.inf, np.inf] == jackknife_interval(0.25, np.array([0.25]))
+
+
+def test_a_figure_of_one_group_says_nothing_of_its_error():
+    assert jackknife_interval(0.5, np.array([0.5])) == [float("-inf"), float("inf")]
+    low, high = jackknife_interval(0.5, np.array([0.4, 0.6]))
+    assert low == pytest.approx(0.5 - 12.706 * 0.1, abs=1e-3) and high == pytest.approx(0.5 + 12.706 * 0.1, abs=1e-3)

@@ -165,3 +165,11 @@ def test_bad_supports_are_refused(function, shape, labels, message):
 def test_kmeans_needs_a_mode(modes):
     with pytest.raises(ValueError, match=f"at least 1, not {modes}"):
         kmeans_centres(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long), 1, modes)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_means_of_many_supports_in_half_precision(dtype):
+    """Summed up in 8 bits of mantissa, 600 ones come to 256; the mean is 1 all the same, and of the embeddings' type."""
+    embeddings = torch.cat([torch.ones(600, 2), torch.full((3, 2), 0.25)]).to(dtype)
+    means = class_means(embeddings, torch.tensor([0] * 600 + [1] * 3), 2)
+    assert means.dtype == dtype and means[:, 0].tolist() == [[1, 1], [0.25, 0.25]]

@@ -27,7 +27,8 @@ def check_consistent(clusters, points, labels):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "num_clusters", "dim"), [((30,), 4, 3), ((20, 20, 20), 3, 5), ((3, 50, 9, 0, 17), 3, 2), ((1, 2, 90), 1, 4)]
+    ("sizes", "num_clusters", "dim"),
+    [((30,), 4, 3), ((20, 20, 20), 3, 5), ((3, 50, 9, 0, 17), 3, 2), ((1, 2, 90), 1, 4), ((8, 6), 2, 3)],
 )
 def test_a_fixed_point_of_both_steps(sizes, num_clusters, dim):
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))[torch.randperm(sum(sizes))]
@@ -196,3 +197,14 @@ def test_a_small_class_with_duplicates_beside_a_larger_one(seed):
         assert torch.equal(torch.bincount(assignment, minlength=4), clusters.counts[c])
         torch.testing.assert_close(d2.gather(1, assignment[:, None])[:, 0], d2.amin(1))
         assert (d2[:, clusters.counts[c] == 0].amin(0) < 1e-9).all()
+
+
+def test_a_cluster_without_members_lies_on_a_point_of_its_class_beside_padding():
+    """Five points of which two differ, padded to the eight of the other class: two of four clusters stay empty."""
+    points = torch.cat([torch.tensor([[1.0, 1.0]] * 3 + [[5.0, -2.0]] * 2), torch.randn(8, 2)])
+    labels = torch.tensor([0] * 5 + [1] * 8)
+    for seed in range(20):
+        clusters = kmeans(points, labels, 2, 4, generator=generator(seed))
+        check_consistent(clusters, points, labels)
+        empty = clusters.centres[0][clusters.counts[0] == 0]
+        assert len(empty) == 2 and torch.cdist(empty, points[:5]).amin(-1).max() < 1e-5

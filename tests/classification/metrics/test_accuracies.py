@@ -162,3 +162,33 @@ def test_bad_input_is_refused(changes, message):
 def test_a_batch_of_the_wrong_shape_is_refused():
     with pytest.raises(ValueError, match=r"not \(3, 2\) and \(3,\)"):
         batch_accuracy(torch.zeros(3, 2), torch.zeros(3))
+
+
+def test_limits_of_the_arguments():
+    embeddings, labels, representatives = case(n=6)
+    for sigma2 in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="must be positive and finite"):
+            predictions(embeddings, representatives, sigma2)
+    with pytest.raises(ValueError, match="n at least 1"):
+        all_accuracies(embeddings[:0], labels[:0], representatives, 1.0)
+    assert [len(said) for said in predictions(embeddings[:1], representatives, 1.0).values()] == [1, 1, 1]
+    for wrong in (labels - 1, labels + 4):
+        with pytest.raises(ValueError, match="labels run from"):
+            all_accuracies(embeddings, wrong, representatives, 1.0)
+
+
+def test_one_image_at_a_time_gives_the_same(monkeypatch):
+    embeddings, _, representatives = case(n=7)
+    whole = predictions(embeddings, representatives, 2.0)
+    monkeypatch.setattr(module, "_BLOCK", 1)
+    again = predictions(embeddings, representatives, 2.0)
+    assert all(torch.equal(whole[rule], again[rule]) for rule in whole)
+
+
+def test_the_seed_is_that_of_the_clusters():
+    embeddings, labels = torch.randn(60, 2, dtype=torch.float64), torch.arange(60) % 6
+    representatives = torch.randn(6, 1, 2, dtype=torch.float64)
+    figures = [all_accuracies(embeddings, labels, representatives, 1.0, seed=seed)["unsupervised"] for seed in range(6)]
+    assert len(set(figures)) > 1
+    again = [all_accuracies(embeddings, labels, representatives, 1.0, seed=seed)["unsupervised"] for seed in range(6)]
+    assert figures == again

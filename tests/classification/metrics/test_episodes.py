@@ -248,3 +248,35 @@ def test_shapes_must_belong_together(shapes):
 def test_bad_embeddings_are_refused(embeddings, options, message):
     with pytest.raises(ValueError, match=message):
         episode_accuracies(embeddings, draw(uneven_labels()), **options)
+
+
+def test_an_index_equal_to_the_number_of_images_is_noticed():
+    labels = torch.arange(4).repeat_interleave(3)
+    good = sample_episodes(labels, 2, 1, 2, 3, 0)
+    for index, said in ((12, r"\.\.12, the set has 12"), (-1, r"images -1\.\.")):
+        query = good.query.clone()
+        query[0, 0, 0] = index
+        with pytest.raises(ValueError, match=said):
+            Episodes(good.classes, good.support, query).check(labels)
+    good.check(labels)
+
+
+def test_groups_are_drawn_by_a_stream_of_their_own():
+    """Of three groups all are drawn about equally often, and within a group the classes do not go with it."""
+    labels = torch.arange(9).repeat_interleave(3)
+    episodes = sample_episodes(labels, 2, 1, 1, 600, 3, torch.arange(9) // 3)
+    group, place = episodes.classes // 3, episodes.classes[:, 0] % 3
+    assert (group[:, 0] == group[:, 1]).all()
+    pairs = Counter(zip(group[:, 0].tolist(), place.tolist(), strict=True))
+    assert len(pairs) == 9 and min(pairs.values()) > 35 and max(pairs.values()) < 105
+    with pytest.raises(ValueError, match=r"groups \(8,\) must hold one number for every class"):
+        sample_episodes(labels, 2, 1, 1, 5, 3, torch.arange(8) // 3)
+
+
+def test_tiny_blocks_give_the_same(monkeypatch):
+    labels = uneven_labels()
+    embeddings, episodes = torch.randn(len(labels), 4), draw(labels)
+    whole = episode_predictions(embeddings, episodes)
+    for block in (1, 37):
+        monkeypatch.setattr(module, "_BLOCK", block)
+        assert torch.equal(episode_predictions(embeddings, episodes), whole)

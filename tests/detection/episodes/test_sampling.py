@@ -222,3 +222,13 @@ def test_needs_no_detector():
         "print(sorted({'torch', 'mmcv', 'mmdet', 'mmengine'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("order", [(1, 1, 5), (5, 1, 1), (1, 5, 1)])
+def test_supports_are_counted_from_the_images_with_the_fewest_boxes(order):
+    """Two shots may take the two images of one box each: of three images one is left to ask about, in whatever order."""
+    records = [Record(f"i{k}", ("cow",) * n, np.zeros((n, 4)), np.zeros(n, bool)) for k, n in enumerate(order)]
+    settings = {"way": 1, "classes": ["cow"], "episodes": 20, "shots": (2,)}
+    assert all(len(e.query["cow"]) == 1 for e in draw(records, records, query_images=1, **settings).episodes)
+    with pytest.raises(ValueError, match="7 support boxes in 3 images, 3 query images, of which supports may take 2"):
+        draw(records, records, query_images=2, **settings)

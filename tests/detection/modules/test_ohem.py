@@ -214,3 +214,21 @@ def test_a_training_step_with_it(build_detector, make_batch, name):
     total.backward()
     assert seen[-1] == 16 and min(seen[:2]) > 8  # ranked: all; trained: eight an image
     assert torch.isfinite(total) and model.backbone.conv1.weight.grad.abs().sum() > 0
+
+
+def test_ranking_leaves_batch_statistics_and_modes_alone(build_detector):
+    """A head with batch norm is ranked by its running statistics, which stay; and is put back into its mode, whichever."""
+    model, levels = detector(build_detector, "mmdet", 16)
+    head = model.roi_head.bbox_head
+    head.shared_fcs[0] = torch.nn.Sequential(head.shared_fcs[0], torch.nn.BatchNorm1d(24))
+    norm = head.shared_fcs[0][1]
+    with torch.no_grad():
+        norm.running_mean += torch.randn(24)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    kept = []
+    for training in (True, False):
+        model.roi_head.train(training)
+        kept.append(model.roi_head.bbox_sampler.sample(*assigned(model, proposals()), feats=levels).priors)
+        assert model.roi_head.training is norm.training is training
+    assert torch.equal(*kept)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())

@@ -39,6 +39,8 @@ def test_wrong_labels_are_refused() -> None:
     d2 = torch.rand(4, 3, 2)
     with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3, not 0\.\.4"):
         negative_loss(d2, torch.tensor([0, 1, 2, 4]), torch.full((4,), 3))
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3, not -1\.\.3"):
+        negative_loss(d2, torch.full((4,), 3), torch.tensor([-1, 1, 2, 3]))
     with pytest.raises(ValueError, match=r"takes d2 \(B, N, K\)"):
         negative_loss(d2, torch.zeros(3, dtype=torch.long), torch.zeros(4, dtype=torch.long))
 

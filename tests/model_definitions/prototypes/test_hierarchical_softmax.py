@@ -124,3 +124,36 @@ def test_tiny_probabilities_and_bad_input():
     assert loss.item() == pytest.approx(100 + math.exp(-0.5) * 400) and logits.grad.isfinite().all()
     with pytest.raises(ValueError, match="the tree has 4 classes, the logits 3"):
         HierarchicalCrossEntropy(tree)(torch.zeros(1, 3), torch.tensor([0]))
+
+
+def test_another_number_of_logits_is_refused_either_way():
+    for number in (3, 5):
+        with pytest.raises(ValueError, match=f"the tree has 4 classes, the logits {number}"):
+            HierarchicalCrossEntropy(Hierarchy(TWO_LEVELS))(torch.zeros(1, number), torch.tensor([0]))
+
+
+def test_rows_that_do_not_count_are_left_out():
+    tree, logits = Hierarchy(TWO_LEVELS), torch.randn(4, 4)
+    whole = HierarchicalCrossEntropy(tree, 0.3)(logits[:2], torch.tensor([1, 3]))
+    for ignored in (255, -1):
+        criterion = HierarchicalCrossEntropy(tree, 0.3, ignore_index=ignored)
+        torch.testing.assert_close(criterion(logits, torch.tensor([1, 3, ignored, ignored])), whole)
+    torch.testing.assert_close(HierarchicalCrossEntropy(tree, 0.3)(logits, torch.tensor([1, 3, -100, -100])), whole)
+
+
+def test_a_power_that_is_no_whole_number_has_a_slope_where_the_class_is_sure():
+    logits = torch.tensor([[200.0, 0.0, 0.0, 0.0], [12.0, 0.0, 0.0, 0.0]], requires_grad=True)
+    loss = HierarchicalCrossEntropy(Hierarchy(TWO_LEVELS), 0.5, focal_gamma=1.5)(logits, torch.tensor([0, 0]))
+    loss.backward()
+    assert loss.isfinite() and logits.grad.isfinite().all()
+
+
+def test_the_weights_are_of_the_default_type_and_the_loss_of_the_logits():
+    torch.set_default_dtype(torch.float64)
+    try:
+        criterion = HierarchicalCrossEntropy(Hierarchy(TWO_LEVELS), 0.5)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert criterion.weights.dtype == torch.float64
+    loss = criterion(torch.zeros(1, 4), torch.tensor([0]))
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(math.log(2) * (1 + math.exp(-0.5)))
