@@ -6,6 +6,7 @@
 Boxes are read; CVAT's other shapes are passed over, and one line says how many.
 """
 
+import math
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
@@ -74,12 +75,16 @@ def _record(image: xml.Element, name: str, picture: Path) -> tuple[ImageRecord |
     try:
         width, height = int(image.get("width", "")), int(image.get("height", ""))
     except ValueError:
+        width = height = 0
+    if min(width, height) < 1:
         return None, [f"image {name} has no width and height in pixels"]
     for box in image.iter("box"):
         label = composed(box.get("label", "").strip())
         try:
             corners = tuple(float(box.get(side, "")) for side in _SIDES)
         except ValueError:
+            corners = (math.nan,) * 4
+        if not all(map(math.isfinite, corners)):
             problems.append(f"image {name}: a box ({label}) lacks a number; it takes {', '.join(_SIDES)}")
             continue
         if not label:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.classification.conftest import checkpoint  # noqa: F401  (a fixture)
 from tests.detection.conftest import glyph_run  # noqa: F401  (a fixture)
 
 SHORT = 1  # seeds of the generators in `make test`

@@ -1,4 +1,5 @@
-"""A generator of odd annotations: VOC, COCO and YOLO with a field missing, doubled, or of another type, unit or encoding."""
+"""A generator of odd annotations: VOC, COCO, YOLO and CVAT with a field missing, doubled, or of another type, unit or
+encoding."""
 
 import copy
 import json
@@ -34,7 +35,7 @@ class OddAnnotation:
 def odd_annotations(seed: int, each: int = 30) -> Iterator[OddAnnotation]:
     """`each` sets of each layout, drawn from all places and values."""
     draw = np.random.default_rng(seed)
-    for layout, written in (("VOC", voc), ("COCO", coco), ("YOLO", yolo)):
+    for layout, written in (("VOC", voc), ("COCO", coco), ("YOLO", yolo), ("CVAT", cvat)):
         content, to_files = written()
         yield OddAnnotation(to_files(content), f"{layout}: as it should be", whole=True)
         places = [place for place in places_in(content) if place]
@@ -135,3 +136,27 @@ def yolo() -> tuple[Any, Callable[[Any], dict[str, bytes]]]:
 
     rows = {"a": [0, 0.5, 0.5, 0.4, 0.5], "b": [1, 0.4, 0.5, 0.3, 0.6]}
     return {"names": ["cat", "dog"], "nc": 2, "path": ".", "train": ".", "val": ".", "lines": rows}, files
+
+
+def cvat() -> tuple[Any, Callable[[Any], dict[str, bytes]]]:
+    def element(tag: str, value: Any) -> xml.Element:
+        """Plain values are attributes, lists are elements of their singular."""
+        made = xml.Element(tag)
+        for key, item in value.items() if isinstance(value, dict) else ():
+            if isinstance(item, list):
+                made.extend(element(str(key).removesuffix("es").removesuffix("s"), part) for part in item)
+            elif item is not None and not isinstance(item, dict):
+                made.set(str(key), str(item).replace("\x00", ""))
+        return made
+
+    def image(name: str, label: str) -> dict:
+        box = {"label": label, "xtl": 5.0, "ytl": 6.0, "xbr": 40.0, "ybr": 30.0, "occluded": 0}
+        return {"name": name, "width": SIZE[0], "height": SIZE[1], "boxes": [box]}
+
+    def files(content: Any) -> dict[str, bytes]:
+        images = content.get("images") if isinstance(content.get("images"), list) else []
+        root = xml.Element("annotations")
+        root.extend(element("image", part) for part in images)
+        return {"annotations.xml": xml.tostring(root, encoding="unicode").encode("utf-8", "replace")}
+
+    return {"images": [image("a.png", "cat"), image("b.png", "dog")]}, files

@@ -46,7 +46,11 @@ def _dealt_to_test(folder):
     [
         ('xbr="60.00"', 'xbr="900"', "a b.png: box"),
         ('ytl="20.00" ', "", "lacks a number"),
+        ('xtl="10.50"', 'xtl="nan"', "lacks a number"),
+        ('xbr="60.00"', 'xbr="inf"', "lacks a number"),
         ('width="120"', "", "no width and height"),
+        ('width="120"', 'width="0"', "no width and height"),
+        ('width="120"', 'width="121"', "121x80; one of the two is wrong"),
         ("a b.png", "gone.png", "gone.png"),
         ('label="nut &amp; bolt" source', 'label=" " source', "has no label"),
         ("</annotations>", "", "damaged"),
