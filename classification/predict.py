@@ -28,7 +28,7 @@ import numpy as np
 from repmet.classification.learning_options import Opened, add_learning, in_torch, open_classifier
 from repmet.classification.pictures.predictions import PredictionPage
 from repmet.classification.prediction import Prediction, csv_rows, from_line
-from repmet.data.files.atomic import write_text
+from repmet.data.files.atomic import check_folder, write_text
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
@@ -51,6 +51,8 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
         raise UserError("nothing to do: name images by --images, or a file by --save")
     if args.several and (args.labelled or args.none_share is not None):
         raise UserError("--several goes with neither --labelled nor --none-share: those know a single class an image")
+    if images and process_number() == 0:
+        check_folder(args.out)
     classifier = open_classifier(args, opened)
     classifier.learnt = agreed(lambda: classifier.learnt)  # tuned in some seconds, it differs from process to process
     counts = np.bincount(classifier.learnt.labels).tolist()

@@ -42,7 +42,8 @@ INTERRUPTED = 130  # what a shell expects of a command that ctrl-C has ended
 
 
 def exit_code(command: Callable[[], int | None]) -> int:
-    """Runs the body of a command: 0, or what it returns; 2, with one line on stderr, for a `UserError` or an OSError.
+    """Runs the body of a command: 0, or what it returns; 2, with one line on stderr, for a `UserError`, an OSError, or where
+    the memory does not suffice.
 
     Anything else is a defect, and its traceback shows. REPMET_TRACEBACK=1 shows that of a user's error too.
     """
@@ -55,6 +56,33 @@ def exit_code(command: Callable[[], int | None]) -> int:
             traceback.print_exc()
         print(f"error: {_output_if_full(error)}{one_line(error)}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        if os.environ.get("REPMET_TRACEBACK"):
+            traceback.print_exc()
+        print(
+            "error: out of memory: fewer images at once (--batch-size), smaller ones or fewer processes take less",
+            file=sys.stderr,
+        )
+        return 2
+
+
+_NO_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "insufficient memory",
+    "bad allocation",
+    "bad_alloc",
+    "can't start new thread",
+    "could not create a memory",  # oneDNN
+    "could not create a primitive\n",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was no memory: Python's own error, or what torch, OpenCV and the runtimes raise in its place."""
+    return isinstance(error, MemoryError) or any(words in f"{error}\n".lower() for words in _NO_MEMORY)
 
 
 def _output_if_full(error: BaseException) -> str:

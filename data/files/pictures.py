@@ -71,6 +71,8 @@ def open_rgb(
             return as_rgb(image)
     except _DAMAGE as error:
         raise _unreadable(named, error) from None
+    except MemoryError:
+        raise UnreadableImage(f"{named}: too large for the memory that is free") from None
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

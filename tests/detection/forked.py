@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -47,3 +48,28 @@ def _in_child(main: Callable, arguments: list[str], rank: int, processes: int, p
                 traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def ended(main: Callable, *arguments: str | Path, log: Path) -> int:
+    """The exit code of a command's main in a forked process; what it printed is in `log`."""
+    return os.waitstatus_to_exitcode(os.waitpid(_forked(main, arguments, log), 0)[1])
+
+
+def _forked(main: Callable, arguments: Sequence[str | Path], log: Path) -> int:
+    child = os.fork()
+    if not child:
+        _in_child(main, [str(a) for a in arguments], 0, 1, 0, log)
+    return child
+
+
+def killed(main: Callable, *arguments: str | Path, after: float, log: Path) -> bool:
+    """Starts a command's main in a forked process and kills it after some seconds; whether it had ended by then."""
+    child = _forked(main, arguments, log)
+    until = time.monotonic() + after
+    while time.monotonic() < until:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
