@@ -7,6 +7,7 @@
 # make bench    side-by-side measurements, kept in models/results where the checkout is committed
 # make results  the tables of README.md and docs/results/ from models/results
 # make campaign  thousands of odd files, dozens of kills: the long form of tests/reliability
+# make mutate   small faults in chosen modules, one at a time: do the tests see them? (hours; LIMIT=12 takes a dozen of each)
 # make audit    the locked packages against the known vulnerabilities (asks the network)
 # make portable, make sanitize: csrc's tests under another torch and Python, and under sanitizers
 #
@@ -19,7 +20,7 @@ RUN := $(VENV)/bin/python
 DEMO := work_dirs/demo
 SHELL := /bin/bash
 
-.PHONY: demo test browser label-studio types docs bench results setup sanitize portable audit campaign lock clean
+.PHONY: demo test browser label-studio types docs bench results setup sanitize portable audit campaign mutate lock clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.packages $(VENV)/.built
@@ -131,6 +132,15 @@ REPMET_KILLS ?= 4
 campaign: setup $(VENV)/.packages-dev
 	REPMET_SEEDS=$(REPMET_SEEDS) REPMET_KILLS=$(REPMET_KILLS) REPMET_CAMPAIGN=build/campaign/reliability.json OMP_NUM_THREADS=1 \
 	    $(RUN) -m pytest tests/reliability -q -m "campaign or not campaign"
+
+# Small faults in the modules of tests/mutation/modules.yaml, one at a time: do their tests see them? LIMIT: so many a module
+# (all of them take hours). cosmic-ray makes the mutants; it stays out of $(VENV).
+mutate: setup $(VENV)/.packages-dev build/cosmic-ray/.installed
+	PYTHONPATH=build/cosmic-ray OMP_NUM_THREADS=1 $(RUN) -m tests.mutation $(if $(LIMIT),--limit $(LIMIT)) --out build/mutation/mutation.json
+
+build/cosmic-ray/.installed:
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target build/cosmic-ray cosmic-ray==8.7.0 parso stevedore
+	@touch $@
 
 # pip-audit depends on what ours do not: it stays out of $(VENV). Of the locks it takes what this system and Python take;
 # a package that nobody could be asked about is a failure.

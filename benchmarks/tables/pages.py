@@ -16,6 +16,7 @@ import repmet.benchmarks.tables.labels
 import repmet.benchmarks.tables.own_data
 import repmet.benchmarks.tables.page_tables
 import repmet.benchmarks.tables.reliability
+import repmet.benchmarks.tables.scale
 import repmet.benchmarks.tables.scores
 import repmet.benchmarks.tables.speed
 import repmet.benchmarks.tables.summary
@@ -30,6 +31,7 @@ PAGES = (
     "docs/detect.md",
     "docs/label.md",
     "docs/security.md",
+    "docs/at-scale.md",
     "docs/page.md",
     "docs/runtime.md",
     "docs/results/index.md",
