@@ -32,7 +32,7 @@ from repmet.detection.image_list import each_once
 from repmet.detection.support_parser import keeps_classes, marks_option
 from repmet.detection.tiles import OFF, check_tile
 from repmet.errors import UserError, exit_code
-from repmet.experiments.running.processes import join, my_share, process_number, say
+from repmet.experiments.running.processes import join, process_number, processes, say
 from repmet.wording import counted
 
 PROG = "python -m detection.detect"
@@ -76,11 +76,10 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
         detector.save(args.save)
         print(f"written: {args.save}")
     code = detect_images.look(detector, inputs, args) if inputs else 0
-    videos = my_share(videos)
     problems = detect_video.look(detector, videos, args, lambda detections: shown(detections, detector, args.show))
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
-    return 1 if problems else code
+    return 1 if problems and processes() == 1 else code
 
 
 def _check(args: argparse.Namespace, images: bool, videos: bool) -> None:

@@ -26,6 +26,7 @@ from repmet.data.readers.image_inputs import video_frames
 from repmet.detection.results import Detections
 from repmet.detection.tracking import track
 from repmet.errors import UserError, one_line
+from repmet.experiments.running.processes import my_share
 from repmet.progress import progress
 from repmet.wording import counted
 
@@ -49,7 +50,7 @@ def sources(words: Sequence[str]) -> tuple[list[str | int], list[str]]:
 
 
 def look(detector: Any, videos: Sequence[str | int], args: argparse.Namespace, shown: Shown) -> list[str]:
-    """Looks at videos one after the other, writes and prints.
+    """Looks at videos one after the other, writes and prints; of several processes each at some of them.
 
     Args:
         shown: what of the detections of a frame is drawn and counted.
@@ -61,7 +62,7 @@ def look(detector: Any, videos: Sequence[str | int], args: argparse.Namespace, s
         OSError: no room for what is written; what is there by then is whole.
     """
     problems = []
-    for video, target in zip(videos, _targets(videos, Path(args.out)), strict=True):
+    for video, target in my_share(list(zip(videos, _targets(videos, Path(args.out)), strict=True))):
         frames = progress(video_frames(video, every=args.every), "looking", None)
         results = detector.detect(iter(frames), min_score=args.min_score, unknown=args.unknown, progress=False)
         if args.track:

@@ -22,6 +22,21 @@ def stream(runs: Sequence[Run]) -> str:
     return markdown([*head, "kept when killed", "bytes an image"], body, 2)
 
 
+@table("scale-paper")
+def paper(runs: Sequence[Run]) -> str:
+    """What 10^6, 10^8 and 10^10 images would take by the measured rates: nothing but a division."""
+    body = []
+    for (command, _, _, _, runtime), of in _lines(runs, "stream"):
+        if "images_a_second" not in of:
+            continue
+        for power in (6, 8, 10):
+            seconds, size = 10**power / of["images_a_second"]["mean"], 10**power * of["bytes_an_image"]["mean"]
+            times = [_duration(seconds / threads) for threads in (1, 32, 1000)]
+            body.append([f"{command}, {runtime}", f"10^{power}", *times, f"{size / 1e9:,.0f}"])
+    head = ["command", "images", "one thread", "a machine of 32", "a cluster of 1,000", "GB of results"]
+    return markdown(head, body, 1)
+
+
 @table("sizes")
 def sizes(runs: Sequence[Run]) -> str:
     """A line a set and command: seconds before the first image, and the memory at its beginning and at most."""
@@ -63,6 +78,15 @@ def _lines(runs: Sequence[Run], kind: str) -> list[tuple[tuple[str, ...], dict[s
 
 def _number(of: Mapping[str, Mapping[str, Any]], metric: str, digits: int = 0) -> str:
     return f"{of[metric]['mean']:,.{digits}f}" if metric in of else MISSING
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there is at least one."""
+    units = (("years", 365.25 * 86400), ("days", 86400), ("hours", 3600), ("minutes", 60))
+    for name, length in units:
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {name}"
+    return f"{seconds:.0f} s"
 
 
 def _gigabytes(of: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -1,5 +1,6 @@
 """The tables of many images and of the faults that tests see, from runs as the commands write them."""
 
+import repmet.benchmarks.tables.scale  # noqa: F401  (registers its tables)
 from repmet.benchmarks.tables.formatting import NOTHING
 from repmet.benchmarks.tables.metrics_files import run_of
 from repmet.benchmarks.tables.registry import render
@@ -21,6 +22,9 @@ def test_streams_and_sizes() -> None:
     row |= {"peak_mb_early": 800.0, "peak_mb": 812.4, "taken_up": 10000, "bytes_an_image": 5300.2, "seconds": 3.0}
     text = render("stream", [run("stream", row)])
     assert "| embed | torch | 20,000 | 100 | 32 | 50.1 | 800 | 812 | 10,000 | 5,300 |" in text
+    text = render("scale-paper", [run("stream", row)])
+    assert "| embed, torch | 10^6 | 5.5 hours | 10.4 minutes | 20 s | 5 |" in text
+    assert "| embed, torch | 10^10 | 6.3 years | 72.2 days | 2.3 days | 53,002 |" in text
     row = {"set": "COCO", "command": "train", "images": 117266, "boxes": 860001, "seconds": 31.4}
     text = render("sizes", [run("sizes", row | {"before_mib": 512.0, "peak_mib": 2048.0})])
     assert "| COCO | train | 117,266 | 860,001 | 31 | 0.50 | 2.00 |" in text

@@ -121,3 +121,12 @@ def test_no_entity_is_followed(devkit, tmp_path):
         (devkit / "Annotations/a.xml").write_text(content)
         with pytest.raises(ValueError, match=r"a\.xml: (not well-formed XML|object 1 has no <name>)"):
             read_image_set(devkit, "train")
+
+
+@pytest.mark.parametrize(("number", "more"), [(10, None), (11, "... and 1 more"), (12, "... and 2 more")])
+def test_ten_problems_are_shown_and_the_others_counted(devkit, number, more):
+    (devkit / "Annotations/a.xml").write_text(xml(*[thing("cat", 10, 10, 10, 20)] * number))
+    with pytest.raises(ValueError, match=f": {number} problems\n") as caught:
+        read_image_set(devkit, "train")
+    lines = str(caught.value).split("\n  ")
+    assert len(lines) == 11 + (more is not None) and (more is None or lines[-1] == more)

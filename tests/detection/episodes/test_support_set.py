@@ -165,3 +165,21 @@ def test_learnt_classes_are_no_support_set(tmp_path) -> None:
     (tmp_path / "mine.pth").write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"mine\.pth: holds what was learnt, and no images"):
         read_support(tmp_path / "mine.pth", tmp_path / "scratch")
+
+
+def test_a_box_that_ends_at_the_border_is_whole(tmp_path: Path) -> None:
+    image(tmp_path / "a.jpg")
+    annotation(tmp_path / "a.xml")
+    text = (tmp_path / "a.xml").read_text().replace("<ymax>31", "<ymax>41").replace("<xmax>21", "<xmax>61")
+    (tmp_path / "a.xml").write_text(text)
+    assert read_support(tmp_path, tmp_path / "scratch")[0].boxes.tolist() == [[2, 3, 60, 40]]
+
+
+def test_one_crop_by_two_ways_is_of_both_classes(tmp_path: Path) -> None:
+    """A linked image shows each class that it lies under, and the two have ids of their own."""
+    image(tmp_path / "cup/a.png", (20, 30))
+    (tmp_path / "mug").mkdir()
+    (tmp_path / "mug/a.png").symlink_to(tmp_path / "cup/a.png")
+    records = read_support(tmp_path, tmp_path / "scratch")
+    assert [r.names for r in records] == [("cup",), ("mug",)] and len({r.id for r in records}) == 2
+    assert records[0].path != records[1].path
