@@ -39,7 +39,7 @@ def one_shot_row(trained: Trained) -> dict[str, Any]:
     runs = one_shot_runs(cfg.data.root, size=size, seed=cfg.episodes.get("seed") or 0)
     accuracies = run_accuracies(trained, runs)
     names = names_of(trained, "test") | {
-        "dataset": "Omniglot, " + ("generated runs of the form of Lake's" if runs.generated else "Lake's runs"),
+        "dataset": "Omniglot, generated runs of the form of Lake's" if runs.generated else "omniglot_one_shot_runs",
         "split": "evaluation",
     }
     return result_row(mean_interval(accuracies), metric=episode_metric(runs.support.shape[1], 1), **names)

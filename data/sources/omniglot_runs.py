@@ -19,7 +19,7 @@ from repmet.data.sources import omniglot
 from repmet.errors import UserError
 
 RUNS, WAY, ALPHABETS = 20, 20, 10
-PLACES = ("all_runs.zip", "omniglot_all_runs.zip", "omniglot-py/all_runs.zip")
+PLACES = ("all_runs.zip", "omniglot_all_runs.zip", "omniglot_one_shot_runs.zip", "omniglot-py/all_runs.zip")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from repmet.data.readers.labelled_images import LabelledImages
 from repmet.data.sources import omniglot
-from repmet.data.sources.omniglot_runs import one_shot_runs
+from repmet.data.sources.omniglot_runs import PLACES, one_shot_runs
 
 ALPHABETS = {f"Alphabet{a:02d}": 19 + a for a in range(14)}  # the first has too few characters for a run
 
@@ -73,9 +73,9 @@ def published(path, prefix="", runs=20, spoil=None):
             pack.writestr(name, content)
 
 
-@pytest.mark.parametrize("prefix", ["", "all_runs/"])
-def test_published_runs_are_read(tmp_path, prefix):
-    published(tmp_path / "all_runs.zip", prefix)
+@pytest.mark.parametrize(("name", "prefix"), [*((place, "") for place in PLACES[:3]), ("all_runs.zip", "all_runs/")])
+def test_published_runs_are_read(tmp_path, name, prefix):
+    published(tmp_path / name, prefix)
     runs = one_shot_runs(tmp_path, size=14)
     assert not runs.generated and runs.images.shape == (800, 1, 14, 14) and runs.support.shape == (20, 20)
     grey = runs.images[:, 0, 0, 0]
