@@ -23,7 +23,7 @@ from repmet.detection.embedding.views import with_views
 from repmet.detection.evaluate import make_episodes
 from repmet.detection.protocols.episodic import Pools
 from repmet.detection.protocols.negatives import measure
-from repmet.detection.scoring.methods import spaces_of
+from repmet.detection.scoring.methods import DEFAULT_METHODS, spaces_of
 from repmet.detection.scoring.representatives import base_representatives
 from repmet.detection.scoring.rule import few_shot_rule
 from repmet.errors import UserError, exit_code
@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{args.experiment}: there are no episodes without novel classes, and data.novel_classes is empty")
     pools = Pools.of(*(read_images(data.root, name, classes=data.novel_classes) for name in (data.support, data.query)))
     episodes = make_episodes(detector.cfg, pools, None)
-    embedder = caching_embedder(detector, spaces_of(["np_repmet"]))
+    evaluated = detector.cfg.episodes.get("methods") or DEFAULT_METHODS  # what `evaluate` has kept is not embedded again
+    embedder = caching_embedder(detector, spaces_of([*evaluated, "np_repmet"]))
     images = embedder(pools.used_by(episodes))
     embedded = with_views(images, pools.supports_of(episodes), embedder, rule.other_looks)
     rows = measure(episodes, pools, embedded, rule, base_representatives(detector.model.roi_head.bbox_head, rule))

@@ -22,7 +22,7 @@ SHARED_SPREAD, CLASS_SPREAD = (
     1.0,
 )  # standard deviations of the prior of b, of all classes together and of each about them
 SLOPE_SPREAD = 0.2  # of a
-LEAST, MOST = 0.3, 0.6  # thresholds stay between: on VOC as good an F1 as from 0.15 on, with half of the false finds
+LEAST, MOST = 0.3, 0.6  # thresholds stay between (`benchmarks.least_threshold`)
 PLAIN_THRESHOLD = 0.05  # where scores are no probabilities: what is surely nothing is left out
 PLAIN_SHOWN = 0.3  # and what is drawn of them
 UNKNOWN, UNKNOWN_THRESHOLD = "unknown", 0.3  # objects of no class that was shown, and the objectness of one

@@ -78,7 +78,10 @@ METHODS: dict[str, Callable[[SupportSet, FewShotRule, Tensor | None], ClassScore
 }
 DEFAULT_METHODS = SPACES  # RepMet and what it is compared with, where an experiment names none
 # What the methods look at that need not look at everything.
-_SPACES = {"repmet": {"repmet"}, "np_repmet": {"repmet"}, "logistic": {"repmet", FEATURES}, "tuned": {"repmet", FEATURES}}
+_SPACES = {
+    **dict.fromkeys(("repmet", "np_repmet"), ("repmet",)),
+    **dict.fromkeys(("logistic", "tuned", "baseline_ft", "tfa_cosine"), ("repmet", FEATURES)),
+}
 
 
 @dataclass(frozen=True)
