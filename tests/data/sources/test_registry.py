@@ -12,7 +12,7 @@ from repmet.data.sources.registry import SOURCES, read
 def test_only_the_source_that_is_asked_for_is_imported(monkeypatch):
     imported = []
     real = importlib.import_module
-    monkeypatch.setattr(registry.importlib, "import_module", lambda name: imported.append(name) or real(name))
+    monkeypatch.setattr(registry.importlib, "import_module", lambda name, *of: imported.append(name) or real(name, *of))
     assert len(read("digits", None, "val")) == 200
     assert [name for name in imported if name.startswith("repmet.")] == ["repmet.data.sources.digits"]
     lines = Path(registry.__file__).read_text().splitlines()
