@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from repmet.detection.examining import enough
+from repmet.detection.examining import advice
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.support_parser import support_parser
 from repmet.errors import UserError, exit_code
@@ -30,8 +30,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"{name:<{width}}  {row.precision!s:<22}{row.recall!s:<22}{100 * row.f1:.0f} %")
     curve = detector.learning_curve()
     print("F1 by images that teach: " + ", ".join(f"{size}: {100 * value:.0f} %" for size, value in curve))
-    size = enough(curve)
-    print("more marked images help still" if size is None else f"from {size} images on, more bring little")
+    print(advice(curve))
     print("This holds for images of the kind that was marked; in images without any object there are only mistakes to make.")
     if args.images:
         print("mark next:")

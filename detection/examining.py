@@ -187,7 +187,19 @@ class ExaminesClasses:
 
 
 def enough(curve: list[tuple[int, float]]) -> int | None:
-    """From how many images on more bring less than `ENOUGH` of F1; None: it still grows."""
-    best = max(value for _, value in curve)
-    first = next(size for size, value in curve if value >= best - ENOUGH)
-    return first if len(curve) > 1 and first < curve[-1][0] else None
+    """From how many images on F1 stays within `ENOUGH` of its best; None: from none that has another behind it."""
+    best, first = max(value for _, value in curve), None
+    for size, value in reversed(curve):
+        if value < best - ENOUGH:
+            break
+        first = size
+    return first if first is not None and first < curve[-1][0] else None
+
+
+def advice(curve: list[tuple[int, float]]) -> str:
+    """What the curve says of more marks, in words."""
+    if (size := enough(curve)) is not None:
+        return f"from {size} images on, more bring little"
+    if curve[-1][1] < max(value for _, value in curve) - ENOUGH:
+        return "the figures are too uneven to say whether more marked images help"
+    return "more marked images help still"

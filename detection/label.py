@@ -73,7 +73,8 @@ def run(args: argparse.Namespace, inputs: Sequence[ImageInput], detector: Any) -
         print(f"left out: {problem}", file=sys.stderr)
     print(f"written: {args.out}, {counted(made.boxes, 'box')} in {counted(made.images, 'image')}")
     if not made.boxes:
-        print(f"nothing has a score of {args.accept:g}: mark more, or lower --accept", file=sys.stderr)
+        advice = "mark more, or lower --accept and name a new folder"
+        print(f"nothing has a score of {args.accept:g}, so no image has a box: {advice}", file=sys.stderr)
     shared.remove()
     return 1 if (unreadable or not made.boxes) and processes() == 1 else 0  # torchrun takes another code for a death
 

@@ -13,7 +13,7 @@ from repmet.errors import exit_code
 
 def main(argv: Sequence[str] | None = None, prog: str = label.PROG) -> int:
     parser = label.command_line(prog)
-    parser.set_defaults(finetune=False)
+    parser.set_defaults(finetune=False, mark=())  # options of detect alone
     parser.add_argument("--runtime", choices=CHOICES, default="auto", help="what computes, as for detect (default: auto)")
 
     def run(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
         _check_lists(content)
         names = {c["id"]: composed(str(c["name"]).strip()) for c in content["categories"]}
         if len(names) < len(content["categories"]):
-            raise UserError("two categories have the same id")
+            raise UserError(f"two categories have the id {_twice(content['categories'])!r}")
         listed = {i["id"]: i for i in content["images"]}
         by_image: dict[Any, list[dict]] = {i: [] for i in listed}
         entries = list(content["annotations"])
@@ -137,13 +137,13 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
         raise UserError(f"{path}: not a COCO file of annotations: {error}") from None
     problems = [f"image {name} is listed twice" for name, count in sorted(file_names.items()) if count > 1]
     if len(listed) < len(content["images"]) and not problems:
-        problems.append("two images have the same id")
+        problems.append(f"two images have the id {_twice(content['images'])!r}")
     problems += [f"category {i} has no name" for i, name in names.items() if not name]
     for number, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not _is_key(entry.get("image_id"), by_image):
-            problems.append(f"annotation {number} is of an image that is not listed")
+            problems.append(f"{_who(number, entry)} is of an image that is not listed")
         elif not _is_key(entry.get("category_id"), names):
-            problems.append(f"annotation {number}: there is no category {entry.get('category_id')!r}")
+            problems.append(f"{_who(number, entry)}: there is no category {entry.get('category_id')!r}")
         else:
             by_image[entry["image_id"]].append(entry)
     find = picture_finder(path, images)
@@ -220,6 +220,17 @@ def _record(
         difficult=np.array(difficult, bool),
     )
     return record, []
+
+
+def _who(number: int, entry: object) -> str:
+    """An annotation as a person looks for it: by its id, else by its place in the file, counted from 1."""
+    number_of = entry.get("id") if isinstance(entry, Mapping) else None
+    return f"annotation {number_of}" if number_of is not None else f"annotation number {number + 1}"
+
+
+def _twice(entries: Sequence[Mapping]) -> Any:
+    """The first id that two entries have."""
+    return next(key for key, count in Counter(entry["id"] for entry in entries).items() if count > 1)
 
 
 def _is_key(value: Any, mapping: Mapping) -> bool:

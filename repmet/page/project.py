@@ -4,7 +4,7 @@
     finds.json      COCO: what the detector found beside them, `state` "found"; written when the images have been looked at
     classes.repmet  what the detector has learnt, for `repmet detect --support`
     exports/        what was handed to other tools
-    lock            held while a page is open
+    .lock           held while a page is open
 
 File names in the JSON files are relative to the folder that the project folder lies in, so that both can be moved together.
 """

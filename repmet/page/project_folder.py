@@ -32,7 +32,7 @@ class ProjectFolder(ABC, Generic[State]):
         self.folder = Path(os.path.abspath(folder))
         check_folder(self.folder)
         make_folder(self.folder)
-        self._lock = FileLock(str(self.folder / "lock"))
+        self._lock = FileLock(str(self.folder / ".lock"))
         try:
             self._lock.acquire(timeout=0)
         except Timeout:

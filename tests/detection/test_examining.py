@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from repmet.detection import check, estimate, tune
-from repmet.detection.examining import enough
+from repmet.detection.examining import advice, enough
 from repmet.detection.few_shot_detector import FewShotDetector
 
 PRIOR = [[1, 1.7, 3.8, 0.4], [10, 2.1, 2.8, 0.5]]
@@ -67,6 +67,13 @@ def test_an_estimate_has_every_class_and_all(detector) -> None:
 def test_enough_is_where_more_brings_little() -> None:
     assert enough([(1, 0.3), (2, 0.6), (5, 0.61), (9, 0.61)]) == 2
     assert enough([(1, 0.3), (2, 0.5), (5, 0.7)]) is None
+    assert enough([(1, 0.16), (2, 0.62), (3, 0.67), (5, 0.43), (8, 0.62), (9, 0.62)]) is None
+
+
+def test_an_uneven_curve_promises_nothing() -> None:
+    assert advice([(1, 0.3), (2, 0.6), (5, 0.61), (9, 0.61)]) == "from 2 images on, more bring little"
+    assert advice([(1, 0.3), (2, 0.5), (5, 0.7)]) == "more marked images help still"
+    assert "too uneven" in advice([(1, 0.16), (2, 0.62), (3, 0.67), (5, 0.43), (8, 0.62), (9, 0.62)])
 
 
 def test_what_to_mark_next_is_neither_empty_nor_the_same_again(detector, photos) -> None:

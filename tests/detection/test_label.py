@@ -126,7 +126,7 @@ def test_what_does_not_go_is_said_before_a_detector_is_opened(words, message, su
 def test_nothing_accepted_is_said(glyph_run, support, photos, tmp_path, capsys):
     words = ["--support", support, "--images", photos, "--out", tmp_path / "out", "--accept", 1]
     assert command.main([str(glyph_run), *map(str, words)]) == 1
-    assert "nothing has a score of 1: mark more, or lower --accept" in capsys.readouterr().err
+    assert "nothing has a score of 1, so no image has a box: mark more, or lower --accept" in capsys.readouterr().err
 
 
 def test_images_that_cannot_be_read_are_left_out(glyph_run, support, photos, tmp_path, capsys):

@@ -106,6 +106,14 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
+def test_label_runs_by_the_exported_detector_too(in_cache, scenery, capsys) -> None:
+    words = ["label", "--support", str(scenery / "support"), "--images", str(scenery / "photos"), "--accept", "0.3"]
+    assert main([*words, "--runtime", "onnxruntime", "--out", str(scenery / "by_onnx")]) == 0
+    assert main([*words, "--runtime", "torch", "--out", str(scenery / "by_torch")]) == 0
+    counts = [line for line in capsys.readouterr().out.splitlines() if line.startswith("thing: ")]
+    assert len(counts) == 2 and counts[0] == counts[1] and "thing: 0 accepted" not in counts[0]
+
+
 @pytest.mark.parametrize(
     ("words", "installed", "gpu", "runtime"),
     [

@@ -131,20 +131,20 @@ SPOILT = {
     "a name and an id twice": (lambda c: c["images"].append(dict(c["images"][0])), "image a.jpg is listed twice"),
     "an id twice": (
         lambda c: c["images"].append(c["images"][0] | {"file_name": "b.jpg"}),
-        "two images have the same id",
+        "two images have the id ",
     ),
     "one file twice": (
         lambda c: c["images"].append(c["images"][0] | {"id": 6, "file_name": "A.JPG"}),
         r"images a\.jpg and A\.JPG are the same file",
     ),
-    "a category twice": (lambda c: c["categories"].append({"id": 18, "name": "cat"}), "two categories have the same id"),
+    "a category twice": (lambda c: c["categories"].append({"id": 18, "name": "cat"}), "two categories have the id 18"),
     "no category name": (lambda c: c["categories"][0].update(name=" "), "category 18 has no name"),
     "a list as image": (
         lambda c: c["annotations"][0].update(image_id=[5]),
-        "annotation 0 is of an image that is not listed",
+        r"annotation \d+ is of an image that is not listed",
     ),
     "a mapping as class": (lambda c: c["annotations"][0].update(category_id={}), "there is no category {}"),
-    "no mapping": (lambda c: c["annotations"].append(3), "annotation 1 is of an image that is not listed"),
+    "no mapping": (lambda c: c["annotations"].append(3), "annotation number 2 is of an image that is not listed"),
     "another size": (lambda c: c["images"][0].update(width=41), "has 40x30 pixels and its annotation says 41x30"),
 }
 
