@@ -123,7 +123,7 @@ def test_a_devkit_is_read_as_one(repmet_data: Path) -> None:
 DAMAGE = {
     "no width and height": lambda c: c["images"][2].pop("width"),
     "is listed twice": lambda c: c["images"].append(c["images"][0] | {"id": 99}),
-    "the same id": lambda c: c["images"].append({"id": 0, "file_name": "other.png", "width": 1, "height": 1}),
+    "two images have the id 0": lambda c: c["images"].append({"id": 0, "file_name": "other.png", "width": 1, "height": 1}),
     "not there": lambda c: c["images"][0].update(file_name="nowhere.png"),
     "of an image that is not listed": lambda c: c["annotations"][0].update(image_id=1234),
     "there is no category 55": lambda c: c["annotations"][0].update(category_id=55),
