@@ -55,29 +55,46 @@ struct BinView {
   int64_t height, width;
 };
 
+// 32 bytes of a block: without AVX-512, GCC takes comparisons of wider vectors apart lane by lane.
+template <typename T>
+struct Part {
+  static constexpr int64_t lanes = 32 / sizeof(T), count = kBlock / lanes;
+  typedef T type __attribute__((vector_size(32), aligned(sizeof(T)), may_alias));
+};
+
 template <typename T>
 REPMET_INLINE void maximum_impl(const T* packed, const Window& window, const BinView<T>& bins, T* value, Index<T>* argmax) {
-  using V = typename Vector<T>::type;
-  using I = typename Vector<Index<T>>::type;
+  using V = typename Part<T>::type;
+  using I = typename Part<Index<T>>::type;
+  constexpr int64_t parts = Part<T>::count, lanes = Part<T>::lanes;
   for (int64_t i = 0; i < bins.height; ++i) {
     for (int64_t j = 0; j < bins.width; ++j) {
       const bool empty = bins.y_end[i] <= bins.y_begin[i] || bins.x_end[j] <= bins.x_begin[j];
-      V best = V{} + (empty ? T(0) : std::numeric_limits<T>::lowest());
-      I where = I{} - 1;
+      V best[parts];
+      I where[parts];
+      for (int64_t p = 0; p < parts; ++p) {
+        best[p] = V{} + (empty ? T(0) : std::numeric_limits<T>::lowest());
+        where[p] = I{} - 1;
+      }
       if (!empty) {
         for (int64_t y = bins.y_begin[i]; y < bins.y_end[i]; ++y) {
           const T* at = packed + ((y - window.top) * window.packed_width + bins.x_begin[j] - window.left) * kBlock;
           Index<T> pixel = static_cast<Index<T>>(y * window.map_width + bins.x_begin[j]);
           for (int64_t x = bins.x_begin[j]; x < bins.x_end[j]; ++x, at += kBlock, ++pixel) {
-            const V candidate = *reinterpret_cast<const V*>(at);
-            const auto larger = candidate > best;
-            best = larger ? candidate : best;
-            where = larger ? I{} + pixel : where;
+            for (int64_t p = 0; p < parts; ++p) {
+              const V candidate = *reinterpret_cast<const V*>(at + p * lanes);
+              const auto larger = candidate > best[p];
+              best[p] = larger ? candidate : best[p];
+              where[p] = larger ? I{} + pixel : where[p];
+            }
           }
         }
       }
-      *reinterpret_cast<V*>(value + (i * bins.width + j) * kBlock) = best;
-      *reinterpret_cast<I*>(argmax + (i * bins.width + j) * kBlock) = where;
+      for (int64_t p = 0; p < parts; ++p) {
+        const int64_t to = (i * bins.width + j) * kBlock + p * lanes;
+        *reinterpret_cast<V*>(value + to) = best[p];
+        *reinterpret_cast<I*>(argmax + to) = where[p];
+      }
     }
   }
 }
