@@ -16,10 +16,9 @@ from repmet.data.files.atomic import write_json
 from repmet.detection.checkpoint import open_detector
 from repmet.detection.embedding.embedded_image import FEATURES, EmbeddedImage
 from repmet.detection.embedding.embedder import Embedder, caching_embedder
-from repmet.detection.protocols.own_data import FIGURES, OwnData, embedded_own_data, one_draw, read_own_data, table
+from repmet.detection.protocols.own_data import OwnData, embedded_own_data, one_draw, read_own_data, row_of, table
 from repmet.detection.scoring.methods import Method, spaces_of
 from repmet.detection.scoring.rule import FewShotRule, few_shot_rule
-from repmet.experiments.reporting.intervals import mean_interval, paired_difference
 from repmet.experiments.running.provenance import origin
 
 METHODS = {"logistic": "logistic", FEATURES: "nearest support"}
@@ -44,18 +43,12 @@ def rows_of(kinds: Kinds, rule: FewShotRule, marks: Iterable[int], seeds: Sequen
     rows, reference = [], next(iter(kinds))
     for method, label in METHODS.items():
         for k in marks:
-            first: list[float] = []
+            first = None
             for kind, data in kinds.items():
                 drawn = [one_draw(data, Method(method, rule), k, seed) for seed in seeds]
-                row: dict = {"set": data.name, "method": f"{label}, {kind}", "marks": k, "draws": len(seeds)}
-                for figure in FIGURES:
-                    values = [figures[figure] for figures in drawn]
-                    row[figure] = mean_interval(values).as_json() | {"values": values}
-                first = first or row["AP50"]["values"]
-                if kind != reference:
-                    row["AP50_above_first"] = paired_difference(row["AP50"]["values"], first).as_json()
-                    row["against"] = f"{label}, {reference}"
-                rows.append(row)
+                row = row_of(data, f"{label}, {kind}", k, drawn, first)
+                rows.append(row if first is None else row | {"against": f"{label}, {reference}"})
+                first = first or drawn
     return rows
 
 

@@ -11,7 +11,7 @@ torchrun shares the images. Exit code: 0; 1 where images could not be read and t
 import argparse
 import base64
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -30,22 +30,31 @@ from repmet.wording import counted
 PROG = "python -m classification.embed"
 
 
-def embedded(
+def each_embedded(
     encoder: ImageEncoder, inputs: list[ImageInput], batch_size: int, unreadable: list[str] | None
-) -> tuple[list[ImageInput], np.ndarray]:
-    """The images that could be read and their embeddings (n, e).
+) -> Iterator[tuple[ImageInput, np.ndarray]]:
+    """Each image that can be read with its embedding (e,), in their order.
 
     Args:
         unreadable: as `batches` takes it.
     """
-    images, vectors = [], []
     looked = batches(inputs, encoder.pixels, batch_size, unreadable)
     for batch, pixels in progress(looked, "embedding", -(-len(inputs) // batch_size)):
-        images += batch
-        vectors.append(encoder.embedded(pixels))
-    if not images:
+        yield from zip(batch, encoder.embedded(pixels), strict=True)
+
+
+def embedded(
+    encoder: ImageEncoder, inputs: list[ImageInput], batch_size: int, unreadable: list[str] | None
+) -> tuple[list[ImageInput], np.ndarray]:
+    """The images that could be read and their embeddings (n, e). Arguments as of `each_embedded`.
+
+    Raises:
+        ValueError: none can be read.
+    """
+    if not (pairs := list(each_embedded(encoder, inputs, batch_size, unreadable))):
         raise UserError(f"none of {counted(len(inputs), 'image')} can be read: {(unreadable or ['?'])[0]}")
-    return images, np.concatenate(vectors)
+    images, vectors = zip(*pairs, strict=True)
+    return list(images), np.stack(vectors)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,17 +68,15 @@ def run(args: argparse.Namespace) -> int:
     about = {"source": encoder.source, "size": list(encoder.size), "digest": encoder.digest}
     unfinished = path.with_name(f"{path.name}.{UNFINISHED}")
     shared = SharedImages(inputs, unfinished, asked(args, [], path.parent) + encoder.digest[:8])
-    looked = batches(shared.mine, encoder.pixels, args.batch_size, mine)
-    for batch, pixels in progress(looked, "embedding", -(-len(shared.mine) // args.batch_size)):
-        for image, vector in zip(batch, encoder.embedded(pixels), strict=True):
-            shared.add(image, {"embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()})
+    for image, vector in each_embedded(encoder, shared.mine, args.batch_size, mine):
+        shared.add(image, {"embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()})
     if not shared.finish(mine):
         return 0
     unreadable = shared.problems()
     if len(unreadable) == len(inputs):
         shared.remove()
         raise UserError(f"none of {counted(len(inputs), 'image')} can be read: {unreadable[0]}")
-    names = [image.name for _, image, _ in shared.entries()]
+    names = [image.name for image in shared.looked_at()]
     vectors = (np.frombuffer(base64.b64decode(line["embedding"]), "<f4") for _, _, line in shared.entries())
     dimensions = write_vectors(names, vectors, about, path)
     for line in unreadable:

@@ -61,20 +61,21 @@ def look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) 
                     drawing.add(shown(detections, detector, args.show), picture(number))
                 shared.add(detections.image, line(detections))
         except KeyboardInterrupt:  # what was found is written, and kept for the same command
-            if not any(shared.entries()):
+            if not shared.looked_at():
                 raise
             interrupted = True
     if not shared.finish(mine):
         return 0
-    unreadable += shared.problems()
-    if len(shared.problems()) == len(inputs):
+    problems = shared.problems()
+    unreadable += problems
+    if len(problems) == len(inputs):
         shared.remove()
         raise UserError("; ".join(unreadable))
     looked_at = _write(detector, shared, args)
     for problem in unreadable:
         print(f"left out: {problem}", file=sys.stderr)
     if interrupted:
-        left = len(inputs) - looked_at - len(shared.problems())
+        left = len(inputs) - looked_at - len(problems)
         print(f"interrupted: {left} images were not looked at; the same command goes on with them", file=sys.stderr)
         return INTERRUPTED
     shared.remove()

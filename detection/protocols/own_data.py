@@ -163,15 +163,26 @@ def over_draws(
     rows = []
     for name in methods:
         for k in marks:
-            row: dict = {"set": data.name, "method": name, "marks": k, "draws": len(seeds)}
-            for figure in FIGURES:
-                drawn = [values[name, k, seed][figure] for seed in seeds]
-                row[figure] = mean_interval(drawn).as_json() | {"values": drawn}
-            if name != methods[0]:
-                first = [values[methods[0], k, seed]["AP50"] for seed in seeds]
-                row["AP50_above_first"] = paired_difference(row["AP50"]["values"], first).as_json()
-            rows.append(row)
+            drawn, first = ([values[method, k, seed] for seed in seeds] for method in (name, methods[0]))
+            rows.append(row_of(data, name, k, drawn, None if name == methods[0] else first))
     return rows
+
+
+def row_of(
+    data: OwnData, method: str, k: int, drawn: Sequence[Mapping[str, float]], first: Sequence[Mapping[str, float]] | None
+) -> dict:
+    """Each figure's mean over the draws, interval and values; and the paired difference of AP50 from what is compared with.
+
+    Args:
+        drawn, first: the figures of each draw, `first` of the method that this one is compared with.
+    """
+    row: dict = {"set": data.name, "method": method, "marks": k, "draws": len(drawn)}
+    for figure in FIGURES:
+        values = [figures[figure] for figures in drawn]
+        row[figure] = mean_interval(values).as_json() | {"values": values}
+    if first is not None:
+        row["AP50_above_first"] = paired_difference(row["AP50"]["values"], [f["AP50"] for f in first]).as_json()
+    return row
 
 
 def own_data(

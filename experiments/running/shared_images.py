@@ -101,6 +101,10 @@ class SharedImages:
         """What this run's processes said of images that could not be looked at."""
         return [str(what[-1]) for what in self._journal.places() if what[:2] == (_PROBLEM, self.run)]
 
+    def looked_at(self) -> list[ImageInput]:
+        """The images of which something was made, in their order."""
+        return [image for _, image, _ in self._seen()]
+
     def entries(self) -> Iterator[tuple[int, ImageInput, dict[str, Any]]]:
         """What was made of each image, in their order, with its number; of one that could not be looked at, nothing."""
         seen = list(self._seen())
