@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from repmet.benchmarks.roi_features import compare, parser_of
+from repmet.benchmarks.roi_features import compare, parser_of, replaced
 from repmet.data.files.pictures import open_rgb
 from repmet.data.readers.voc_annotation import ImageRecord
 from repmet.detection.embedding.embedded_image import FEATURES, EmbeddedImage, at_proposals
@@ -64,12 +64,7 @@ def cut_out(image: EmbeddedImage, record: ImageRecord, backbone: nn.Module) -> E
         pieces = crops(pixels, boxes)
         return F.normalize(backbone(pieces.flip(-1) if mirrored else pieces), dim=-1)  # (n, e)
 
-    return replace(
-        image,
-        embeddings={**image.embeddings, FEATURES: of(image.boxes.numpy())},
-        annotated={**image.annotated, FEATURES: of(record.boxes)},
-        views=None if image.views is None else {**image.views, FEATURES: of(record.boxes, mirrored=True)[None]},
-    )
+    return replaced(image, of(image.boxes.numpy()), of(record.boxes), of(record.boxes, mirrored=True))
 
 
 def together(first: EmbeddedImage, second: EmbeddedImage) -> EmbeddedImage:

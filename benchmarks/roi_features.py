@@ -38,6 +38,17 @@ def changed(images: Mapping[str, EmbeddedImage], change: Change) -> dict[str, Em
     }
 
 
+def replaced(image: EmbeddedImage, proposals: Tensor, annotated: Tensor, mirrored: Tensor) -> EmbeddedImage:
+    """The same image with other RoI features: of its proposals (P, f), of its annotated boxes and of their mirror images
+    (G, f)."""
+    return replace(
+        image,
+        embeddings={**image.embeddings, FEATURES: proposals},
+        annotated={**image.annotated, FEATURES: annotated},
+        views=None if image.views is None else {**image.views, FEATURES: mirrored[None]},
+    )
+
+
 def rows_of(kinds: Kinds, rule: FewShotRule, marks: Iterable[int], seeds: Sequence[int]) -> list[dict]:
     """A row for each method, number of marks and kind of features, as `own_data.over_draws` gives them."""
     rows, reference = [], next(iter(kinds))

@@ -9,12 +9,12 @@ Shapes: V looks, G annotated boxes of an image, e embedding dimensions.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import Compose, pseudo_collate
 
 from repmet.data.sources.voc import ImageRecord
 from repmet.detection.dataset import loaded
@@ -27,6 +27,24 @@ from mmdet.structures.bbox import bbox2roi  # isort: skip
 
 
 Looks = Sequence[tuple[int, float]]  # the number of a view, and times the size that images are brought to
+
+
+def in_view(
+    pipeline: Compose, steps: Sequence[Callable], record: ImageRecord, boxes: np.ndarray, number: int
+) -> tuple[dict, torch.Tensor]:
+    """What mmdet's pipeline makes of a view of an image, and boxes (R, 4) of the image in the pixels of the result.
+
+    Args:
+        pipeline: its first step loads the image.
+        steps: those after the first.
+        number: of `detection.episodes.turned.view`.
+    """
+    results = loaded(pipeline, record)
+    results["img"], boxes = view(results["img"], boxes, number)
+    results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
+    for transform in steps:
+        results = transform(results)
+    return results, torch.as_tensor(boxes * np.tile(results["data_samples"].scale_factor, 2), dtype=torch.float32)
 
 
 class ViewEmbedder(Embedder):
@@ -60,14 +78,9 @@ class ViewEmbedder(Embedder):
     def _look(self, records: list[ImageRecord], number: int, scale: float) -> list[dict[str, torch.Tensor]]:
         samples, regions = [], []
         for record in records:
-            results = loaded(self.pipeline, record)
-            results["img"], boxes = view(results["img"], record.boxes, number)
-            results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
-            for transform in self.steps[scale]:
-                results = transform(results)
+            results, boxes = in_view(self.pipeline, self.steps[scale], record, record.boxes, number)
             samples.append(results)
-            factor = np.tile(results["data_samples"].scale_factor, 2)
-            regions.append(torch.as_tensor(boxes * factor, dtype=torch.float32))
+            regions.append(boxes)
         batch = self.model.data_preprocessor(pseudo_collate(samples), False)
         rois = bbox2roi(regions).to(batch["inputs"].device)
         by_space = self.embeddings(self.model.extract_feat(batch["inputs"]), rois)[0]

@@ -20,6 +20,22 @@ from repmet.detection.modules.roi_extractor import FusedRoIExtractor
 from repmet.model_definitions import roi_layers
 
 
+def frozen_bins(levels: Sequence[Tensor], strides: Sequence[int], rois: Tensor, cells: int) -> list[Tensor]:
+    """Of RoIs (R, 5) the bins of every frozen map (B, C_l, H_l, W_l): (R, C_l * cells^2) each."""
+    pairs = zip(levels, strides, strict=True)
+    return [roi_layers.roi_align(level, rois, cells, 1 / stride, 2, True).flatten(1) for level, stride in pairs]
+
+
+def frozen_features(parts: Sequence[Tensor], cells: int, grid_weight: float) -> Tensor:
+    """Of the bins of every frozen map the features (R, f), f = (1 + cells^2) * sum of the maps' channels.
+
+    First the mean over the bins of each map, of unit length, then the bins as they lie, of length `grid_weight`.
+    """
+    means = [F.normalize(part.unflatten(1, (-1, cells**2)).mean(2), dim=1) for part in parts]
+    grids = [grid_weight * F.normalize(part, dim=1) for part in parts]
+    return torch.cat([*means, *grids], 1)
+
+
 @MODELS.register_module()
 class FrozenRoIExtractor(FusedRoIExtractor):
     """RoI features of the pyramid, flattened, and behind them the bins of the region in each frozen map.
@@ -48,13 +64,11 @@ class FrozenRoIExtractor(FusedRoIExtractor):
         return super().forward(tuple(feats[: self.pyramid_levels]), rois).flatten(1)
 
     def forward(self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
-        parts, frozen = [self.pyramid(feats, rois)], feats[self.pyramid_levels :]
+        pyramid = self.pyramid(feats, rois)
         if self.training and not self.in_training:
-            return parts[0]
-        for level, (stride, _) in zip(frozen, self.maps, strict=True):
-            pooled = roi_layers.roi_align(level, rois, self.cells, 1 / stride, 2, True)  # (R, C_l, cells, cells)
-            parts.append(pooled.flatten(1))
-        return torch.cat(parts, 1)
+            return pyramid
+        strides = [stride for stride, _ in self.maps]
+        return torch.cat([pyramid, *frozen_bins(feats[self.pyramid_levels :], strides, rois, self.cells)], 1)
 
 
 @MODELS.register_module()
@@ -114,18 +128,12 @@ class FrozenFeatureHead(DecodesBoxes, BBoxHead):
             ]
 
     def roi_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, C*h*w + bins) -> frozen features (R, f) and what the boxes are read from.
-
-        Of every stride the mean over the bins, of unit length, and the bins as they lie, of length `grid_weight`:
-        f = (1 + cells^2) * sum of the maps' channels.
-        """
+        """(R, C*h*w + bins) -> `frozen_features` (R, f) and what the boxes are read from."""
         bins = self.cells**2
         pyramid, *frozen = x.split([self.in_channels * self.roi_feat_area, *(bins * c for c in self.maps)], dim=1)
         for fc in self.fcs:
             pyramid = F.relu(fc(pyramid))
-        means = [F.normalize(part.unflatten(1, (-1, bins)).mean(2), dim=1) for part in frozen]
-        grids = [self.grid_weight * F.normalize(part, dim=1) for part in frozen]
-        return torch.cat([*means, *grids], 1), pyramid
+        return frozen_features(frozen, self.cells, self.grid_weight), pyramid
 
     embeds_by_features = True  # its embedding is the RoI features at unit length
 
