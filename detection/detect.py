@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
     code = detect_images.look(detector, inputs, args) if inputs else 0
     problems = detect_video.look(detector, videos, args, lambda detections: shown(detections, detector, args.show))
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(f"passed over: {problem}", file=sys.stderr)
     return 1 if problems and processes() == 1 else code
 
 

@@ -73,7 +73,7 @@ def look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) 
         raise UserError("; ".join(unreadable))
     looked_at = _write(detector, shared, args)
     for problem in unreadable:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(f"passed over: {problem}", file=sys.stderr)
     if interrupted:
         left = len(inputs) - looked_at - len(problems)
         print(f"interrupted: {left} images were not looked at; the same command goes on with them", file=sys.stderr)

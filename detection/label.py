@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, inputs: Sequence[ImageInput], detector: Any) -
             prepare_training(aside, detector.classes)
     _tell(labelled, args)
     for problem in unreadable:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(f"passed over: {problem}", file=sys.stderr)
     print(f"written: {args.out}, {counted(made.boxes, 'box')} in {counted(made.images, 'image')}")
     if not made.boxes:
         advice = "mark more, or lower --accept and name a new folder"

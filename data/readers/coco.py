@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from repmet.data.files.names import composed
+from repmet.data.files.walk import say_once
 from repmet.data.readers.coco_pictures import picture_finder
 from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.voc_annotation import (
@@ -24,6 +25,7 @@ from repmet.data.readers.voc_annotation import (
     yes_or_no,
 )
 from repmet.errors import UserError
+from repmet.wording import counted
 
 
 def is_coco(path: Path) -> bool:
@@ -146,6 +148,7 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
             problems.append(f"{_who(number, entry)}: there is no category {entry.get('category_id')!r}")
         else:
             by_image[entry["image_id"]].append(entry)
+    _tell_shared_ids(path, entries)
     find = picture_finder(path, images)
     records: list[ImageRecord] = []
     taken: dict[Path, str] = {}
@@ -174,6 +177,14 @@ def _check_lists(content: Mapping) -> None:
                 raise UserError(f"{part} {number} is no mapping, but {entry!r:.40}")
             if lacking := [key for key in needed if entry.get(key) is None]:
                 raise UserError(f"{part} {number} has no {lacking[0]!r}")
+
+
+def _tell_shared_ids(path: Path, entries: Sequence) -> None:
+    """Says that annotations have the id of another one, as in files that were put together: each is read, a copy too."""
+    ids = [repr(entry["id"]) for entry in entries if isinstance(entry, Mapping) and "id" in entry]
+    if shared := [i for i, count in Counter(ids).items() if count > 1]:
+        more = len(ids) - len(set(ids))
+        say_once(f"{path}: {counted(more, 'annotation')} with the id of another one, the first: {shared[0]}; all are read")
 
 
 def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     print(f"{len(gallery)} images; the project is kept in {folder}", flush=True)
     for path in gallery.left_out:
-        print(f"left out: {path} (a link that leads out of the folder)", file=sys.stderr)
+        print(f"passed over: {path} (a link that leads out of the folder)", file=sys.stderr)
     if args.host not in LOOPBACK:
         print(
             f"--host {args.host}: whoever can reach this machine by network and knows the address may see these images and "

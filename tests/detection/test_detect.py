@@ -94,7 +94,7 @@ def test_a_damaged_image_costs_the_others_nothing(taught, glyph_run, support, ph
     command = [str(glyph_run), "--support", str(support), "--out", str(tmp_path / "out"), "--images"]
     assert detect.main([*command, str(folder / "wide.png"), str(folder)]) == 1
     said = capsys.readouterr()
-    lines = [line for line in said.err.splitlines() if line.startswith("left out: ")]
+    lines = [line for line in said.err.splitlines() if line.startswith("passed over: ")]
     assert len(lines) == 2 and "Traceback" not in said.err
     assert "cut_off.png: cannot be read as an image" in lines[0] and "thin.png: damaged, or too odd an image" in lines[1]
     results = json.loads((tmp_path / "out/results.json").read_text())

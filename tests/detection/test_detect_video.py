@@ -93,7 +93,7 @@ def test_what_was_seen_before_a_damage_is_kept(run, clip, support, tmp_path, cap
     (tmp_path / "text.mp4").write_text("no video")
     code, out = run("--images", tmp_path / "text.mp4", clip, "--support", support)
     said = capsys.readouterr()
-    assert code == 1 and "left out: " in said.err and "text.mp4: cannot be read as a video" in said.err
+    assert code == 1 and "passed over: " in said.err and "text.mp4: cannot be read as a video" in said.err
     assert len(lines(out / "videos/my clip.jsonl")) == 6 and not (out / "videos/text.mp4").exists()
 
 

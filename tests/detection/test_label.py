@@ -133,7 +133,7 @@ def test_images_that_cannot_be_read_are_left_out(glyph_run, support, photos, tmp
     (tmp_path / "bad.png").write_text("no picture")
     words = ["--support", support, "--images", photos, tmp_path / "bad.png", "--out", tmp_path / "out", "--accept", 0.01]
     assert command.main([str(glyph_run), *map(str, words)]) == 1
-    assert "left out: " in capsys.readouterr().err
+    assert "passed over: " in capsys.readouterr().err
     assert len(read_images(tmp_path / "out")) == 4
 
 

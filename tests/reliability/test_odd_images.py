@@ -42,7 +42,7 @@ def test_each_is_looked_at_or_named(command, seed, support, detector, outcomes, 
     words = ["--support", str(support), "--images", str(folder), "--out", str(tmp_path / "out")]
     words += ["--accept", "0.05"] if command == "label" else ["--show", "1"]
     assert looked_at(command, words, detector) in (0, 1)
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("passed over: ")]
     named = [re.search(r"images/(\d{4}\.\w+)", line)[1] for line in said]
     listing = "annotations.json" if command == "label" else "images.json"
     rows = json.loads((tmp_path / "out" / listing).read_text(encoding="utf-8"))["images"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from repmet.data.files import walk
 from repmet.data.readers.annotated_folder import list_names, names_lists, read_images
 from repmet.data.readers.coco import coco_lists, read_coco
 from repmet.data.sources.voc import VOC_CLASSES, read_class_list
@@ -196,3 +197,14 @@ def test_a_box_that_sticks_out_by_less_than_two_pixels_is_clipped(tmp_path: Path
     for box, clipped in (([25, 3, 16.5, 28.5], [25, 3, 40, 30]), ([-1.5, -1, 10, 10], [0, 0, 8.5, 9])):
         content["annotations"][0]["bbox"] = box
         assert read_images(put(tmp_path, content))[0].boxes.tolist() == [clipped]
+
+
+def test_annotations_that_share_an_id_are_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = one_image(tmp_path)
+    first = content["annotations"][0]
+    content["annotations"] += [{**first, "bbox": [5, 5, 4, 4]}, {**first, "id": "other"}]
+    walk.say_once.cache_clear()
+    (record,) = read_images(put(tmp_path, content))
+    assert len(record.boxes) == len(content["annotations"])
+    (line,) = [line for line in caplog.messages if "id of another" in line]
+    assert f"1 annotation with the id of another one, the first: {first['id']}; all are read" in line and "json" in line
