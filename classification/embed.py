@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument(
         "--size", type=int, metavar="PIXELS", help="side that images are brought to (default: the encoder's)"
     )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="images at once (default: 32)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="B", help="images at once (default: 8)")
     args = parser.parse_args(argv)
     return exit_code(lambda: run(args))
 

@@ -42,7 +42,7 @@ class FewShotClassifier(ClassifiesImages):
         *,
         modes: int | str | None = 1,
         size: int | None = None,
-        batch_size: int = 32,
+        batch_size: int = 8,
     ) -> None:
         check_modes(modes)  # before weights are read
         super().__init__(open_encoder(encoder, size=size), modes, batch_size)

@@ -43,7 +43,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, metavar="PIXELS", help="side that images are brought to (default: as the encoder)"
     )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="images at once (default: 32)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="B", help="images at once (default: 8)")
 
 
 def in_torch(args: argparse.Namespace, modes: int | str | None) -> ClassifiesImages:

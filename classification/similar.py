@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     parser.add_argument("--in", dest="file", required=True, metavar="FILE", help="what embed wrote")
     parser.add_argument("--number", type=int, default=10, metavar="K", help="images of each query (10)")
     parser.add_argument("--out", default="work_dirs/similar", metavar="DIR", help="where to write (work_dirs/similar)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="images at once (default: 32)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="B", help="images at once (default: 8)")
     args = parser.parse_args(argv)
     return exit_code(lambda: run(args))
 

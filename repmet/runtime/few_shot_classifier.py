@@ -36,7 +36,7 @@ class FewShotClassifier(ClassifiesImages):
         folder: str | Path,
         *,
         modes: int | str | None = 1,
-        batch_size: int = 32,
+        batch_size: int = 8,
         runtime: str = "auto",
         threads: int | None = None,
     ) -> None:
