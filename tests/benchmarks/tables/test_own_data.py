@@ -1,7 +1,7 @@
 """The table of marks on one's own data, from what the command writes."""
 
 from repmet.benchmarks.tables.metrics_files import run_of
-from repmet.benchmarks.tables.own_data import own_data
+from repmet.benchmarks.tables.own_data import own_data, roi_features
 
 FIGURE = {"mean": 0.5, "ci95": 0.02, "n": 10, "values": [0.5] * 10}
 
@@ -30,5 +30,26 @@ def test_what_the_command_writes_is_a_row_a_method() -> None:
     assert lines[4] == "| nuts | baseline_roi - the first method | -10.0 ± 1.0 | -10.0 ± 1.0 | – |"
 
 
+def test_changed_features_are_set_beside_the_first_ones() -> None:
+    rows = []
+    for name, difference in (("nuts", 0.1), ("bolts", -0.3)):
+        above = {"mean": difference, "ci95": 0.01, "n": 10}
+        rows.append(line("logistic, frozen", 5, 0.6) | {"set": name})
+        rows.append(line("logistic, joined", 5, 0.6, AP50_above_first=above, against="logistic, frozen") | {"set": name})
+    sets = [
+        {"set": name, "images": 9, "classes": ["nut"], "proposals": {}, "rows": [r for r in rows if r["set"] == name]}
+        for name in ("nuts", "bolts")
+    ]
+    content = {"protocol": "own data", "seed": 0, "command": "python -m benchmarks.roi_embedding", "sets": sets}
+    run = run_of(content, family="detection", name="roi_embedding", revision="abc")
+    assert roi_features([run]).splitlines() == [
+        "| features | marks | nuts | bolts | mean |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| logistic, frozen | 5 | 60.0 ± 2.0 | 60.0 ± 2.0 | 60.0 |",
+        "| + logistic, joined | 5 | 10.0 ± 1.0 | -30.0 ± 1.0 | -10.0 |",
+    ]
+    assert own_data([run]) == "*Nothing measured yet.*"
+
+
 def test_nothing_was_measured() -> None:
-    assert own_data([]) == "*Nothing measured yet.*"
+    assert roi_features([]) == own_data([]) == "*Nothing measured yet.*"
