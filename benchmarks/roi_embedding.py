@@ -111,7 +111,7 @@ def train(features: Tensor, labels: Tensor, classes: int, seed: int = 0) -> Resi
         loss.backward()
         optimiser.step()
         schedule.step()
-    print(f"the head after {STEPS} steps: loss {float(loss):.2f}", flush=True)
+    print(f"the head after {STEPS} steps: loss {float(loss.detach()):.2f}", flush=True)
     return embedding.eval().requires_grad_(False)
 
 
