@@ -86,7 +86,8 @@ class PasteObjects(BaseTransform):
         """An object with its surroundings, scaled (h, w, 3), its box x1, y1, x2, y2 in there, and the other boxes there."""
         size = np.tile(pixels.shape[1::-1], 2)
         around = 0 if self.ink else MARGIN * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)
-        x1, y1, x2, y2 = outer = (box + around).round().clip(0, size).astype(int)
+        # a box thinner than a pixel, at the right or the bottom, has the last one
+        x1, y1, x2, y2 = outer = (box + around).round().clip(0, size - (1, 1, 0, 0)).astype(int)
         factor = np.exp(np.random.uniform(*np.log(self.scale)))
         width, height = (max(1, round(side * factor)) for side in (x2 - x1, y2 - y1))
         how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR

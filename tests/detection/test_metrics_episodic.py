@@ -8,7 +8,9 @@ import naive_metrics as naive
 import numpy as np
 import pytest
 
-from repmet.detection.metrics import EpisodicMetric, bootstrap_interval, episodic_metrics
+from repmet.detection.metrics import EpisodicMetric, Outcome, bootstrap_interval, episodic_metrics
+from repmet.detection.metrics.layout import read_detections, read_ground_truth
+from repmet.detection.metrics.matching import match
 
 TRUTH = np.array([[0, 1, 1, 10, 10, 49, 49], [0, 1, 2, 100, 100, 139, 139], [0, 2, 1, 0, 0, 29, 29]], dtype=float)
 FOUND = np.array(
@@ -266,3 +268,37 @@ def test_of_two_boxes_of_equal_overlap_the_one_that_is_to_be_found_is_taken(rows
     truth = np.array([[0, 1, 1, 0, 0, 20, 10, 1], [0, 1, 1, 10, 0, 30, 10, 0]], dtype=float)[rows]
     figures = episodic_metrics(np.array([[0, 1, 1, 0.9, 5, 0, 25, 10]]), truth)
     assert figures["recall"] == figures["pooled_ap"] == 1 and figures["counts"]["n_ground_truth"] == 1
+
+
+def test_each_outcome_is_told_from_the_others():
+    truth = read_ground_truth(np.array([[1, 1, 0, 0, 9, 9, 0], [1, 2, 20, 0, 29, 9, 0], [1, 1, 40, 0, 49, 9, 1]]))
+    rows = {
+        "RIGHT": [1, 1, 0.9, 0, 0, 9, 9],
+        "DUPLICATE": [1, 1, 0.8, 0, 0, 9, 9],
+        "WRONG_CLASS": [1, 1, 0.7, 20, 0, 29, 9],
+        "IGNORED": [1, 1, 0.6, 40, 0, 49, 9],
+        "BACKGROUND": [1, 1, 0.5, 60, 0, 69, 9],
+    }
+    outcome = match(read_detections(np.array(list(rows.values()))), truth, iou=0.5, plus_one=True).outcome
+    assert [Outcome(value).name for value in outcome] == list(rows)
+
+
+def test_intervals_lie_around_their_figures_and_within_what_can_be():
+    figures = episodic_metrics(*random_case(5, episodes=7))
+    for name in ("repmet_pooled", "episode_map"):
+        low, high = figures[f"{name}_ci95"]
+        assert 0 <= low < figures[name] < high <= 1
+
+
+@pytest.mark.parametrize("boxes", [1, 2, 600])
+def test_a_curve_goes_from_the_best_score_to_the_worst(boxes):
+    """Thinned to 500 points, unless told otherwise."""
+    x, y = np.arange(boxes) % 30 * 20.0, np.arange(boxes) // 30 * 20.0
+    truth = np.stack([0 * x, 0 * x, 0 * x + 1, x, y, x + 9, y + 9], 1)
+    scores = (1 + np.arange(boxes)) / 1024
+    metric = EpisodicMetric()
+    metric.add(np.insert(truth, 3, scores, axis=1), truth)
+    for curve in metric.curves().values():
+        assert len(curve["score"]) == min(boxes, 500)
+        assert (curve["score"][0], curve["score"][-1]) == (boxes / 1024, 1 / 1024)
+        assert curve["recall"][0] == 1 / boxes and curve["recall"][-1] == 1

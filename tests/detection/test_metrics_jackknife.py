@@ -86,3 +86,8 @@ def test_a_figure_of_one_group_says_nothing_of_its_error():
     assert jackknife_interval(0.5, np.array([0.5])) == [float("-inf"), float("inf")]
     low, high = jackknife_interval(0.5, np.array([0.4, 0.6]))
     assert low == pytest.approx(0.5 - 12.706 * 0.1, abs=1e-3) and high == pytest.approx(0.5 + 12.706 * 0.1, abs=1e-3)
+
+
+def test_a_single_box_found_by_a_single_detection_is_all_right():
+    box = [Pooled(np.array([score], np.float32), np.empty(0, np.float32), 1) for score in (0.9, 0.5)]
+    assert leave_one_out(box).tolist() == [1, 1]

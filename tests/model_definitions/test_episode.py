@@ -43,7 +43,7 @@ def test_class_means_of_the_prototypical_networks_vector():
     assert squared_distances(queries, means).squeeze(-1).tolist() == [[0, 17], [1, 10], [17, 0], [5, 4]]
 
 
-@pytest.mark.parametrize("counts", [[1], [2, 2, 2], [1, 4, 2]])
+@pytest.mark.parametrize("counts", [[1], [2, 2, 2], [1, 4, 2], [40, 30]])  # sorts differ from 17 on
 def test_all_shots_keeps_every_support_in_its_order(counts):
     embeddings, labels = supports(counts)
     points = all_shots(embeddings, labels, len(counts))
@@ -110,6 +110,12 @@ def test_kmeans_finds_groups_that_are_there():
     points = kmeans_centres(cloud, torch.zeros(60, dtype=torch.long), 1, 3)
     nearest = squared_distances(groups, points)[:, 0].amin(-1)
     assert points.dtype == torch.float32 and nearest.max() < 1e-3
+
+
+def test_two_modes_are_no_mean():
+    embeddings = torch.tensor([[0.0, 0], [0, 2], [10, 0], [10, 2]])
+    points = kmeans_centres(embeddings, torch.zeros(4, dtype=torch.long), 1, 2)
+    assert sorted(points[0].tolist()) == [[0, 1], [10, 1]]
 
 
 def test_kmeans_with_few_supports_is_all_shots_and_does_not_depend_on_the_seed():

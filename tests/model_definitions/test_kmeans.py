@@ -80,9 +80,10 @@ def test_as_low_an_inertia_as_scikit_learn(spread):
     assert sum(ours) / len(ours) <= 1.01 * sum(theirs) / len(theirs)
 
 
-def test_a_batch_that_is_split_up_is_as_good(monkeypatch):
+@pytest.mark.parametrize("points_at_a_time", [65, 1])  # of classes of 30: two, and one that is larger than it may be
+def test_a_batch_that_is_split_up_is_as_good(monkeypatch, points_at_a_time):
     points, labels = torch.randn(300, 4), torch.arange(300) % 10
-    monkeypatch.setattr("model_definitions.kmeans._BATCH", {"cpu": 4 * 65})
+    monkeypatch.setattr("model_definitions.kmeans._BATCH", {"cpu": 4 * points_at_a_time})
     clusters = kmeans(points, labels, 10, 3, iterations=100)
     check_consistent(clusters, points, labels)
     assert (clusters.counts > 0).all()
@@ -99,6 +100,16 @@ def test_seeds():
     default = kmeans(points, labels, 5, 3)
     torch.manual_seed(4)
     assert torch.equal(default.centres, kmeans(points, labels, 5, 3).centres)
+
+
+def test_a_seed_means_the_same_however_the_classes_are_mixed():
+    """What counts is the order within a class; sorting labels keeps it only where the sort is stable."""
+    points, labels = torch.randn(300, 4), torch.randint(5, (300,))
+    order = sorted(range(300), key=labels.tolist().__getitem__)
+    mixed = kmeans(points, labels, 5, 3, generator=generator())
+    sorted_ = kmeans(points[order], labels[order], 5, 3, generator=generator())
+    assert torch.equal(mixed.assignment[order], sorted_.assignment)
+    assert torch.equal(mixed.centres, sorted_.centres)
 
 
 def test_far_from_the_origin_single_precision_suffices():

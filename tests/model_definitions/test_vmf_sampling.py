@@ -107,6 +107,15 @@ def test_implicit_gradients_have_no_bias(dim, kappa):
     assert abs(moment - covariance) < 0.15 * abs(covariance) + 1e-6
 
 
+@pytest.mark.parametrize("dim", (2, 3, 128, 100_000))
+def test_the_implicit_gradient_at_no_concentration_is_known(dim):
+    """`d/dk exp(k x)` is x there, and `(1 - x^2)^((D-3)/2)` times x has an integral: `dw/dk = (1 - w^2) / (D - 1)`."""
+    k = kappas(0.0, 200).requires_grad_()
+    w = sample_cosines(k, dim)
+    (slope,) = torch.autograd.grad(w.sum(), k)
+    torch.testing.assert_close(slope, (1 - w.detach().square()) / (dim - 1), rtol=1e-9, atol=0)
+
+
 def test_pathwise_gradients_have_the_documented_bias():
     for dim, kappa, ratio in ((5, 2.0, 0.866), (5, 20.0, 0.949), (128, 50.0, 0.995)):
         torch.manual_seed(8)

@@ -199,12 +199,21 @@ def test_a_box_that_sticks_out_by_less_than_two_pixels_is_clipped(tmp_path: Path
         assert read_images(put(tmp_path, content))[0].boxes.tolist() == [clipped]
 
 
+@pytest.mark.parametrize(("width", "height"), [(41, 30), (40, 31), (41, 31)])
+def test_odd_sizes_are_sizes(tmp_path: Path, width: int, height: int) -> None:
+    content = one_image(tmp_path, width=width, height=height)
+    Image.new("RGB", (width, height)).save(tmp_path / "a.jpg")
+    (record,) = read_images(put(tmp_path, content))
+    assert (record.width, record.height) == (width, height)
+
+
 def test_annotations_that_share_an_id_are_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     content = one_image(tmp_path)
     first = content["annotations"][0]
-    content["annotations"] += [{**first, "bbox": [5, 5, 4, 4]}, {**first, "id": "other"}]
+    other = {**first, "id": "other"}
+    content["annotations"] += [{**first, "bbox": [5, 5, 4, 4]}, other, other]
     walk.say_once.cache_clear()
     (record,) = read_images(put(tmp_path, content))
     assert len(record.boxes) == len(content["annotations"])
     (line,) = [line for line in caplog.messages if "id of another" in line]
-    assert f"1 annotation with the id of another one, the first: {first['id']}; all are read" in line and "json" in line
+    assert f"2 annotations with the id of another one, the first: {first['id']}; all are read" in line and "json" in line

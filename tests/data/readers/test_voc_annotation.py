@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from repmet.data.readers.devkit import read_image_set
+from repmet.data.readers.voc_annotation import shares_problem, tell_left_out
 from tests.data.readers.devkits import thing, xml
 
 
@@ -77,6 +79,8 @@ def test_broken_annotation(devkit, content, message):
     [
         (xml(thing("cat", -1, 2, 31, 40)), "lies outside the image"),
         (xml(thing("cat", 1, -1, 31, 40)), "lies outside the image"),
+        (xml(thing("cat", -0.5, 10, 0.5, 20)), "has no area"),  # within tolerance before the first pixel
+        (xml(thing("cat", 10, -0.5, 20, 0.5)), "has no area"),
         (xml(thing("cat", 0.1, 0.2, 0.7, 0.9)), "are these shares of the image"),
         (xml(thing("cat", 1, 1, 9, 9), size="<size><width>60</width></size>"), "no <size>"),
         (xml(thing("cat", 1, 1, 9, 9), size="<size><width>60</width><height>x</height></size>"), "no <size>"),
@@ -130,3 +134,27 @@ def test_ten_problems_are_shown_and_the_others_counted(devkit, number, more):
         read_image_set(devkit, "train")
     lines = str(caught.value).split("\n  ")
     assert len(lines) == 11 + (more is not None) and (more is None or lines[-1] == more)
+
+
+@pytest.mark.parametrize("size", [(1, 40), (60, 1), (1, 1)])
+def test_an_image_of_a_single_row_or_column_has_a_size(devkit, size):
+    """And a box of its first pixel is no share of it."""
+    Image.new("RGB", size).save(devkit / "JPEGImages/a.jpg")
+    text = "<size><width>{}</width><height>{}</height></size>".format(*size)
+    (devkit / "Annotations/a.xml").write_text(xml(thing("cat", 1, 1, 2, 2), size=text))
+    record = read_image_set(devkit, "train")[1]
+    assert (record.width, record.height) == size and record.boxes.tolist() == [[0, 0, 1, 1]]
+
+
+def test_shares_are_told_from_pixels_in_all_but_a_single_row_or_column():
+    assert shares_problem((0.2, 0.1, 1, 0.9), 2, 2).startswith("is no larger than a pixel of 2x2: are these shares")
+    assert shares_problem((0.2, 0.1, 1.5, 0.9), 2, 2) is None
+    assert shares_problem((0, 0, 1, 1), 1, 40) is None
+
+
+def test_of_what_is_left_out_the_first_is_named(caplog):
+    with pytest.raises(ValueError, match=r"^nothing is left; a\.jpg: cut off$"):
+        tell_left_out(["a.jpg: cut off", "b.jpg: no picture"], [], "nothing is left")
+    assert "2 images or boxes are left out, the first: a.jpg: cut off" in caplog.text
+    with pytest.raises(ValueError, match=r"^nothing is left$"):
+        tell_left_out([], [], "nothing is left")

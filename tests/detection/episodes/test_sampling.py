@@ -75,6 +75,15 @@ def test_an_episode_whose_supports_take_its_queries_is_drawn_again(monkeypatch):
         draw(both, both, **settings)
 
 
+def test_the_one_class_that_is_left_short_is_named(monkeypatch):
+    """Bee has images of its own; where one of ant's three shows it, and another shows ant, ant keeps one."""
+    both = [Record(f"{k}", ("ant", "bee"), np.zeros((2, 4), np.float32), np.zeros(2, bool)) for k in range(3)]
+    alone = [Record(f"bee{k}", ("bee",), np.zeros((1, 4), np.float32), np.zeros(1, bool)) for k in range(3)]
+    monkeypatch.setattr(sampling, "ATTEMPTS", 1)
+    with pytest.raises(ValueError, match=r"take all but 1 of the images of ant, and 2 queries are asked for"):
+        draw(both + alone, both + alone, way=2, shots=(1,), query_images=2, episodes=30, classes=["ant", "bee"])
+
+
 def test_queries_that_were_shown_are_named(pools):
     drawn = draw(*pools)
     first = drawn.episodes[0]
@@ -101,7 +110,8 @@ def test_every_class_is_drawn_about_equally_often(pools):
 
 def test_the_first_episodes_do_not_depend_on_how_many_nor_on_any_order(pools):
     whole = draw(*pools)
-    assert draw(*pools, episodes=5).episodes == whole.episodes[:5]
+    for first in (1, 5):
+        assert draw(*pools, episodes=first).episodes == whole.episodes[:first]
     shuffled = draw(pools[0][::-1], pools[1][::-1], classes=CLASSES[::-1], shots=(5, 1))
     assert shuffled == whole and shuffled.hash == whole.hash
     assert draw(*pools, seed=8).episodes != whole.episodes
@@ -116,6 +126,13 @@ def test_draws_are_fixed_for_ever():
         ("bee", "dog"),
         {"bee": (("i23", 1), ("i55", 0)), "dog": (("i09", 0), ("i09", 1))},
         {"bee": ("i05",), "dog": ("i57",)},
+    )
+    # a seed that fills more than two words of numpy's, where zeros after the number of the episode would count
+    episode = draw(records, records, way=2, shots=(2,), query_images=1, classes=CLASSES[:4], seed=2**70).episodes[0]
+    assert (episode.classes, episode.support, episode.query) == (
+        ("cow", "ant"),
+        {"cow": (("i14", 0), ("i32", 0)), "ant": (("i12", 0), ("i12", 1))},
+        {"cow": ("i08",), "ant": ("i30",)},
     )
 
 

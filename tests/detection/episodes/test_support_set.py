@@ -183,3 +183,29 @@ def test_one_crop_by_two_ways_is_of_both_classes(tmp_path: Path) -> None:
     records = read_support(tmp_path, tmp_path / "scratch")
     assert [r.names for r in records] == [("cup",), ("mug",)] and len({r.id for r in records}) == 2
     assert records[0].path != records[1].path
+
+
+def test_a_photo_alone_is_no_support_set(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.jpg: a photo alone does not say where its objects are"):
+        read_support(image(tmp_path / "a.jpg"), tmp_path / "scratch")
+
+
+def test_every_crop_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for name in "abc":
+        image(tmp_path / f"cup/{name}.png")
+    for name in "ac":
+        (tmp_path / f"cup/{name}.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"(?s)2 problems\n.*cup/a\.png.*cup/c\.png"):
+        read_support(tmp_path, tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_the_colour_of_the_border_is_that_of_most_pixels_of_its_four_sides(tmp_path: Path, turns: int) -> None:
+    """One side is light, and so are one and a half others with it; the middle, which is dark, is no border."""
+    pixels = np.full((20, 20, 3), 10, np.uint8)
+    pixels[:, -1] = pixels[0] = pixels[-1, 8:] = 90
+    (tmp_path / "cup").mkdir()
+    Image.fromarray(np.rot90(pixels, turns)).save(tmp_path / "cup/a.png")
+    (cup,) = read_support(tmp_path, tmp_path / "scratch")
+    with Image.open(cup.path) as canvas:
+        assert canvas.getpixel((0, 0)) == (90, 90, 90)

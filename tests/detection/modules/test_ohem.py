@@ -103,7 +103,8 @@ def test_it_keeps_the_regions_of_largest_loss(build_detector, name, with_gt):
     order = sorted(range(len(every)), key=lambda i: -losses[i])
     assert losses[order[29]] - losses[order[30]] > 1e-4, "a tie would prove nothing"
     hardest = order[:30]
-    result = model.roi_head.bbox_sampler.sample(assign, predictions, objects, feats=levels)
+    regions = {"assign_result": assign, "pred_instances": predictions, "gt_instances": objects}  # as mmdet names them
+    result = model.roi_head.bbox_sampler.sample(**regions, feats=levels)
 
     positive = sorted(i for i in hardest if owner[i] > 0)
     negative = sorted(i for i in hardest if owner[i] == 0)

@@ -224,3 +224,22 @@ def test_scales_are_even_in_their_logarithm(results):
     ]
     assert min(sides) >= 10 and max(sides) <= 40
     assert np.mean(np.log2(np.array(sides) / 20)) == pytest.approx(0, abs=0.15), "the middle is 1, not 1.25"
+
+
+@pytest.mark.parametrize("ink", [True, False])
+@pytest.mark.parametrize("box", [(20, 30.1, 40, 30.3), (30.1, 20, 30.3, 40), (20, 99.8, 40, 100), (99.8, 20, 100, 40)])
+def test_a_box_thinner_than_a_pixel_is_a_row_of_them(results, box, ink):
+    """Also in the image's last row and column, after which there is none."""
+    results["dataset"].info["instances"][0]["bbox"] = list(box)
+    results["dataset"].info["instances"][1]["bbox"] = [0, 0, 0, 0]
+    pasted = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=ink)["gt_bboxes"].numpy()[-1]
+    np.testing.assert_allclose(pasted[2:] - pasted[:2], np.subtract(box[2:], box[:2]), atol=1e-4)
+    assert pasted.min() >= 0 and pasted.max() <= SIDE
+
+
+def test_the_darkest_paper_is_paper(results, tmp_path):
+    """A shade above black, all of it: nothing there is darker than what is around it."""
+    cv2.imwrite(str(tmp_path / "one.png"), np.ones((SIDE, SIDE, 3), np.uint8))
+    pasted = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=True)
+    assert len(pasted["gt_bboxes_labels"]) == 3
+    np.testing.assert_array_equal(pasted["img"], results["img"])

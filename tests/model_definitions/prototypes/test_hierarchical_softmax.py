@@ -157,3 +157,11 @@ def test_the_weights_are_of_the_default_type_and_the_loss_of_the_logits():
     assert criterion.weights.dtype == torch.float64
     loss = criterion(torch.zeros(1, 4), torch.tensor([0]))
     assert loss.dtype == torch.float32 and loss.item() == pytest.approx(math.log(2) * (1 + math.exp(-0.5)))
+
+
+def test_the_weight_falls_by_a_tenth_unless_told_otherwise_and_nothing_is_saved():
+    p = torch.tensor([[0.4, 0.1, 0.3, 0.2]])  # a, b under x; c, d under y
+    criterion = HierarchicalCrossEntropy(Hierarchy(TWO_LEVELS), class_weights=torch.ones(4))
+    expected = -(math.log(0.4 / 0.5) + math.exp(-0.1) * math.log(0.5))
+    assert criterion(p.log(), torch.tensor([0])).item() == pytest.approx(expected)
+    assert not criterion.state_dict()  # all of it follows from the tree and the arguments
