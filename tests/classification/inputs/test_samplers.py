@@ -66,6 +66,8 @@ def test_the_draws_follow_the_default_generator_batch_by_batch():
     [
         ([5, 5, 3], {"way": 2, "shot": 1, "query": 3}, "4 images of each class are needed in a batch, but 'class02' has 3"),
         ([1] * 9, {"way": 2, "shot": 1, "query": 1}, "'class04' has 1 and 4 more"),
+        ([1] * 6, {"way": 2, "shot": 1, "query": 1}, "'class04' has 1 and 1 more"),
+        ([1] * 5, {"way": 2, "shot": 1, "query": 1}, "'class04' has 1$"),
         ([5, 5, 5], {"way": 4, "shot": 1, "query": 1}, "way=4 classes a batch, but there are 3"),
         ([5], {"way": 1, "shot": 1, "query": 1}, "way=1; with fewer than two classes there is nothing to tell apart"),
         ([5, 5], {"way": 2, "shot": 0, "query": 1}, "shot must be at least 1, got 0"),
@@ -77,6 +79,10 @@ def test_the_draws_follow_the_default_generator_batch_by_batch():
 def test_an_episode_that_cannot_be_drawn_is_refused_at_once(counts, numbers, message):
     with pytest.raises(ValueError, match=message):
         EpisodeBatchSampler(sampler_of(counts), **numbers)
+
+
+def test_an_epoch_is_a_hundred_episodes_unless_told_otherwise():
+    assert len(EpisodeBatchSampler(sampler_of([5, 5]), way=2, shot=1, query=1)) == 100
 
 
 def test_a_data_set_without_labels_is_refused():

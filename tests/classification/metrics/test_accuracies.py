@@ -74,6 +74,17 @@ def test_the_knc_vector():
     assert predictions(q, clusters, 1.3)["repmet"].item() == 1  # the filler would count twice
 
 
+def test_the_magnet_rule_asks_128_neighbours_unless_told_otherwise():
+    """On a line, of next to equal weights: 64 of class 0 are nearest, then 64 of class 1, and one of class 1 more."""
+    points = 1 + torch.arange(129.0, dtype=torch.float64)
+    representatives = torch.stack([torch.cat([points[:64], points[:1]]), points[64:]])[..., None]  # (2, 65, 1)
+    present = torch.ones(2, 65)
+    present[0, 64] = 0
+    origin = torch.zeros(1, 1, dtype=torch.float64)
+    for nearest, expected in (({}, 0), ({"nearest": 128}, 0), ({"nearest": 129}, 1)):
+        assert predictions(origin, representatives, 1e9, present=present, **nearest)["magnet"].item() == expected
+
+
 def test_one_representative_a_class_makes_all_rules_one():
     embeddings, _, representatives = case(modes=1)
     predicted = predictions(embeddings, representatives, 0.7)

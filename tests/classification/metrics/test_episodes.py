@@ -213,6 +213,16 @@ def test_episodes_of_another_set_are_noticed():
         episodes.check(labels.roll(1))
 
 
+def test_a_single_image_of_another_class_is_noticed():
+    labels = torch.arange(4).repeat_interleave(3)
+    good = sample_episodes(labels, 2, 1, 2, 3, 0)
+    support = good.support.clone()
+    support[2, 1, 0] = 3 * ((good.classes[2, 1] + 1) % 4)
+    said = f"episode 2 has images of other classes under class {good.classes[2, 1]}$"
+    with pytest.raises(ValueError, match=said):
+        Episodes(good.classes, support, good.query).check(labels)
+
+
 def test_a_class_or_an_image_that_comes_twice_is_noticed():
     labels = torch.arange(4).repeat_interleave(3)
     good = sample_episodes(labels, 2, 1, 2, 3, 0)

@@ -76,13 +76,24 @@ def test_labels_come_with_their_boxes_and_ignored_objects_stay_away(results, ink
         assert middle == pytest.approx(np.full(3, 120 if ink else INK), abs=1)  # a box of nothing but ink has no paper
 
 
-def test_ink_darkens_and_paper_does_not(results, tmp_path):
-    results["dataset"].info["instances"][0]["bbox"] = [20, 30, 65, 50]  # ink on the left, paper on the right
+@pytest.mark.parametrize("right", [65, 47])  # of the box is more than half paper, or a quarter
+def test_ink_darkens_and_paper_does_not(results, right):
+    results["dataset"].info["instances"][0]["bbox"] = [20, 30, right, 50]  # ink on the left, paper on the right
     pasted = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=True)
     x1, y1, x2, y2 = pasted["gt_bboxes"].numpy()[-1].round().astype(int)
     window = pasted["img"][y1:y2, x1:x2]
     np.testing.assert_allclose(window[:, :20], 120 * INK / PAPER, atol=1)
     np.testing.assert_array_equal(window[:, 20:], 120)
+
+
+def test_coloured_ink_lightens_no_colour(results, tmp_path):
+    """Its red is lighter than the grey paper's, its blue darker, and its green the same."""
+    pixels = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    pixels[40, 20:40] = (50, 150, 250)
+    cv2.imwrite(str(tmp_path / "one.png"), pixels)
+    pasted = paste(results, scale=(1.0, 1.0), overlap=0.0, ink=True)
+    x1, y1, x2, _ = pasted["gt_bboxes"].numpy()[-1].round().astype(int)
+    np.testing.assert_array_equal(pasted["img"][y1 + 10, x1:x2], np.tile([40, 120, 120], (20, 1)))
 
 
 def test_an_object_fades_into_the_ground(results):
@@ -93,6 +104,8 @@ def test_an_object_fades_into_the_ground(results):
     left = row[x1 - 5 : x1]
     assert (np.diff(left) > 0).all() and 120 < left[0] < left[-1] < PAPER  # from the ground to the crop's own paper
     assert row[x1 - 6] == 120
+    evenly = [128, 144, 160, 176, 192]  # at the middles of five pixels, from 120 to 200
+    assert left.tolist() == evenly == row[x2 : x2 + 5][::-1].tolist()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -14,6 +14,7 @@ from repmet.data.files import atomic
 from repmet.errors import UserError
 from repmet.experiments.running.checkpoints import (
     check_weights,
+    experiment_in,
     experiment_of,
     latest_checkpoint,
     load_checkpoint,
@@ -77,6 +78,7 @@ def _files(whole: bytes) -> dict[str, bytes]:
     """What people take for a checkpoint."""
     return {
         "junk": b"\x00\xff\x13ab",
+        "a control character": b"ab\x1fcd",
         "a number": b"I1\n.",
         "web page": b"<!DOCTYPE html><html>404</html>",
         "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
@@ -133,6 +135,7 @@ def test_a_flipped_bit_is_never_taken_for_a_weight(tmp_path):
         ("a tenth 0", "the file is empty"),
         ("a tenth 5", "an archive that is cut off"),
         ("junk", "torch.save did not write it"),
+        ("a control character", "torch.save did not write it"),
     ],
 )
 def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, name, kind):
@@ -150,19 +153,20 @@ def test_a_file_of_classes_holds_no_experiment_and_is_called_so(tmp_path, form):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "part"),
     [
-        {"state_dict": [1]},
-        {"state_dict": {"w": 1}},
-        {"state_dict": {}, "meta": [1]},
-        {"state_dict": {}, "meta": {"experiment": "x"}},
-        {"state_dict": {}, "meta": {"experiment": {"yaml": 3}}},
-        {"state_dict": {}, "meta": {"training": 4}},
+        ({"state_dict": [1]}, "state_dict"),
+        ({"state_dict": {"w": 1}}, "state_dict"),
+        ({"state_dict": [1], "meta": [1]}, "state_dict"),  # the first of those that are wrong
+        ({"state_dict": {}, "meta": [1]}, "meta"),
+        ({"state_dict": {}, "meta": {"experiment": "x"}}, "meta.experiment"),
+        ({"state_dict": {}, "meta": {"experiment": {"yaml": 3}}}, "meta.experiment"),
+        ({"state_dict": {}, "meta": {"training": 4}}, "meta.training"),
     ],
 )
-def test_parts_that_are_not_what_they_are_called(tmp_path, content):
+def test_parts_that_are_not_what_they_are_called(tmp_path, content, part):
     torch.save(content, tmp_path / "odd.pth")
-    with pytest.raises(UserError, match=r"odd\.pth: damaged, or no checkpoint \(its [a-z_.]+ is none\)"):
+    with pytest.raises(UserError, match=rf"odd\.pth: damaged, or no checkpoint \(its {part} is none\)"):
         load_checkpoint(tmp_path / "odd.pth")
 
 
@@ -205,6 +209,16 @@ def test_a_file_without_experiment(tmp_path):
     save_checkpoint({"state_dict": {}, "meta": {}}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"a\.pth: embeds no experiment"):
         experiment_of(tmp_path / "a.pth")
+    for checkpoint in ({}, {"meta": None}, {"meta": [1]}, {"meta": {"experiment": "x"}}):
+        with pytest.raises(UserError, match=r"a\.pth: embeds no experiment"):
+            experiment_in(checkpoint, "a.pth")
+
+
+def test_the_experiment_that_a_file_was_trained_by(tmp_path):
+    meta = {"experiment": {"yaml": "tree: detection\nmodel: {neck: [1, 2]}\n", "name": "mine"}}
+    save_checkpoint({"state_dict": {}, "meta": meta}, tmp_path / "a.pth")
+    cfg = experiment_of(tmp_path / "a.pth")
+    assert (cfg.tree, cfg.model.neck, cfg.experiment_name) == ("detection", [1, 2], "mine")
 
 
 def test_counters_of_batches_may_be_absent_and_nothing_else():
