@@ -4,7 +4,7 @@
     python -m classification.explain resnet18 --support labels.csv --tune --out explained
     python -m classification.explain --support classes.pth
 
-A set is what `predict` takes: a folder of class folders, a CSV file, or what its --save wrote. Every image is looked at by
+A set is what `classify` takes: a folder of class folders, a CSV file, or what its --save wrote. Every image is looked at by
 representatives that were made without it. Prints the accuracy, the most confused pairs of classes and the images that look
 more like another class, and writes `index.html` with the confusion matrix, `mislabelled.csv` and `explain.json`. Exit code:
 0; 2 for an error.

@@ -19,7 +19,7 @@ from repmet.classification.fitted_head import PLAIN, FittedHead, Tuning, expecte
 from repmet.classification.held_out import HeldOut, fitted_sigma, held_out_distances, strangest_allowed
 from repmet.classification.prediction import Support
 from repmet.classification.several_labels import SeveralHeads, several_heads
-from repmet.data.files.torch_file import read_torch_file, write_torch_file
+from repmet.data.files.torch_file import check_replaceable, read_torch_file, write_torch_file
 from repmet.errors import UserError
 
 FORMAT = "repmet-classes-1"
@@ -167,7 +167,7 @@ def write_classes(learnt: LearntImages, path: str | Path, encoder: Mapping[str, 
     Args:
         encoder: `source`, `size` and `digest` of what made the embeddings.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    check_replaceable(path)
     kept = {name: getattr(learnt, name) for name in _FIELDS}
     kept |= {"tuning": astuple(learnt.tuning), "several": learnt.several}
     write_torch_file({"format": FORMAT, "encoder": dict(encoder), **kept}, path)

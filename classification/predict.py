@@ -29,6 +29,7 @@ from repmet.classification.learning_options import Opened, add_learning, in_torc
 from repmet.classification.pictures.predictions import PredictionPage
 from repmet.classification.prediction import Prediction, csv_rows, from_line
 from repmet.data.files.atomic import check_folder, write_text
+from repmet.data.files.torch_file import check_replaceable
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
@@ -51,6 +52,8 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
         raise UserError("nothing to do: name images by --images, or a file by --save")
     if args.several and (args.labelled or args.none_share is not None):
         raise UserError("--several goes with neither --labelled nor --none-share: those know a single class an image")
+    if args.save and process_number() == 0:
+        check_replaceable(args.save)
     if images and process_number() == 0:
         check_folder(args.out)
     classifier = open_classifier(args, opened)

@@ -37,6 +37,8 @@ SHOWN = 200  # queries on the page, at most
 
 def run(args: argparse.Namespace) -> int:
     """The command: everything that may refuse comes before any image is looked at."""
+    if args.number < 1:
+        raise UserError(f"--number is at least 1, not {args.number}")
     kept, out = read_embeddings(args.file), check_folder(args.out)
     inputs, unreadable = list(image_inputs(args.queries)), []
     encoder = open_encoder(kept.encoder["source"], size=kept.encoder["size"][0])

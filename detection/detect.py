@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from repmet.data.files.atomic import check_folder
+from repmet.data.files.torch_file import check_replaceable
 from repmet.data.readers.image_inputs import image_inputs
 from repmet.detection import detect_images, detect_video
 from repmet.detection.detect_images import LINES, shown
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
     _check(args, bool(inputs), bool(videos))
     marks = _marks(args.mark)
     if args.save and process_number() == 0:
-        check_folder(Path(args.save).parent)
+        check_replaceable(args.save)
     if (inputs or videos) and process_number() == 0:
         check_folder(args.out)
     detector = opened(args)

@@ -167,7 +167,9 @@ def own_folder(data: dict, trained_on: Sequence[str] | None = None) -> None:
     else:
         novel = sorted(there - set(trained_on)) if trained_on is not None else []
     if absent := sorted(set(novel) - there):
-        raise UserError(f"{root}: no annotation has {', '.join(absent)}; classes there: {', '.join(sorted(there))}")
+        raise UserError(
+            f"{root}: no annotation has {', '.join(map(repr, absent))}; classes there: {', '.join(sorted(there))}"
+        )
     if trained_on is None:
         kept = [r for r in read_images(root, data["train"]) if not set(novel) & set(r.names)]
         base = class_names(kept)

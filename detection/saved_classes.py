@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repmet.data.files.torch_file import check_replaceable
 from repmet.detection.embedding.embedded_image import EmbeddedImage, at_proposals
 from repmet.detection.looking import Found
 from repmet.detection.metrics.iou import pairwise_iou
@@ -175,8 +176,7 @@ def unknown_objects(image: EmbeddedImage, known: np.ndarray, number: int, nms_io
 
 def write_classes(learnt: SavedClasses, digest: str, path: str | Path) -> None:
     """Writes it with the digest of the weights that it fits; tensors and plain values, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_replaceable(path)
     calibration = learnt.calibration and asdict(learnt.calibration)
     kept = {f.name: getattr(learnt, f.name) for f in fields(SavedClasses)}
     kept |= {"scorer": learnt.scorer.state(), "calibration": calibration}

@@ -10,9 +10,8 @@ worse by this estimate than what `detect --save` writes; `repmet detect --suppor
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from repmet.data.files.atomic import check_folder
+from repmet.data.files.torch_file import check_replaceable
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.scoring.tuning import SECONDS
 from repmet.detection.support_parser import support_parser
@@ -23,9 +22,9 @@ PROG = "python -m detection.tune"
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.seconds <= 0:
-        raise UserError("--seconds is above 0")
-    check_folder(Path(args.out).parent)
+    if not args.seconds > 0:
+        raise UserError(f"--seconds is above 0, not {args.seconds:g}")
+    check_replaceable(args.out)
     detector = FewShotDetector(args.checkpoint, marks=args.marks)
     result = detector.tune(args.support, seconds=args.seconds)
     detector.save(args.out)

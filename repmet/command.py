@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_help(), file=sys.stderr)
         return 2
     name, rest = words[0], words[1:]
+    if "" in rest:
+        print(f"repmet {name}: an argument is empty; is a variable of the shell not set?", file=sys.stderr)
+        return 2
     if name in ("-h", "--help", "help"):
         print(_help())
         return 0

@@ -26,9 +26,7 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
         OSError: no room, a read-only folder, a file in the way; it names `path`, also where torch hides it. That of another
             file which `write` reads names that one.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(path))
+    path = check_regular(path)
     folder = make_folder(path.parent)
     part = folder / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
@@ -46,6 +44,16 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
             os.fsync(opened)
         finally:
             os.close(opened)
+
+
+def check_regular(path: str | Path) -> Path:
+    """Whether a file may be put here. Raises OSError for a folder, and for a device, whose place it would take."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is a device or a pipe; name a file", str(path))
+    return path
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from repmet.data.files.atomic import write_atomically
+from repmet.data.files.atomic import check_folder, check_regular, write_atomically
 from repmet.errors import UserError
 
 STORAGES = {
@@ -57,6 +57,28 @@ def read_torch_file(path: str | Path) -> Any:
             return _Reader(archive).load()
     except (zipfile.BadZipFile, pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError, IndexError) as error:
         raise UserError(f"{path}: damaged, or no file of tensors and plain values ({error})") from None
+
+
+def check_replaceable(path: str | Path) -> None:
+    """Whether such a file can be written here: a command asks before it spends time.
+
+    Raises:
+        OSError: its folder cannot be written to; a folder or a device of its name.
+        ValueError: it would take the place of a file of another kind, such as a photograph or the supports themselves.
+    """
+    path = Path(path)
+    if path.is_file() and path.stat().st_size and not _is_torch_file(path):
+        raise UserError(f"{path}: is there, and is no file of learnt classes: name another file, or take it away")
+    check_folder(path.parent)
+    check_regular(path)
+
+
+def _is_torch_file(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def write_torch_file(content: Any, path: str | Path) -> None:

@@ -147,6 +147,8 @@ def _named(name: str, frames: Iterator[Frame]) -> Iterator[ImageInput]:
 def _numbered(images: Iterable[Any]) -> Iterator[ImageInput]:
     count = 0
     for item in images:
+        if isinstance(item, str) and not item:
+            raise UserError("the path of an image is empty")
         if isinstance(item, ImageInput):
             count += 1
             yield item

@@ -79,6 +79,13 @@ def _set_defaults(cfg: Config) -> None:
     cfg.setdefault("randomness", {})
     if cfg.randomness.get("seed") is None:
         cfg.randomness.seed = 0
+    seed = cfg.randomness.seed
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UserError(f"randomness.seed (--seed) is a whole number from 0 to 2^32 - 1, not {seed!r}")
+    for unit in ("max_epochs", "max_iters"):
+        length = (cfg.get("train_cfg") or {}).get(unit)
+        if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
+            raise UserError(f"train_cfg.{unit} is a whole number from 1, not {length!r}")
     hooks = list(cfg.get("custom_hooks") or [])
     present = {hook.get("type") for hook in hooks if isinstance(hook, Mapping)}
     hooks += [{"type": t} for t in ("ReseedHook", "TrainingRecordHook", "MeanLossHook", "FiniteHook") if t not in present]

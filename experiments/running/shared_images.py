@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from repmet.data.files.journal import Item, Journal, Place
+from repmet.data.files.lock import hold
 from repmet.data.files.walk import is_hidden
 from repmet.data.readers.image_inputs import ImageInput
 from repmet.errors import UserError
@@ -28,6 +29,7 @@ from repmet.installation import version
 from repmet.wording import counted
 
 UNFINISHED = "unfinished"
+HELD = ".held"  # by the command that writes there
 FORGOTTEN = 7 * 86400.0  # seconds after which nobody goes on with it
 CHANGES_NOTHING = ("images", "out", "batch_size")  # options that say where and how fast, not what
 
@@ -43,6 +45,9 @@ class SharedImages:
 
     Attributes:
         mine: the images that this process is to look at.
+
+    Raises:
+        ValueError: another command is writing to the same place. OSError: nothing can be written there.
     """
 
     def __init__(
@@ -57,6 +62,8 @@ class SharedImages:
         lines = folder / asked
 
         def seen() -> tuple[str, list[int]]:
+            busy = f"{folder}: another command is at work there; wait for it, or name another --out"
+            self._held = hold(folder / HELD, busy)
             _forget(folder)
             before = Journal(lines, "").places()
             left = [number for number, image in enumerate(images) if item(image) not in before or not complete(number)]
@@ -116,6 +123,8 @@ class SharedImages:
     def remove(self) -> None:
         """Takes the lines away: what was made of them is written elsewhere."""
         shutil.rmtree(self._journal.folder, ignore_errors=True)
+        (self._journal.folder.parent / HELD).unlink(missing_ok=True)
+        self._held.close()
         for place in (self._journal.folder.parent, *self._new):
             with contextlib.suppress(OSError):  # another command's lines, or what was written
                 place.rmdir()

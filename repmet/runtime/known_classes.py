@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repmet.data.files.torch_file import read_torch_file, write_torch_file
+from repmet.data.files.torch_file import check_replaceable, read_torch_file, write_torch_file
 from repmet.detection.exported.look import Seen
 from repmet.detection.exported.suppression import class_nms
 from repmet.detection.metrics.iou import pairwise_iou
@@ -130,6 +130,7 @@ def unknown_objects(seen: Seen, known: Floats, number: int, nms: float) -> Detec
 
 def write_known(known: KnownClasses, digest: str, path: str | Path) -> None:
     """Writes the classes with the digest of the weights that they fit, whole or not at all."""
+    check_replaceable(path)
     layers = {name: getattr(known, name) for name in ("weight", "bias", "box_layer")}
     scorer = {"kind": SCORER, "rule": asdict(known.rule), **layers}
     kept = {name: getattr(known, name) for name in ("classes", "embeddings", "labels", "boxes", "crops", "tile")}

@@ -98,6 +98,7 @@ def test_refusals_are_one_line(checkpoint, folders, embedded, tmp_path, capsys, 
     assert "make it by repmet embed" in refused(similar.main, images, "--in", tmp_path / "typo.npz")
     (tmp_path / "other.npz").write_bytes(b"PK no archive")
     assert "not a file that repmet embed wrote" in refused(similar.main, images, "--in", tmp_path / "other.npz")
+    assert "--number is at least 1, not 0" in refused(similar.main, images, "--in", embedded, "--number", 0)
     kept = read_embeddings(embedded)
     write_embeddings(ImageEmbeddings(kept.names, kept.vectors, {**kept.encoder, "digest": "x"}), tmp_path / "old.npz")
     assert "other weights" in refused(similar.main, images, "--in", tmp_path / "old.npz", "--out", tmp_path)

@@ -140,6 +140,7 @@ REFUSALS = {
     r"save.*file: is a file; a folder is needed": ["--support", "{support}", "--save", "{tmp}/save/file/x.pth"],
     r"a\.json: not a COCO file": ["--images", "{photos}", "--support", "{tmp}/a.json"],
     r"no image in the class folder cup": ["--images", "{photos}", "--support", "{tmp}/classes"],
+    r"text\.png: is there, and is no file of learnt classes": ["--support", "{support}", "--save", "{tmp}/text.png"],
     "name one by --support": ["--images", "{photos}", "--save", "{tmp}/x.pth"],
     "--marks says how a support set was marked": ["--images", "{photos}", "--marks", "complete"],
     r"--marks is for support images; .*text\.pth keeps": [

@@ -54,6 +54,8 @@ def test_help_names_every_command(capsys) -> None:
         (["xyz"], "there are: detect, "),
         (["train"], "usage: repmet train EXPERIMENT.yaml"),
         (["evaluate", "--seed", "3"], "name an experiment"),
+        (["detect", "--images", ""], "repmet detect: an argument is empty"),
+        (["embed", "--images", "photos", "--out", ""], "repmet embed: an argument is empty"),
     ],
 )
 def test_a_wrong_word_is_said_with_the_nearest(words, message, capsys) -> None:

@@ -1,5 +1,6 @@
 """Torch's files without torch: what it writes is read, what is written it reads, and nothing else is let in."""
 
+import os
 from collections import OrderedDict
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from repmet.data.files import torch_file
-from repmet.data.files.torch_file import STORAGES, read_torch_file, write_torch_file
+from repmet.data.files.torch_file import STORAGES, check_replaceable, read_torch_file, write_torch_file
 from repmet.errors import UserError
 
 
@@ -76,3 +77,24 @@ def test_a_tensor_beyond_its_storage_is_refused(offset, shape, strides) -> None:
     """Such a view would read memory that is not the file's."""
     with pytest.raises(ValueError, match="larger than its storage"):
         torch_file._rebuilt(torch_file._Storage(np.zeros(4, np.float32)), offset, shape, strides)
+
+
+def test_only_files_of_this_kind_are_replaced(tmp_path) -> None:
+    check_replaceable(tmp_path / "new/classes.pth")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "empty.pth").touch()
+    torch.save({"a": 1}, tmp_path / "theirs.pth")
+    write_torch_file({"a": 1}, tmp_path / "ours.pth")
+    for name in ("empty.pth", "theirs.pth", "ours.pth"):
+        check_replaceable(tmp_path / name)
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 a photograph")
+    with pytest.raises(UserError, match=r"photo\.jpg: is there, and is no file of learnt classes"):
+        check_replaceable(tmp_path / "photo.jpg")
+    with pytest.raises(IsADirectoryError):
+        check_replaceable(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is a device or a pipe"):
+        check_replaceable(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is a device or a pipe"):
+        write_torch_file({}, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()

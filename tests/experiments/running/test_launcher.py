@@ -192,6 +192,9 @@ def test_a_run_folder_that_cannot_be_is_named_before_the_training(toy_yaml, tmp_
         ("optim_wrapper.optimizer.lr=-1", "optim_wrapper: Invalid learning rate: -1"),
         ("train_dataloader.batch_size=-1", "train_dataloader: batch_size should be a positive integer"),
         ("param_scheduler.0.begin=9", "param_scheduler: "),
+        ("randomness.seed=-1", "randomness.seed (--seed) is a whole number from 0 to 2^32 - 1, not -1"),
+        ("randomness.seed=99999999999999999999", "randomness.seed (--seed) is a whole number"),
+        ("train_cfg.max_epochs=0", "train_cfg.max_epochs is a whole number from 1, not 0"),
     ],
 )
 def test_a_value_that_a_library_refuses_is_named_by_its_section(toy_yaml, tmp_path, capsys, option, said):

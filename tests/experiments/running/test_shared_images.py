@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,21 @@ def test_a_command_is_its_options_and_the_files_that_it_reads(tmp_path) -> None:
     assert first == digest()
     os.utime(tmp_path / "support/cat/a.png", (1, 1))
     assert first != digest()
+
+
+def test_two_commands_do_not_write_to_one_place(images, tmp_path) -> None:
+    child = os.fork()
+    if not child:
+        at_work = look(images, tmp_path / "lines", stop=1)
+        (tmp_path / "ready").touch()
+        signal.pause()
+        os._exit(len(at_work))
+    try:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        with pytest.raises(UserError, match="lines: another command is at work there"):
+            SharedImages(images[3:], tmp_path / "lines", "one")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert look(images, tmp_path / "lines")[1] == ["1.png", "2.png", "3.png", "4.png"]  # what was killed is gone on with
