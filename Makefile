@@ -134,9 +134,9 @@ campaign: setup $(VENV)/.packages-dev
 	    $(RUN) -m pytest tests/reliability -q -m "campaign or not campaign"
 
 # Small faults in the modules of tests/mutation/modules.yaml, one at a time: do their tests see them? LIMIT: so many a module
-# (all of them take hours). cosmic-ray makes the mutants; it stays out of $(VENV).
+# (all of them take hours), drawn by SEED. cosmic-ray makes the mutants; it stays out of $(VENV).
 mutate: setup $(VENV)/.packages-dev build/cosmic-ray/.installed
-	PYTHONPATH=build/cosmic-ray OMP_NUM_THREADS=1 $(RUN) -m tests.mutation $(if $(LIMIT),--limit $(LIMIT)) --out build/mutation/mutation.json
+	PYTHONPATH=build/cosmic-ray OMP_NUM_THREADS=1 $(RUN) -m tests.mutation $(if $(LIMIT),--limit $(LIMIT)) $(if $(SEED),--seed $(SEED)) --out build/mutation/mutation.json
 
 build/cosmic-ray/.installed:
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target build/cosmic-ray cosmic-ray==8.7.0 parso stevedore

@@ -79,14 +79,14 @@ def tried(module: Path, source: str, tests: Sequence[str], seconds: float) -> tu
     return os.waitpid(child, 0)[1] == 0, time.monotonic() - start
 
 
-def measure(name: str, tests: Sequence[str], equivalent: Sequence[str], limit: int | None) -> dict:
+def measure(name: str, tests: Sequence[str], equivalent: Sequence[str], limit: int | None, seed: int) -> dict:
     """A row: how many mutants of a module there were, are equivalent, and were caught; the others are printed."""
     module = ROOT / name
     source = module.read_text(encoding="utf-8")
     passed, seconds = tried(module, source, tests, 600)
     if not passed:
         raise SystemExit(f"{name}: its tests fail without any fault: {' '.join(tests)}")
-    drawn = mutants(source, limit)
+    drawn = mutants(source, limit, seed)
     asked: list[Mutant] = [mutant for mutant in drawn if str(mutant) not in equivalent]
     survived = [m for m in asked if tried(module, m.source, tests, SLOWER * seconds + 20)[0]]
     for mutant in survived:
@@ -102,7 +102,8 @@ def main() -> int:
     )
     listed = yaml.safe_load((HERE / "modules.yaml").read_text())
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="of modules.yaml (default: all)")
-    parser.add_argument("--limit", type=int, metavar="N", help="mutants of a module, drawn by seed 0 (default: all)")
+    parser.add_argument("--limit", type=int, metavar="N", help="mutants of a module, drawn by seed (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of that draw (default: 0, which tests were written after)")
     parser.add_argument("--out", metavar="FILE", help="also write the counts there")
     args = parser.parse_args()
     if unknown := set(args.modules) - set(listed):
@@ -115,14 +116,14 @@ def main() -> int:
     rows = []
     for name in names:
         reasons = equivalent.get(name) or {}
-        rows.append(measure(name, listed[name], list(reasons), args.limit))
+        rows.append(measure(name, listed[name], list(reasons), args.limit, args.seed))
     counts = {key: sum(row[key]["mean"] for row in rows) for key in ("mutants", "equivalent", "caught")}
     asked = counts["mutants"] - counts["equivalent"]
     print(f"{counts['caught']} of {asked} caught ({100 * counts['caught'] / max(asked, 1):.0f} %)")
     if args.out:
         from repmet.experiments.running.provenance import git_revision, processor, versions
 
-        limit = "" if args.limit is None else f" LIMIT={args.limit}"
+        limit = "" if args.limit is None else f" LIMIT={args.limit} SEED={args.seed}"
         about = {"git": git_revision(), "command": f"make mutate{limit}", "versions": versions(), "machine": processor()}
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps({"protocol": "mutation", "rows": rows, **about}, indent=1) + "\n")
