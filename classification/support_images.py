@@ -13,7 +13,7 @@ from repmet.data.files.walk import files_below, tell_passed_over
 from repmet.data.readers.class_folders import class_folders
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
-from repmet.errors import UserError
+from repmet.errors import UserError, one_line
 
 
 def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, list[ImageInput]]:
@@ -98,7 +98,11 @@ def _of_csv(path: Path) -> dict[str, list[ImageInput]]:
             if not image or not name:
                 raise UserError(f"{path}: line {rows.line_num} lacks an image or a class")
             address = image.startswith(("http://", "https://"))
-            by_class.setdefault(name, []).extend(image_inputs([image if address else as_it_lies(path.parent / image)]))
+            try:
+                inputs = image_inputs([image if address else as_it_lies(path.parent / image)])
+            except (UserError, OSError) as error:
+                raise type(error)(f"{path}: line {rows.line_num}: {one_line(error)}") from None
+            by_class.setdefault(name, []).extend(inputs)
     except csv.Error as error:
         raise UserError(f"{path}: line {rows.line_num + 1} is no line of a CSV file ({error})") from None
     if not by_class:

@@ -26,13 +26,16 @@ def each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
     return list(kept.values())
 
 
+_IN_XML = str.maketrans("\t\n\r", "   ")  # the control characters that a file of annotations can hold
+
+
 def with_text_names(images: Iterable[ImageInput]) -> tuple[list[ImageInput], list[str]]:
     """The images whose names are text, which a file of annotations can hold; and a line about each of the others."""
     kept: list[ImageInput] = []
     problems: list[str] = []
     for image in images:
         name = str(image.path or image.name)
-        if problem := name_problem(name):
+        if problem := name_problem(name.translate(_IN_XML)):
             problems.append(f"{name!r} {problem}")
         else:
             kept.append(image)

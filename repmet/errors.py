@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
+from repmet.wording import shortened
+
 
 class UserError(ValueError):
     """What a user gave (a file, a key, an option, a shape) cannot be used; the message is one line that names it.
@@ -101,7 +103,9 @@ def _output_if_full(error: BaseException) -> str:
 def one_line(error: BaseException) -> str:
     """What an error says, with the name of the file where the system says it; from a data worker, what went wrong there."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+        return (
+            error.strerror if error.filename is None else f"{shortened(os.fsdecode(error.filename), 300)}: {error.strerror}"
+        )
     lines = [line.strip() for line in str(error).split("\n") if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Caught "):  # torch puts the worker's traceback in front
         return lines[-1].partition(": ")[2] or lines[-1]

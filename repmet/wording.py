@@ -1,4 +1,4 @@
-"""Numbers of things in messages: 1 class, 2 classes."""
+"""Things in messages: their number (1 class, 2 classes), and what files say, quoted and never longer than a line."""
 
 
 def counted(number: int, thing: str) -> str:
@@ -6,3 +6,14 @@ def counted(number: int, thing: str) -> str:
     if number == 1:
         return f"1 {thing}"
     return f"{number} {thing}es" if thing.endswith(("s", "x", "ch", "sh")) else f"{number} {thing}s"
+
+
+def shortened(text: object, longest: int = 80) -> str:
+    """A text of a user's file as it is, or where it is long its two ends."""
+    text, end = str(text), longest // 3
+    return text if len(text) <= longest else f"{text[: longest - end - 5]} ... {text[-end:]}"
+
+
+def quoted(text: object, longest: int = 80) -> str:
+    """A text of a user's file in quotes, so that an empty one is seen and a newline is no line; of a long one the ends."""
+    return repr(shortened(text, longest))

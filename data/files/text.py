@@ -1,6 +1,7 @@
-"""Text files as editors write them: with or without a byte order mark, in UTF-8 or UTF-16."""
+"""Text files as editors write them: with or without a byte order mark, in UTF-8 or UTF-16; and the numbers in them."""
 
 import codecs
+import math
 from pathlib import Path
 
 from repmet.errors import UserError
@@ -32,3 +33,11 @@ def read_text(path: str | Path) -> str:
 def lines_of(path: str | Path) -> list[str]:
     """The lines of a file without blank ones and without the spaces around them. Raises ValueError as `read_text`."""
     return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def number_in(text: str | None) -> float:
+    """The number that a file's text says, NaN where it is none. 1_0 is none, though Python's own `float` reads 10."""
+    try:
+        return math.nan if text is None or "_" in text else float(text)
+    except ValueError:
+        return math.nan

@@ -24,7 +24,7 @@ from repmet.data.readers.yolo import read_yolo, read_yolo_folder, yolo_file
 from repmet.data.sources.imagenet_loc import imagenet_root, read_imagenet_loc
 from repmet.data.sources.voc import absent_classes, read_image_set
 from repmet.errors import UserError
-from repmet.wording import counted
+from repmet.wording import counted, quoted
 
 _ANNOTATIONS = ("annotations", "annotation", "labels")  # folders of COCO files, beside those of parts
 
@@ -170,9 +170,11 @@ def _read_coco_files(root: Path, files: Sequence[Path], image_set: str) -> list[
     ids = dict(zip(stems, unique_ids(list(stems.values()), list(stems), base), strict=True))
     named = [[replace(record, id=ids[record.path]) for record in records] for records, _ in read]
     owners: dict[str, int] = {}
-    twice = [r.id for k in wanted for r in named[k] if owners.setdefault(r.id, k) != k]
+    twice = [(r.id, k) for k in wanted for r in named[k] if owners.setdefault(r.id, k) != k]
     if twice:
-        raise UserError(f"{root}: {counted(len(twice), 'image')} in two COCO files, the first: {twice[0]!r}")
+        (first, k), images = twice[0], counted(len(twice), "image")
+        both = " and in ".join(files[n].relative_to(base).as_posix() for n in (owners[first], k))
+        raise UserError(f"{root}: {images} in two COCO files, the first: {quoted(first)}, in {both}")
     records = [record for k in wanted for record in named[k]]
     return records if parts else _of_list(records, root, image_set)
 

@@ -25,7 +25,7 @@ from repmet.data.readers.voc_annotation import (
     yes_or_no,
 )
 from repmet.errors import UserError
-from repmet.wording import counted
+from repmet.wording import counted, quoted, shortened
 
 
 def is_coco(path: Path) -> bool:
@@ -130,22 +130,22 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
         _check_lists(content)
         names = {c["id"]: composed(str(c["name"]).strip()) for c in content["categories"]}
         if len(names) < len(content["categories"]):
-            raise UserError(f"two categories have the id {_twice(content['categories'])!r}")
+            raise UserError(f"two categories have the id {shortened(repr(_twice(content['categories'])))}")
         listed = {i["id"]: i for i in content["images"]}
         by_image: dict[Any, list[dict]] = {i: [] for i in listed}
         entries = list(content["annotations"])
         file_names = Counter(str(i["file_name"]).strip() for i in content["images"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a COCO file of annotations: {error}") from None
-    problems = [f"image {name} is listed twice" for name, count in sorted(file_names.items()) if count > 1]
+    problems = [f"image {quoted(name)} is listed twice" for name, count in sorted(file_names.items()) if count > 1]
     if len(listed) < len(content["images"]) and not problems:
-        problems.append(f"two images have the id {_twice(content['images'])!r}")
+        problems.append(f"two images have the id {shortened(repr(_twice(content['images'])))}")
     problems += [f"category {i} has no name" for i, name in names.items() if not name]
     for number, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not _is_key(entry.get("image_id"), by_image):
             problems.append(f"{_who(number, entry)} is of an image that is not listed")
         elif not _is_key(entry.get("category_id"), names):
-            problems.append(f"{_who(number, entry)}: there is no category {entry.get('category_id')!r}")
+            problems.append(f"{_who(number, entry)}: there is no category {shortened(repr(entry.get('category_id')))}")
         else:
             by_image[entry["image_id"]].append(entry)
     _tell_shared_ids(path, entries)
@@ -155,7 +155,7 @@ def coco_records(path: Path, images: Path | None = None) -> tuple[list[ImageReco
     for image_id, image in listed.items():
         record, wrong = _record(image, by_image[image_id], names, find)
         if record is not None and (other := taken.setdefault(record.path, image["file_name"])) != image["file_name"]:
-            wrong = [f"images {other} and {image['file_name']} are the same file, {record.path}"]
+            wrong = [f"images {quoted(other)} and {quoted(image['file_name'])} are the same file, {record.path}"]
             record = None
         problems += wrong
         records += [record] if record is not None else []
@@ -183,8 +183,8 @@ def _tell_shared_ids(path: Path, entries: Sequence) -> None:
     """Says that annotations have the id of another one, as in files that were put together: each is read, a copy too."""
     ids = [repr(entry["id"]) for entry in entries if isinstance(entry, Mapping) and "id" in entry]
     if shared := [i for i, count in Counter(ids).items() if count > 1]:
-        more = len(ids) - len(set(ids))
-        say_once(f"{path}: {counted(more, 'annotation')} with the id of another one, the first: {shared[0]}; all are read")
+        more, first = counted(len(ids) - len(set(ids)), "annotation"), shortened(shared[0])
+        say_once(f"{path}: {more} with the id of another one, the first: {first}; all are read")
 
 
 def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -196,25 +196,26 @@ def _record(
     image: Mapping, entries: list[Mapping], names: Mapping, find: Callable[[str], Path | str]
 ) -> tuple[ImageRecord | None, list[str]]:
     file_name, width, height = str(image["file_name"]).strip(), image.get("width"), image.get("height")
+    who = f"image {quoted(file_name)}"
     picture = find(file_name)
     if isinstance(picture, str):
-        return None, [f"image {file_name} {picture}"]
+        return None, [f"{who} {picture}"]
     if not (_finite(width) and _finite(height) and min(width, height) >= 1 and width % 1 == height % 1 == 0):
-        return None, [f"image {file_name} has no width and height in pixels"]
+        return None, [f"{who} has no width and height in pixels"]
     labels, boxes, difficult, problems = [], [], [], []
     for entry in entries:
         box = entry.get("bbox")
         name = names[entry["category_id"]]
-        who = f"image {file_name}, annotation {entry.get('id')} ({name})"
+        which = f"{who}, annotation {shortened(entry.get('id'))} ({shortened(name)})"
         if not isinstance(box, list) or len(box) != 4 or not all(_finite(side) for side in box):
-            problems.append(f"{who}: bbox {box} is not [x, y, width, height]")
+            problems.append(f"{which}: bbox {shortened(box)} is not [x, y, width, height]")
             continue
         corners = (box[0], box[1], box[0] + box[2], box[1] + box[3])
         crowd = yes_or_no(entry.get("iscrowd"))
         if problem := shares_problem(box, width, height) or box_problem(corners, width, height):
-            problems.append(f"{who}: bbox {box} {problem}; correct or delete it")
+            problems.append(f"{which}: bbox {shortened(box)} {problem}; correct or delete it")
         elif crowd is None:
-            problems.append(f"{who}: iscrowd {entry['iscrowd']!r} is neither 0 nor 1")
+            problems.append(f"{which}: iscrowd {shortened(repr(entry['iscrowd']))} is neither 0 nor 1")
         else:
             labels.append(name)
             boxes.append((max(corners[0], 0), max(corners[1], 0), min(corners[2], width), min(corners[3], height)))
@@ -236,7 +237,7 @@ def _record(
 def _who(number: int, entry: object) -> str:
     """An annotation as a person looks for it: by its id, else by its place in the file, counted from 1."""
     number_of = entry.get("id") if isinstance(entry, Mapping) else None
-    return f"annotation {number_of}" if number_of is not None else f"annotation number {number + 1}"
+    return f"annotation {shortened(number_of)}" if number_of is not None else f"annotation number {number + 1}"
 
 
 def _twice(entries: Sequence[Mapping]) -> Any:

@@ -1,5 +1,6 @@
 """Which file a COCO annotation's `file_name` means, in the folders that people keep their images in."""
 
+import errno
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PureWindowsPath
@@ -38,7 +39,7 @@ def picture_finder(path: Path, images: Path | None) -> Callable[[str], Path | st
 
     def find(name: str) -> Path | str:
         steps = PureWindowsPath(composed(name.strip())).parts  # splits at both kinds of slash
-        if name and (picture := as_it_lies(beside / name)).is_file():
+        if name and (picture := _file_at(beside / name)):
             return picture
         places = below().get(steps[-1].lower(), []) if steps else []
         places = [file for file in places if composed(file.name) == steps[-1]] or places
@@ -52,13 +53,24 @@ def picture_finder(path: Path, images: Path | None) -> Callable[[str], Path | st
             ]
             if elsewhere and not places:
                 return f"is not there, but in the folder of another part: {elsewhere[0]}"
-        if not places and name and (picture := as_it_lies(path.parent.parent / name)).is_file():
+        if not places and name and (picture := _file_at(path.parent.parent / name)):
             return picture
         if len(places) > 1:
             return f"is in {len(places)} places: {', '.join(str(file) for file in places[:3])}; say which one in file_name"
         return places[0] if places else "is not there"
 
     return find
+
+
+def _file_at(path: Path) -> Path | None:
+    """The file of that name as it lies, None where there is none, or where the system takes no name so long."""
+    try:
+        path = as_it_lies(path)
+        return path if path.is_file() else None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return None
 
 
 def _alike(file: Path, steps: tuple[str, ...]) -> int:

@@ -13,12 +13,13 @@ from xml.etree import ElementTree as xml
 import numpy as np
 
 from repmet.data.files.names import composed
+from repmet.data.files.text import number_in
 from repmet.data.files.walk import say_once
 from repmet.data.readers.coco_pictures import picture_finder
 from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.voc_annotation import ImageRecord, box_problem, raise_problems
 from repmet.errors import UserError
-from repmet.wording import counted
+from repmet.wording import counted, quoted, shortened
 
 NAME = "annotations.xml"
 _SIDES = ("xtl", "ytl", "xbr", "ybr")
@@ -54,7 +55,7 @@ def read_cvat(path: Path) -> list[ImageRecord]:
         name = image.get("name", "").strip()
         picture = find(name) if name else "has no name"
         if isinstance(picture, str):
-            problems.append(f"image {name} {picture}")
+            problems.append(f"image {quoted(name)} {picture}")
             continue
         others += sum(1 for shape in image if shape.tag in _SHAPES)
         record, wrong = _record(image, name, picture)
@@ -72,32 +73,27 @@ def read_cvat(path: Path) -> list[ImageRecord]:
 
 def _record(image: xml.Element, name: str, picture: Path) -> tuple[ImageRecord | None, list[str]]:
     problems, labels, boxes = [], [], []
-    try:
-        width, height = int(image.get("width", "")), int(image.get("height", ""))
-    except ValueError:
-        width = height = 0
-    if min(width, height) < 1:
-        return None, [f"image {name} has no width and height in pixels"]
+    who = f"image {quoted(name)}"
+    width, height = number_in(image.get("width")), number_in(image.get("height"))
+    if not (width >= 1 and height >= 1 and width % 1 == height % 1 == 0):  # NaN where there is no number
+        return None, [f"{who} has no width and height in pixels"]
     for box in image.iter("box"):
         label = composed(box.get("label", "").strip())
-        try:
-            corners = tuple(float(box.get(side, "")) for side in _SIDES)
-        except ValueError:
-            corners = (math.nan,) * 4
+        corners = tuple(number_in(box.get(side)) for side in _SIDES)
         if not all(map(math.isfinite, corners)):
-            problems.append(f"image {name}: a box ({label}) lacks a number; it takes {', '.join(_SIDES)}")
+            problems.append(f"{who}: a box ({shortened(label)}) lacks a number; it takes {', '.join(_SIDES)}")
             continue
         if not label:
-            problems.append(f"image {name}: a box has no label")
+            problems.append(f"{who}: a box has no label")
         elif box.get("outside") == "1":
             continue
         elif problem := box_problem(corners, width, height):
-            problems.append(f"image {name}: box {corners} ({label}) {problem}; correct or delete it")
+            problems.append(f"{who}: box {corners} ({shortened(label)}) {problem}; correct or delete it")
         else:
             labels.append(label)
             boxes.append(np.clip(corners, 0, [width, height] * 2))
     if problems:
         return None, problems
-    corners_of = np.array(boxes, np.float32).reshape(-1, 4)
+    corners_of, size = np.array(boxes, np.float32).reshape(-1, 4), (int(width), int(height))
     record_id = Path(name).with_suffix("").as_posix()
-    return ImageRecord(record_id, picture, width, height, tuple(labels), corners_of, np.zeros(len(labels), bool)), []
+    return ImageRecord(record_id, picture, *size, tuple(labels), corners_of, np.zeros(len(labels), bool)), []

@@ -15,7 +15,7 @@ from repmet.data.files.text import lines_of
 from repmet.data.files.walk import entries
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
 from repmet.errors import UserError, did_you_mean
-from repmet.wording import counted
+from repmet.wording import counted, quoted
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -172,7 +172,7 @@ def _image_ids(folder: Path, name: str, pictures: Mapping[str, Sequence[Path]]) 
         raise UserError(f"{path}: the list is empty; write one image id a line")
     columns = [line for line in ids if line not in pictures and re.fullmatch(r".*\S\s+(-1|0|1)", line)]
     if columns:
-        raise UserError(f"{path}: {columns[0]!r} is not one image id; lists of single classes are no image sets")
+        raise UserError(f"{path}: {quoted(columns[0])} is not one image id; lists of single classes are no image sets")
     by_name = {composed(image.name): stem for stem, images in pictures.items() for image in images}
     ids = [line if line in pictures else by_name.get(line, line) for line in ids]
     if len(set(ids)) < len(ids):

@@ -15,13 +15,16 @@ import numpy as np
 
 from repmet.data.files.names import composed
 from repmet.data.files.pictures import picture_problem
+from repmet.data.files.text import number_in
 from repmet.errors import UserError
-from repmet.wording import counted
+from repmet.wording import counted, quoted, shortened
 
 # A box may stick out of its image by this many pixels (annotation tools round, and count from 0 or from 1): it is clipped.
 TOLERANCE = 2.0
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_SHOWN = 10
+_ONCE = ("name", "bndbox", *(f"bndbox/{corner}" for corner in _CORNERS), "difficult")  # of an <object>
+_SHOWN = 10  # problems of a set
+_LONGEST = 800  # letters of one of them, which may name two files
 
 
 @dataclass(frozen=True)
@@ -53,27 +56,29 @@ def read_annotation(xml_path: Path, image_path: Path, image_id: str | None = Non
         return None, [f"{xml_path}: the annotation is missing; add it, or take the image off the list"]
     except (ValueError, OSError) as error:
         return None, [f"{error}"]
-    width, height = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
+    width, height = number_in(root.findtext("size/width")), number_in(root.findtext("size/height"))
     if not (width >= 1 and height >= 1 and width % 1 == height % 1 == 0):  # NaN where there is no number
         return None, [f"{xml_path}: no <size> with <width> and <height>; write the picture's size there"]
     names, boxes, difficult, problems = [], [], [], []
     for i, entry in enumerate(root.iterfind("object"), start=1):
         name = composed((entry.findtext("name") or "").strip())
-        corners = [_number(entry.findtext(f"bndbox/{corner}")) for corner in _CORNERS]
+        corners = [number_in(entry.findtext(f"bndbox/{corner}")) for corner in _CORNERS]
         x1, y1, x2, y2 = (corner - 1 for corner in corners)
-        who = f"{xml_path}: object {i} ({name or 'no name'})"
+        who = f"{xml_path}: object {i} ({shortened(name) or 'no name'})"
+        doubled = [(tag, count) for tag in _ONCE if (count := len(entry.findall(tag))) > 1]
         hard = yes_or_no(entry.findtext("difficult"))
         shown = ", ".join(f"{corner:g}" for corner in corners)
-        if not name:
+        if doubled:
+            (tag, count), *_ = doubled
+            problems.append(f"{who} has {count} <{tag.rpartition('/')[2]}>; write an <object> for each box")
+        elif not name:
             problems.append(f"{who} has no <name>; give it a class or delete it")
-        elif len(entry.findall("bndbox")) > 1:
-            problems.append(f"{who} has {len(entry.findall('bndbox'))} <bndbox>; write an <object> for each box")
         elif not all(map(math.isfinite, corners)):
             problems.append(f"{who} lacks a number in <bndbox>; it takes {', '.join(_CORNERS)}")
         elif problem := shares_problem(corners, width, height) or box_problem((x1, y1, x2, y2), width, height):
             problems.append(f"{who}: box ({shown}) {problem}; correct or delete it")
         elif hard is None:
-            problems.append(f"{who}: <difficult> {entry.findtext('difficult')!r} is neither yes nor no; write 0 or 1")
+            problems.append(f"{who}: <difficult> {quoted(entry.findtext('difficult'))} is neither yes nor no; write 0 or 1")
         else:
             names.append(name)
             boxes.append((max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)))
@@ -128,7 +133,7 @@ def yes_or_no(value: object) -> bool | None:
     text = "" if value is None else str(value).strip().lower()
     if text in _YES or text in _NO:
         return text in _YES
-    number = _number(text)
+    number = number_in(text)
     return None if math.isnan(number) else number != 0
 
 
@@ -152,8 +157,9 @@ def box_problem(box: Sequence[float], width: float, height: float) -> str | None
 def raise_problems(where: object, problems: Sequence[str]) -> None:
     """Raises one ValueError with the first problems of a set of annotations, if there are any."""
     if problems:
+        shown = [shortened(problem, _LONGEST) for problem in problems[:_SHOWN]]
         more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise UserError(f"{where}: {counted(len(problems), 'problem')}\n  " + "\n  ".join(problems[:_SHOWN]) + more)
+        raise UserError(f"{where}: {counted(len(problems), 'problem')}:\n  " + "\n  ".join(shown) + more)
 
 
 def tell_left_out(left_out: Sequence[str], records: Sequence[ImageRecord], nothing: str) -> None:
@@ -171,11 +177,3 @@ def tell_left_out(left_out: Sequence[str], records: Sequence[ImageRecord], nothi
 def check_image(record: ImageRecord, *, decode: bool = False) -> str | None:
     """What is wrong with the picture of a record, or None: by its head and end, with `decode` by every pixel."""
     return picture_problem(record.path, (record.width, record.height), decode=decode)
-
-
-def _number(text: str | None) -> float:
-    """The number in a tag's text, NaN where there is none."""
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan

@@ -24,6 +24,7 @@ from repmet.data.readers.image_ids import unique_ids
 from repmet.data.readers.parts import chosen, dealt, part_of
 from repmet.data.readers.voc_annotation import ImageRecord, box_problem, raise_problems
 from repmet.errors import UserError
+from repmet.wording import quoted, shortened
 
 _NO_LABELS = ("classes.txt", "obj.names", "readme.txt", "readme.roboflow.txt", "readme.dataset.txt")
 
@@ -67,7 +68,7 @@ def read_yolo_folder(file: Path) -> YOLOFolder:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names or not all(str(number).strip().isdigit() for number in names):
-        raise UserError(f"{file}: `names` is a list of classes, or a mapping from their numbers, not {names!r}")
+        raise UserError(f"{file}: `names` is a list of classes, or a mapping from their numbers, not {shortened(names)}")
     counts = {str(len(names)), str(1 + max(int(str(number)) for number in names))}  # numbers may leave gaps
     if (count := str(content.get("nc", len(names))).strip()) not in counts:
         raise UserError(f"{file}: `nc` says {count} classes and `names` has {len(names)}; one of the two is wrong")
@@ -140,20 +141,21 @@ def _record(path: Path, image_id: str, folder: YOLOFolder, parse: Callable) -> t
     except ValueError as error:
         return None, [str(error)]
     for number, line in enumerate(lines, start=1):
+        where = f"{file}, line {number}"
         try:
             label, box, inside = parse(line, width, height, folder.key_point_values)
         except ValueError as error:
-            problems.append(f"{file}, line {number}: {error}")
+            problems.append(f"{where}: {shortened(error, 200)}")
             continue
         except OverflowError:  # of a C integer
-            problems.append(f"{file}, line {number}: there is no class {line.split()[0]:.40} in {folder.file.name}")
+            problems.append(f"{where}: there is no class {line.split()[0]:.40} in {folder.file.name}")
             continue
         if label not in folder.names:
-            problems.append(f"{file}, line {number}: there is no class {label} in {folder.file.name}")
+            problems.append(f"{where}: there is no class {label} in {folder.file.name}")
         elif not inside:
-            problems.append(f"{file}, line {number}: {line!r} has values beyond 1; are they pixels? They are shares here")
+            problems.append(f"{where}: {quoted(line)} has values beyond 1; are they pixels? They are shares here")
         elif problem := box_problem(box, width, height):
-            problems.append(f"{file}, line {number}: {line!r} {problem}; correct or delete it")
+            problems.append(f"{where}: {quoted(line)} {problem}; correct or delete it")
         else:
             names.append(folder.names[label])
             boxes.append(np.clip(box, 0, (width, height, width, height)))
@@ -169,6 +171,8 @@ def _line_parser() -> Callable[[str, int, int, int], tuple[int, np.ndarray, bool
 
     def parse(line: str, width: int, height: int, key_point_values: int) -> tuple[int, np.ndarray, bool]:
         values = line.split()
+        if strange := [value for value in values if "_" in value]:
+            raise UserError(f"{quoted(strange[0])} is no number")
         if key_point_values and len(values) == 5 + key_point_values:
             values = values[:5]
         detection = yolo_annotations_to_detections([" ".join(values)], (width, height), with_masks=False)

@@ -51,3 +51,9 @@ def test_names_with_accents_spelt_either_way(tmp_path) -> None:
 def test_a_mapping_names_the_class_whose_images_are_wrong(images, kind, message) -> None:
     with pytest.raises(kind, match=message):
         read_support_images({"nut": images})
+
+
+def test_a_list_names_itself_and_the_line_of_a_missing_image(photo) -> None:
+    (photo.parent / "list.csv").write_text("image,class\na.png,nut\nnope.png,nut\n")
+    with pytest.raises(FileNotFoundError, match=r"list\.csv: line 3: .*nope\.png: no such image or folder"):
+        read_support_images(photo.parent / "list.csv")

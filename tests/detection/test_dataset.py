@@ -73,7 +73,7 @@ def test_damage_in_the_middle_of_an_image_is_found_before_the_training(tmp_path,
         path.write_bytes(whole[: len(whole) // 2] + bytes(40) + whole[len(whole) // 2 + 40 :])
     else:
         path.write_bytes(whole[:200] + whole[-40:])
-    with pytest.raises(UserError, match=rf"1 problem\n  {path}: cannot be read as an image"):
+    with pytest.raises(UserError, match=rf"1 problem:\n  {path}: cannot be read as an image"):
         dataset(root)
     dataset(root, test_mode=True)  # finds it when its turn comes
     assert "with_novel" not in ids(dataset(root, drop=["cow"])), "what is not trained on is not read"

@@ -1,8 +1,8 @@
-"""Numbers of things, as messages say them."""
+"""Numbers of things, and what files say, in messages."""
 
 import pytest
 
-from repmet.wording import counted
+from repmet.wording import counted, quoted, shortened
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,10 @@ from repmet.wording import counted
 )
 def test_nouns_follow_their_numbers(number, thing, said) -> None:
     assert counted(number, thing) == said
+
+
+def test_what_files_say_is_quoted_and_fits_into_a_line() -> None:
+    assert [quoted(text) for text in ("", " a.jpg", "a\nb", 7)] == ["''", "' a.jpg'", r"'a\nb'", "'7'"]
+    assert shortened("x" * 80) == "x" * 80
+    text = shortened("a" * 1000 + "b" * 1000)
+    assert len(text) == 80 and text.startswith("aaa") and text.endswith("bbb") and " ... " in text

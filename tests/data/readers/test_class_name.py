@@ -11,10 +11,11 @@ from repmet.data.readers import image_folder
 from repmet.data.readers.annotated_folder import read_images
 from repmet.data.readers.class_name import check_class_names, name_problem
 from repmet.data.readers.image_inputs import image_inputs
+from repmet.detection.episodes.support_set import read_support
 from repmet.errors import UserError
 
 
-@pytest.mark.parametrize("name", ["nut", "wing nut", "Känguru", "螺母", "a/b", "10", "🦘", "traffic\nlight"])
+@pytest.mark.parametrize("name", ["nut", "wing nut", "Känguru", "螺母", "a/b", "10", "🦘"])
 def test_text_is_a_name(name) -> None:
     assert name_problem(name) is None
 
@@ -24,6 +25,8 @@ def test_text_is_a_name(name) -> None:
     [
         ("k\udce4nguru", "holds bytes that are no UTF-8 text"),
         ("a\0b", "holds control characters"),
+        ("traffic\nlight", "holds control characters"),
+        ("traffic\u2028light", "holds control characters"),
         ("\x1b[31m", "holds control characters"),
         (" \t", "is no name"),
         ("", "is no name"),
@@ -47,9 +50,19 @@ def test_a_folder_whose_name_is_no_text_is_refused_by_every_reader(tmp_path) -> 
         read_support_images({"a\0": Image.new("RGB", (4, 4))})
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "a\tb", "bell\a", "a\x85b"])
+def test_a_folder_whose_name_breaks_lines_is_refused_as_a_category_is(tmp_path, name) -> None:
+    (tmp_path / "crops" / name).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "crops" / name / "a.png")
+    for read in (image_folder.read, read_support_images, lambda root: read_support(root, tmp_path)):
+        with pytest.raises(UserError, match="holds control characters; rename it") as caught:
+            read(tmp_path / "crops")
+        assert "\n" not in str(caught.value) and repr(name) in str(caught.value)
+
+
 def test_a_category_whose_name_is_no_text_is_refused(tmp_path) -> None:
     Image.new("RGB", (80, 60)).save(tmp_path / "a.png")
-    for name in ("nut\0", "\udce4"):
+    for name in ("nut\0", "two\nlines", "\udce4"):
         content = {
             "images": [{"id": 1, "file_name": "a.png", "width": 80, "height": 60}],
             "categories": [{"id": 1, "name": name}],

@@ -124,19 +124,19 @@ SPOILT = {
     "text": (lambda c: c["annotations"][0].update(bbox="2 3 20 10"), r"is not \[x, y, width, height\]"),
     "shares": (lambda c: c["annotations"][0].update(bbox=[0.25, 0.5, 0.2, 0.2]), "are these shares of the image"),
     "whole shares": (lambda c: c["annotations"][0].update(bbox=[0, 0, 1, 1]), "are these shares of the image"),
-    "height 0": (lambda c: c["images"][0].update(height=0), "image a.jpg has no width and height in pixels"),
-    "no height": (lambda c: c["images"][0].pop("height"), "image a.jpg has no width and height in pixels"),
+    "height 0": (lambda c: c["images"][0].update(height=0), "image 'a.jpg' has no width and height in pixels"),
+    "no height": (lambda c: c["images"][0].pop("height"), "image 'a.jpg' has no width and height in pixels"),
     "a boolean width": (lambda c: c["images"][0].update(width=True), "has no width and height in pixels"),
     "half a pixel": (lambda c: c["images"][0].update(width=40.5), "has no width and height in pixels"),
     "a crowd of words": (lambda c: c["annotations"][0].update(iscrowd="some"), "iscrowd 'some' is neither 0 nor 1"),
-    "a name and an id twice": (lambda c: c["images"].append(dict(c["images"][0])), "image a.jpg is listed twice"),
+    "a name and an id twice": (lambda c: c["images"].append(dict(c["images"][0])), "image 'a.jpg' is listed twice"),
     "an id twice": (
         lambda c: c["images"].append(c["images"][0] | {"file_name": "b.jpg"}),
         "two images have the id ",
     ),
     "one file twice": (
         lambda c: c["images"].append(c["images"][0] | {"id": 6, "file_name": "A.JPG"}),
-        r"images a\.jpg and A\.JPG are the same file",
+        r"images 'a\.jpg' and 'A\.JPG' are the same file",
     ),
     "a category twice": (lambda c: c["categories"].append({"id": 18, "name": "cat"}), "two categories have the id 18"),
     "no category name": (lambda c: c["categories"][0].update(name=" "), "category 18 has no name"),
@@ -146,6 +146,8 @@ SPOILT = {
     ),
     "a mapping as class": (lambda c: c["annotations"][0].update(category_id={}), "there is no category {}"),
     "no mapping": (lambda c: c["annotations"].append(3), "annotation number 2 is of an image that is not listed"),
+    "no file name": (lambda c: c["images"][0].update(file_name=""), "image '' is not there"),
+    "a name of lines": (lambda c: c["images"][0].update(file_name="a\nb"), r"image 'a\\nb' is not there"),
     "another size": (lambda c: c["images"][0].update(width=41), "has 40x30 pixels and its annotation says 41x30"),
 }
 
@@ -160,7 +162,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, what: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         read_images(path)
     assert str(path.parent) in str(caught.value)
-    assert what == "a list" or ": 1 problem\n" in str(caught.value) or "not a COCO file" in str(caught.value)
+    assert what == "a list" or ": 1 problem:\n" in str(caught.value) or "not a COCO file" in str(caught.value)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -217,3 +219,22 @@ def test_annotations_that_share_an_id_are_read_and_said(tmp_path: Path, caplog: 
     assert len(record.boxes) == len(content["annotations"])
     (line,) = [line for line in caplog.messages if "id of another" in line]
     assert f"2 annotations with the id of another one, the first: {first['id']}; all are read" in line and "json" in line
+
+
+LONG = "x" * 3000
+LONG_ONES = {
+    "a file": lambda c: c["images"][0].update(file_name=f"{LONG}.jpg"),
+    "a class": lambda c: (c["categories"][0].update(name=LONG), c["annotations"][0].update(bbox=[0, 0, -1, 1])),
+    "an odd class": lambda c: c["categories"][0].update(name=f"{LONG}\n{LONG}"),
+    "a box": lambda c: c["annotations"][0].update(bbox=[3] * 3000),
+    "an id": lambda c: c["annotations"][0].update(id=LONG, category_id=LONG),
+}
+
+
+@pytest.mark.parametrize("what", LONG_ONES)
+def test_what_is_long_does_not_fill_the_screen(tmp_path: Path, what: str) -> None:
+    content = one_image(tmp_path)
+    LONG_ONES[what](content)
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        read_images(put(tmp_path, content))
+    assert len(str(caught.value)) < 300 + 2 * len(str(tmp_path))

@@ -38,7 +38,7 @@ def test_the_name_says_the_folder_where_two_hold_it(tmp_path: Path) -> None:
     content = one_image(tmp_path, file_name="cam2/0001.jpg")
     assert read_images(put(tmp_path, content))[0].path == tmp_path / "photos/cam2/0001.jpg"
     content = one_image(tmp_path, file_name="0001.jpg")
-    with pytest.raises(ValueError, match=r"0001\.jpg is in 2 places: .*cam1/0001\.jpg, .*cam2/0001\.jpg; say which one"):
+    with pytest.raises(ValueError, match=r"'.*0001\.jpg' is in 2 places: .*cam1/0001\.jpg, .*cam2/0001\.jpg; say which one"):
         read_images(put(tmp_path, content))
     beside = picture(tmp_path / "0001.jpg")
     assert read_images(tmp_path / "set.json")[0].path == beside, "as it is written, beside the file"
@@ -54,7 +54,7 @@ def test_equal_names_in_two_parts(tmp_path: Path) -> None:
     assert (train.path, val.path) == (tmp_path / "train/0001.jpg", tmp_path / "val/0001.jpg")
     assert (train.id, val.id) == ("train/0001", "val/0001") == tuple(r.id for r in read_images(tmp_path))
     (tmp_path / "train/0001.jpg").unlink()
-    with pytest.raises(ValueError, match=r"0001\.jpg is not there, but in the folder of another part: .*val/0001\.jpg"):
+    with pytest.raises(ValueError, match=r"'0001\.jpg' is not there, but in the folder of another part: .*val/0001\.jpg"):
         read_images(tmp_path, "train")
 
 

@@ -44,9 +44,11 @@ def _dealt_to_test(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('xbr="60.00"', 'xbr="900"', "a b.png: box"),
+        ('xbr="60.00"', 'xbr="900"', "image 'a b.png': box"),
         ('ytl="20.00" ', "", "lacks a number"),
         ('xtl="10.50"', 'xtl="nan"', "lacks a number"),
+        ('xtl="10.50"', 'xtl="1_0"', "lacks a number"),
+        ('width="120"', 'width="1_20"', "no width and height"),
         ('xbr="60.00"', 'xbr="inf"', "lacks a number"),
         ('width="120"', "", "no width and height"),
         ('width="120"', 'width="0"', "no width and height"),

@@ -1,5 +1,7 @@
 """The reader of VOC's annotations: boxes and names as they are, and one line for all that is broken."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,7 +73,7 @@ def test_broken_annotation(devkit, content, message):
         path.write_text(content)
     with pytest.raises(ValueError, match=message) as caught:
         read_image_set(devkit, "train")
-    assert ": 1 problem\n" in str(caught.value)
+    assert ": 1 problem:\n" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,25 @@ def test_broken_annotation(devkit, content, message):
 def test_more_broken_annotations(devkit, content, message):
     (devkit / "Annotations/a.xml").write_text(content)
     with pytest.raises(ValueError, match=message):
+        read_image_set(devkit, "train")
+
+
+@pytest.mark.parametrize("corner", ["1_0", "1_0.5", "_1"])
+def test_underscores_are_no_digits(devkit, corner):
+    (devkit / "Annotations/a.xml").write_text(xml(thing("cat", corner, 2, 31, 40)))
+    with pytest.raises(ValueError, match=r"object 1 \(cat\) lacks a number in <bndbox>"):
+        read_image_set(devkit, "train")
+    size = "<size><width>6_0</width><height>40</height></size>"
+    (devkit / "Annotations/a.xml").write_text(xml(thing("cat", 1, 2, 31, 40), size=size))
+    with pytest.raises(ValueError, match="no <size> with <width> and <height>"):
+        read_image_set(devkit, "train")
+
+
+@pytest.mark.parametrize("tag", ["name", "xmin", "ymax", "difficult", "bndbox"])
+def test_of_two_of_a_kind_none_is_taken_in_silence(devkit, tag):
+    doubled = re.sub(rf"<{tag}>.*</{tag}>", r"\g<0>\g<0>", thing("cat", 1, 2, 31, 40))
+    (devkit / "Annotations/a.xml").write_text(xml(doubled))
+    with pytest.raises(ValueError, match=rf"object 1 \(cat\) has 2 <{tag}>; write an <object> for each box"):
         read_image_set(devkit, "train")
 
 
@@ -130,7 +151,7 @@ def test_no_entity_is_followed(devkit, tmp_path):
 @pytest.mark.parametrize(("number", "more"), [(10, None), (11, "... and 1 more"), (12, "... and 2 more")])
 def test_ten_problems_are_shown_and_the_others_counted(devkit, number, more):
     (devkit / "Annotations/a.xml").write_text(xml(*[thing("cat", 10, 10, 10, 20)] * number))
-    with pytest.raises(ValueError, match=f": {number} problems\n") as caught:
+    with pytest.raises(ValueError, match=f": {number} problems:\n") as caught:
         read_image_set(devkit, "train")
     lines = str(caught.value).split("\n  ")
     assert len(lines) == 11 + (more is not None) and (more is None or lines[-1] == more)

@@ -63,7 +63,7 @@ def test_an_encoding_that_is_none_is_one_line(tmp_path: Path, declared: str, enc
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
     with pytest.raises(ValueError, match=message) as caught:
         read_images(tmp_path)
-    assert ": 1 problem\n" in str(caught.value)
+    assert ": 1 problem:\n" in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["JPG", "Jpeg", "jpe", "JFIF", "tif", "TIFF", "webp", "bmp", "gif", "ppm", "avif", "jp2"])

@@ -140,13 +140,16 @@ WRONG = {
     "0 0.5 0.5 0 0.2": "has no area",
     "0 1.0 0.5 0.4 0.2": "lies outside the image of 50x40",
     "0 0.5 x 0.2 0.2": "could not convert",
+    "0 0.5 0.5_0 0.2 0.2": "'0.5_0' is no number",
+    "0 0.5 0.5 0.2 0.2_0 0.9": "'0.2_0' is no number",
+    "0_0 0.5 0.5 0.2 0.2": "'0_0' is no number",
 }
 
 
 @pytest.mark.parametrize("line", WRONG)
 def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     write(tmp_path, {"images/a.jpg": f"{BOX}\n{line}\n", "images/b.jpg": BOX}, train="images")
-    with pytest.raises(ValueError, match=": 1 problem\n") as caught:
+    with pytest.raises(ValueError, match=": 1 problem:\n") as caught:
         read_images(tmp_path)
     assert f"{tmp_path}/labels/a.txt, line 2: " in str(caught.value) and WRONG[line] in str(caught.value)
 

@@ -195,7 +195,7 @@ def test_every_crop_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         image(tmp_path / f"cup/{name}.png")
     for name in "ac":
         (tmp_path / f"cup/{name}.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"(?s)2 problems\n.*cup/a\.png.*cup/c\.png"):
+    with pytest.raises(ValueError, match=r"(?s)2 problems:\n.*cup/a\.png.*cup/c\.png"):
         read_support(tmp_path, tmp_path / "scratch")
 
 
