@@ -22,9 +22,10 @@ def test_streams_and_sizes() -> None:
     row |= {"peak_mb_early": 800.0, "peak_mb": 812.4, "taken_up": 10000, "bytes_an_image": 5300.2, "seconds": 3.0}
     text = render("stream", [run("stream", row)])
     assert "| embed | torch | 20,000 | 100 | 32 | 50.1 | 800 | 812 | 10,000 | 5,300 |" in text
-    text = render("scale-paper", [run("stream", row)])
+    text = render("scale-paper", [run("stream", row | {"distinct": 20000})])
     assert "| embed, torch | 10^6 | 5.5 hours | 10.4 minutes | 20 s | 5 |" in text
     assert "| embed, torch | 10^10 | 6.3 years | 72.2 days | 2.3 days | 53,002 |" in text
+    assert render("scale-paper", [run("stream", row)]) == "*Nothing measured yet.*"  # of links
     row = {"set": "COCO", "command": "train", "images": 117266, "boxes": 860001, "seconds": 31.4}
     text = render("sizes", [run("sizes", row | {"before_mib": 512.0, "peak_mib": 2048.0})])
     assert "| COCO | train | 117,266 | 860,001 | 31 | 0.50 | 2.00 |" in text
