@@ -9,11 +9,12 @@ from typing import Any
 from repmet.data.files.names import as_it_lies, composed
 from repmet.data.files.pictures import IMAGE_SUFFIXES, is_image_file
 from repmet.data.files.text import read_text
-from repmet.data.files.walk import files_below, tell_passed_over
+from repmet.data.files.walk import files_below, say_once, tell_passed_over
 from repmet.data.readers.class_folders import class_folders
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, one_line
+from repmet.wording import counted
 
 
 def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, list[ImageInput]]:
@@ -41,7 +42,26 @@ def read_support_images(support: str | Path | Mapping[str, Any]) -> dict[str, li
     else:
         raise FileNotFoundError(f"{support}: no such folder; it should hold one folder of images a class")
     check_class_names(by_class)
-    return {name: by_class[name] for name in sorted(by_class)}
+    where = "the supports" if isinstance(support, Mapping) else support
+    return _each_once({name: by_class[name] for name in sorted(by_class)}, where)
+
+
+def _each_once(by_class: Mapping[str, list[ImageInput]], where: object) -> dict[str, list[ImageInput]]:
+    """Without images that come again in their class, as in lists that were put together; one line counts them."""
+    kept: dict[str, list[ImageInput]] = {}
+    doubled: list[str] = []
+    for name, images in by_class.items():
+        first: dict[Any, ImageInput] = {}
+        for image in images:
+            source = image.source.absolute() if isinstance(image.source, Path) else image.source
+            key = source if isinstance(source, Path | str) else id(source)
+            if first.setdefault(key, image) is not image:
+                doubled.append(f"{image.name} of {name}")
+        kept[name] = list(first.values())
+    if doubled:
+        images = "1 image comes" if len(doubled) == 1 else f"{counted(len(doubled), 'image')} come"
+        say_once(f"{where}: {images} twice in a class, the first: {doubled[0]}; each counts once")
+    return kept
 
 
 def check_single_labels(by_class: Mapping[str, list[ImageInput]]) -> None:

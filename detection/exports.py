@@ -26,6 +26,7 @@ from xml.etree import ElementTree as xml
 import yaml
 
 from repmet.data.files.atomic import copy_file, write_atomically, write_text
+from repmet.data.files.names import composed, plain_name
 from repmet.data.files.whole_folder import whole_folder
 from repmet.detection import formats
 from repmet.errors import UserError, did_you_mean
@@ -67,7 +68,7 @@ def export(
     results = list(detections)
     if not results:
         raise UserError("there is nothing to export: no image was looked at")
-    names = file_names(results)
+    names = file_names(results, copied=images)
     with whole_folder(folder) as aside:
         if images:
             _copy(results, names, aside / _IMAGES.get(kind, "images"))
@@ -79,8 +80,13 @@ def export(
     return Exported(Path(folder), file, len(results), sum(len(result.above(sure)) for result in results))
 
 
-def file_names(results: Sequence[Detections]) -> list[str]:
-    """What each image is called in a data set: its path below the folder of all, no two alike but for the suffix."""
+def file_names(results: Sequence[Detections], *, copied: bool = False) -> list[str]:
+    """What each image is called in a data set: its path below the folder of all, no two alike but for the suffix.
+
+    Args:
+        copied: the set has files of its own, whose names every reader of such sets gives back (`plain_name`); a folder that
+            is called `images`, which would have its labels elsewhere, gets an underscore.
+    """
     paths = [Path(os.path.abspath(result.image.path)) for result in results if result.image.path]
     try:
         above = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
@@ -95,10 +101,14 @@ def file_names(results: Sequence[Detections]) -> list[str]:
         else:
             whole = Path(os.path.abspath(path))
             name = PurePosixPath((whole.relative_to(above) if above is not None else Path(whole.name)).as_posix())
+        if copied:
+            *folders, file = (plain_name(step) for step in name.parts)
+            file = f"{plain_name(PurePosixPath(file).stem)}{name.suffix}"
+            name = PurePosixPath(*(f"{step}_" if step.lower() in _OF_SETS else step for step in folders), file)
         stem, count = name.with_suffix(""), 2
-        while str(stem).casefold() in taken:
+        while composed(str(stem)).casefold() in taken:
             stem, count = name.with_suffix("").with_name(f"{name.stem}-{count}"), count + 1
-        taken.add(str(stem).casefold())
+        taken.add(composed(str(stem)).casefold())
         names.append(f"{stem}{name.suffix}")
     return names
 
@@ -204,3 +214,4 @@ def _written(path: Path, text: str) -> Path:
 KINDS = {"coco": _coco, "yolo": _yolo, "voc": _voc, "labelstudio": _labelstudio, "cvat": _cvat, "csv": _csv}
 _WITH_DOUBT = {"coco": _coco, "voc": _voc}
 _IMAGES = {"voc": "JPEGImages"}
+_OF_SETS = ("images", "jpegimages")

@@ -9,6 +9,7 @@ second to import, so it is imported when it is asked for. COCO's is a dictionary
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import supervision
 
     from repmet.detection.results import Detections
+
+_NOT_IN_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")  # of XML 1.0, section 2.2
 
 
 def coco(results: Iterable[Detections]) -> dict[str, Any]:
@@ -80,4 +83,5 @@ def voc(detections: Detections) -> str:
 
     width, height = detections.size
     name = detections.image.path.name if detections.image.path else detections.image.name
+    name = _NOT_IN_XML.sub("_", name)
     return detections_to_pascal_voc(to_supervision(detections), list(detections.classes), name, (height, width, 3))

@@ -10,8 +10,8 @@ def counted(number: int, thing: str) -> str:
 
 def shortened(text: object, longest: int = 80) -> str:
     """A text of a user's file as it is, or where it is long its two ends."""
-    text, end = str(text), longest // 3
-    return text if len(text) <= longest else f"{text[: longest - end - 5]} ... {text[-end:]}"
+    whole, end = str(text), longest // 3
+    return whole if len(whole) <= longest else f"{whole[: longest - end - 5]} ... {whole[-end:]}"
 
 
 def quoted(text: object, longest: int = 80) -> str:

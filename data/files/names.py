@@ -14,6 +14,14 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def plain_name(step: str) -> str:
+    """A name of a file or folder that lists, XML and JSON give back, on every system: an underscore in the place of control
+    characters, bytes that are no text, slashes and colons, no blanks at its ends, and not hidden."""
+    odd = ("Cc", "Cs", "Zl", "Zp")
+    name = "".join("_" if letter in "/\\:" or unicodedata.category(letter) in odd else letter for letter in step).strip()
+    return name if name and not name.startswith(".") else f"_{name}"
+
+
 def as_it_lies(path: Path) -> Path:
     """The path of what lies there, with names spelt as they are on the disk; the path as it is where nothing does."""
     if path.exists() or str(path).isascii() or path == path.parent:

@@ -16,7 +16,8 @@ _ANNOTATIONS = ("annotations", "annotation", "labels")
 def picture_finder(path: Path, images: Path | None) -> Callable[[str], Path | str]:
     """A function from a `file_name` to the picture, or to what is wrong as the end of a sentence.
 
-    A picture lies where its name says: in the folder `images`, else beside the annotation file. Otherwise it is looked for
+    A picture lies where its name says: in the folder `images`, else beside the annotation file, or of a file of no part in
+    `images` beside it. Otherwise it is looked for
     below: under the folders that its name has as far as they are there, in the folder of the annotation file's part
     (`train` of instances_train.json), its suffix in any case. Where several files are left, none is taken.
 
@@ -40,6 +41,8 @@ def picture_finder(path: Path, images: Path | None) -> Callable[[str], Path | st
     def find(name: str) -> Path | str:
         steps = PureWindowsPath(composed(name.strip())).parts  # splits at both kinds of slash
         if name and (picture := _file_at(beside / name)):
+            return picture
+        if name and part is None and (picture := _file_at(beside / "images" / name)):
             return picture
         places = below().get(steps[-1].lower(), []) if steps else []
         places = [file for file in places if composed(file.name) == steps[-1]] or places

@@ -12,7 +12,7 @@ from pathlib import Path
 from repmet.data.files.names import as_it_lies, composed
 from repmet.data.files.pictures import is_image_file
 from repmet.data.files.text import lines_of
-from repmet.data.files.walk import entries
+from repmet.data.files.walk import entries, files_below
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems, read_annotation
 from repmet.errors import UserError, did_you_mean
 from repmet.wording import counted, quoted
@@ -86,12 +86,12 @@ def _read(
 
 
 def _pictures(folder: Path) -> dict[str, list[Path]]:
-    """The images of a devkit by their ids, the names without suffix."""
+    """The images of a devkit by their ids, the names without suffix, those in folders with the folder."""
     pictures: dict[str, list[Path]] = {}
     place = folder / "JPEGImages"
-    for path in entries(place) if place.is_dir() else ():
+    for path in files_below(place) if place.is_dir() else ():
         if is_image_file(path):
-            pictures.setdefault(composed(path.stem), []).append(path)
+            pictures.setdefault(composed(path.relative_to(place).with_suffix("").as_posix()), []).append(path)
     return pictures
 
 
@@ -173,7 +173,7 @@ def _image_ids(folder: Path, name: str, pictures: Mapping[str, Sequence[Path]]) 
     columns = [line for line in ids if line not in pictures and re.fullmatch(r".*\S\s+(-1|0|1)", line)]
     if columns:
         raise UserError(f"{path}: {quoted(columns[0])} is not one image id; lists of single classes are no image sets")
-    by_name = {composed(image.name): stem for stem, images in pictures.items() for image in images}
+    by_name = {composed(f"{stem}{image.suffix}"): stem for stem, images in pictures.items() for image in images}
     ids = [line if line in pictures else by_name.get(line, line) for line in ids]
     if len(set(ids)) < len(ids):
         twice = sorted(image_id for image_id, count in Counter(ids).items() if count > 1)

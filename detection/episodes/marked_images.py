@@ -10,6 +10,7 @@ import numpy as np
 from repmet.data.readers.class_name import check_class_names
 from repmet.data.readers.image_inputs import ImageInput, image_inputs, is_one_image
 from repmet.data.readers.voc_annotation import box_problem, raise_problems
+from repmet.detection.episodes.doubled_marks import each_mark_once
 from repmet.detection.episodes.odd_marks import say_odd_marks
 from repmet.detection.episodes.open_image import OpenImage
 from repmet.errors import UserError
@@ -18,7 +19,7 @@ Marks = Mapping[str, Iterable[tuple[Any, Any]]]
 
 
 def read_marks(marks: Marks) -> list[OpenImage]:
-    """The support images with their boxes, each image once, in the order in which they come.
+    """The support images with their boxes, each image and box once, in the order in which they come.
 
     Args:
         marks: by class, pairs of an image (a path, an address, a PIL image, an array (H, W, 3) in RGB or a tensor
@@ -67,6 +68,7 @@ def read_marks(marks: Marks) -> list[OpenImage]:
         clipped = [np.clip(box, 0, [*shown.size] * 2) for box in boxes]
         records.append(OpenImage.of(label, shown, names, clipped))
     raise_problems("the supports", problems)
+    records = each_mark_once(records, "the supports")
     say_odd_marks(records)
     return records
 

@@ -12,6 +12,7 @@ from repmet.data.readers.annotated_folder import is_annotated, is_devkit, read_i
 from repmet.data.readers.class_folders import class_folders
 from repmet.data.readers.devkit import list_files
 from repmet.data.readers.voc_annotation import ImageRecord, check_image, raise_problems
+from repmet.detection.episodes.doubled_marks import each_mark_once
 from repmet.detection.episodes.odd_marks import say_odd_marks
 from repmet.errors import UserError
 
@@ -20,7 +21,7 @@ LONGEST = 2048  # pixels of a crop; a larger one is scaled down, as no detector 
 
 
 def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
-    """The support images with their boxes.
+    """The support images with their boxes, each box once.
 
     Args:
         path: a folder or file as `data.readers.annotated_folder.read_images` takes (of a devkit its only list, or `train`),
@@ -46,6 +47,7 @@ def read_support(path: str | Path, scratch: str | Path) -> list[ImageRecord]:
         records = _crops(path, Path(scratch))
     if not any(not hard for r in records for hard in r.difficult):
         raise UserError(f"{path}: no object is marked (difficult ones do not count): there is nothing to learn from")
+    records = each_mark_once(records, path)
     say_odd_marks(records)
     return records
 

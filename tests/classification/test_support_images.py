@@ -37,7 +37,7 @@ def test_names_with_accents_spelt_either_way(tmp_path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / unicodedata.normalize("NFD", "café.png"))
     (tmp_path / "list.csv").write_text(f"image,class\ncafé.png,é\ncafé.png,{unicodedata.normalize('NFD', 'é')}\n")
     (images,) = read_support_images(tmp_path / "list.csv").values()
-    assert len(images) == 2 and images[0].open().size == (8, 8)
+    assert len(images) == 1 and images[0].open().size == (8, 8)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,14 @@ def test_a_list_names_itself_and_the_line_of_a_missing_image(photo) -> None:
     (photo.parent / "list.csv").write_text("image,class\na.png,nut\nnope.png,nut\n")
     with pytest.raises(FileNotFoundError, match=r"list\.csv: line 3: .*nope\.png: no such image or folder"):
         read_support_images(photo.parent / "list.csv")
+
+
+def test_a_line_that_comes_twice_counts_once_and_is_said(photo, caplog) -> None:
+    (photo.parent / "list.csv").write_text("image,class\na.png,nut\na.png,nut\na.png,nut\na.png,bolt\n")
+    by_class = read_support_images(photo.parent / "list.csv")
+    assert {name: len(images) for name, images in by_class.items()} == {"bolt": 1, "nut": 1}
+    (line,) = caplog.messages
+    assert line.startswith(f"{photo.parent / 'list.csv'}: 2 images come twice in a class, the first: ")
+    assert line.endswith("a.png of nut; each counts once")
+    picture = Image.new("RGB", (8, 8))
+    assert len(read_support_images({"nut": [picture, picture, picture.copy()]})["nut"]) == 2

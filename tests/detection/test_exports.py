@@ -105,6 +105,33 @@ def test_voc_comes_back(results, tmp_path):
     assert listed == [name.removesuffix(".png") for name in BOXES]
 
 
+NAMES = {
+    "blanks and newlines": ["  blank .jpg", "new\nline.jpg", "new_line.jpg", "blank.jpg", "a\u2028b.jpg", "bell\a.jpg"],
+    "folders": ["a.jpg", "sub/a.jpg", "sub /b.jpg", "images/c.jpg", "train/d.jpg", "val/d.jpg", "labels/e.jpg"],
+    "what other systems split at": ["a:b.jpg", "x\\y.jpg", ".hidden.jpg", " .jpg", "_.jpg", "d/.../x.jpg"],
+    "accents spelt both ways": ["e\u0301.jpg", "\u00e9.jpg"],
+}
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo", "voc"])
+@pytest.mark.parametrize("names", NAMES)
+def test_copies_have_names_that_our_readers_read_back(tmp_path, kind, names):
+    results = []
+    for number, name in enumerate(NAMES[names]):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60 + number, 40)).save(path)
+        arrays = {"boxes": [(5, 5, 30, 20 + number)], "scores": [0.9], "labels": [0], "nearest": [-1]}
+        values = {key: np.array(value) for key, value in arrays.items()}
+        results.append(Detections(**values, classes=("nut",), image=image_inputs(path)[0], size=(60 + number, 40)))
+    export(results, tmp_path / "out", kind, images=True)
+    records = read_images(tmp_path / "out", "default" if kind == "voc" else "all")
+    boxes = {r.width - 60: r.boxes.round(1).tolist() for r in records}
+    assert len(records) == len(results)
+    assert all(abs(boxes[n][0][3] - 20 - n) <= 1 for n in range(len(results)))
+    assert file_names(results)[0] == NAMES[names][0]  # without copies they are those of the user's files
+
+
 def test_cvat_comes_back(results, tmp_path):
     root = xml.parse(export(results, tmp_path / "out", "cvat").file).getroot()
     assert root.findtext("version") == "1.1"
