@@ -73,12 +73,12 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     return parser
 
 
-def compare(args: argparse.Namespace, experiment: str, kinds: Callable[[Embedder], Callable[[OwnData], Kinds]]) -> None:
+def compare(args: argparse.Namespace, compared: str, kinds: Callable[[Embedder], Callable[[OwnData], Kinds]]) -> None:
     """Measures, prints and writes.
 
     Args:
         args: of `parser_of`.
-        experiment: what is compared, as the tables call it.
+        compared: what is, in words.
         kinds: from the detector's embedder, what makes kinds of features of a set that is embedded.
     """
     sets_read = [read_own_data(folder_of(name)) for name in args.data]  # what may have to refuse comes first
@@ -92,5 +92,5 @@ def compare(args: argparse.Namespace, experiment: str, kinds: Callable[[Embedder
         about = {"set": data.name, "images": len(data.tested), "classes": list(data.classes), "proposals": {}}
         sets.append(about | {"rows": rows})
         if args.out:
-            common = {"protocol": "own data", "experiment": experiment, "seed": 0, **origin()}
+            common = {"protocol": "own data", "compared": compared, "seed": 0, **origin()}
             write_json(Path(args.out), common | {"sets": sets})
