@@ -104,6 +104,7 @@ bench: setup build/peers/.installed
 	$(RUN) -m benchmarks.prototypes --out build/bench/prototypes.json
 	$(RUN) -m benchmarks.episodic_detection --out build/bench/episodic_detection.json
 	$(RUN) -m benchmarks.latency --out build/bench/latency.json
+	$(RUN) -m benchmarks.cold_start --out build/bench/cold_start.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.episodes --out build/bench/episodes.json
 	PYTHONPATH=build/peers $(RUN) -m benchmarks.retrieval --out build/bench/retrieval.json
 	$(RUN) -m benchmarks.tables --keep benchmarks build/bench/*.json
