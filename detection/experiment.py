@@ -173,6 +173,8 @@ def own_folder(data: dict, trained_on: Sequence[str] | None = None) -> None:
     if trained_on is None:
         kept = [r for r in read_images(root, data["train"]) if not set(novel) & set(r.names)]
         base = class_names(kept)
+        if not base:
+            raise UserError(f"{root}: all classes are held out, and none is left to train on: {', '.join(sorted(there))}")
     else:
         base = list(trained_on)
         if both := sorted(set(base) & set(novel)):

@@ -22,7 +22,7 @@ from repmet.experiments.config.suites import experiment_name
 from repmet.experiments.running.checkpoints import latest_checkpoint
 from repmet.experiments.running.mixed_precision import cpu_multiplies_bfloat16
 from repmet.experiments.running.online_log import add_online_log
-from repmet.experiments.running.processes import launched_by_torchrun
+from repmet.experiments.running.processes import launched_by_torchrun, say
 from repmet.experiments.running.runner import ExperimentRunner
 
 Flags = Mapping[str, tuple]  # by flag, the key that it sets, a help text, and the type of its values if they are no text
@@ -66,6 +66,8 @@ def build_runner(
     if resume_from and not Path(resume_from).is_file():
         raise FileNotFoundError(f"{resume_from}: no such checkpoint to resume from")
     make_folder(cfg.work_dir)
+    if not cfg.get("resume") and (Path(cfg.work_dir) / "last_checkpoint").is_file():
+        say(f"{cfg.work_dir} holds a run: its checkpoints are written over; --resume auto would go on with it")
     add_online_log(cfg, online_log, resume=bool(cfg.get("resume")))
     if cfg.randomness.get("deterministic"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it

@@ -81,7 +81,11 @@ def test_classes_to_hold_out_are_named_or_counted(folder: Path, novel) -> None:
     own_folder(data)
     (folder / "classes_novel.txt").unlink()
     assert data["novel_classes"] == [names[1]]
-    for wrong, message in (("cat", "no annotation has 'cat'; classes there"), (99, "99 classes to hold out, but 6")):
+    for wrong, message in (
+        ("cat", "no annotation has 'cat'; classes there"),
+        (99, "99 classes to hold out, but 6"),
+        (6, "all classes are held out"),
+    ):
         with pytest.raises(ValueError, match=message):
             own_folder({"root": str(folder), "held_out": wrong})
     with pytest.raises(ValueError, match="not novel to it"):

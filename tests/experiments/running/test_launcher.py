@@ -152,6 +152,13 @@ def test_unreachable_pretrained_weight(toy_yaml, tmp_path, capsys, monkeypatch):
     assert "--cfg-options model.init_cfg=null" in line
 
 
+def test_a_run_that_is_written_over_is_said(toy_yaml, tmp_path, capsys):
+    said = f"{tmp_path / 'run'} holds a run: its checkpoints are written over"
+    for expected in (False, True):
+        assert train(toy_yaml, "--work-dir", tmp_path / "run", "--cfg-options", "train_cfg.max_epochs=1") == 0
+        assert (said in capsys.readouterr().out) == expected
+
+
 @pytest.mark.parametrize("by_epoch", [True, False])
 def test_a_training_that_diverges_stops_and_keeps_its_last_finite_checkpoint(toy_yaml, tmp_path, capsys, by_epoch):
     run = tmp_path / "run"
