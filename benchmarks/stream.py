@@ -78,7 +78,7 @@ class Watched:
         self._counted: dict[Path, tuple[int, int]] = {}  # bytes read and lines in them
 
     def lines(self) -> int:
-        for file in self.folder.rglob("*.jsonl"):
+        for file in self._files():
             at, count = self._counted.get(file, (0, 0))
             try:
                 with open(file, "rb") as opened:
@@ -88,6 +88,15 @@ class Watched:
                 continue
             self._counted[file] = at + len(new), count + new.count(b"\n")
         return sum(count for file, (_, count) in self._counted.items() if "unfinished" in str(file))
+
+    def _files(self) -> list[Path]:
+        """Of the lines so far; none when they are being taken away. The images are not walked through."""
+        try:
+            return [
+                file for where in ("photos.npz.unfinished", "out/unfinished") for file in (self.folder / where).glob("*/*")
+            ]
+        except OSError:
+            return []
 
     def until(self, lines: float) -> float:
         """Watches until there are so many lines, or the command ends; the seconds since it was begun."""
