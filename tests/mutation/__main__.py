@@ -123,8 +123,9 @@ def main() -> int:
     if args.out:
         from repmet.experiments.running.provenance import git_revision, processor, versions
 
-        limit = "" if args.limit is None else f" LIMIT={args.limit} SEED={args.seed}"
-        about = {"git": git_revision(), "command": f"make mutate{limit}", "versions": versions(), "machine": processor()}
+        limit = "" if args.limit is None else f" --limit {args.limit} --seed {args.seed}"
+        command = f"PYTHONPATH=build/cosmic-ray python -m tests.mutation{limit}"
+        about = {"git": git_revision(), "command": command, "versions": versions(), "machine": processor()}
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps({"protocol": "mutation", "rows": rows, **about}, indent=1) + "\n")
     return 0

@@ -39,7 +39,8 @@ def outcomes() -> Iterator[Counter]:
         for row in rows.values():
             row |= {outcome: {"mean": 0} for outcome in ("right", "refused") if outcome not in row}
         said = " ".join(f"{name}={os.environ.get(name, SHORT)}" for name in ("REPMET_SEEDS", "REPMET_KILLS"))
-        facts = {"git": git_revision(), "command": f"make campaign {said}", "versions": versions(), "machine": processor()}
+        command = f"{said} REPMET_CAMPAIGN={path} python -m pytest tests/reliability -m 'campaign or not campaign'"
+        facts = {"git": git_revision(), "command": command, "versions": versions(), "machine": processor()}
         content = {"protocol": "reliability", "rows": list(rows.values()), **facts}
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(content, indent=1) + "\n")
