@@ -60,7 +60,7 @@ def learning(folder: Path, exported: Path | None) -> Callable[[], None]:
     return lambda: ran(["-c", LEARN.format(module=module, folder=argument, boxes=BOXES), folder])
 
 
-def measured(folder: Path, rounds: tuple[int, int] = ROUNDS) -> list[Comparison]:
+def measured(folder: Path) -> list[Comparison]:
     """A row a case, of images that are laid into a folder."""
     for number in range(IMAGES):
         Image.fromarray(scene(number)).save(folder / f"{number}.png")
@@ -70,7 +70,7 @@ def measured(folder: Path, rounds: tuple[int, int] = ROUNDS) -> list[Comparison]
         f"learn from {IMAGES * len(BOXES)} marks": (learning(folder, folder / "exported"), learning(folder, None)),
     }
     return [
-        compare(f"{case}, ONNX Runtime", ours, "the same by torch", theirs, rounds=rounds)
+        compare(f"{case}, ONNX Runtime", ours, "the same by torch", theirs, rounds=ROUNDS)
         for case, (ours, theirs) in cases.items()
     ]
 
