@@ -1,9 +1,9 @@
 """Very many images through `repmet detect` and `repmet embed`: images a second, and the memory that is held meanwhile.
 
-    python -m benchmarks.stream --images 100000 --distinct 100 --out build/bench/stream.json
+    python -m benchmarks.stream --images 100000 --distinct 50 --out build/bench/stream.json
     python -m benchmarks.stream --images 300 --distinct 300 --side 640 --out build/bench/rates.json
 
-The images are links to `--distinct` pictures, made at random. In torch the detector keeps the last 128 images, so that with
+The images are links to `--distinct` pictures, made at random. In torch the detector keeps the last 64 images, so that with
 fewer pictures than that its network runs once for each. Each command is killed at the middle and typed again. Memory is the
 most that either process held (`VmHWM`), and that at a twentieth of the way: how it grows with the images. One thread, unless
 OMP_NUM_THREADS says otherwise.
@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"of {', '.join(COMMANDS)} (default: both)")
     parser.add_argument("--images", type=int, default=100_000, metavar="N", help="default: 100000")
-    parser.add_argument("--distinct", type=int, default=100, metavar="N", help="pictures that they are links to (100)")
+    parser.add_argument("--distinct", type=int, default=50, metavar="N", help="pictures that they are links to (50)")
     parser.add_argument("--side", type=int, default=160, metavar="PIXELS", help="width of a picture (default: 160)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side that `embed` brings images to (its encoder's)")
     parser.add_argument("--runtime", default="auto", help="of `detect` (default: auto)")

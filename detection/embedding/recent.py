@@ -6,7 +6,7 @@ from repmet.data.sources.voc import ImageRecord
 from repmet.detection.embedding.cache import EmbeddingCache, image_digest
 from repmet.detection.embedding.embedded_image import EmbeddedImage
 
-IMAGES = 128  # of the shipped detector some 2 MB each
+IMAGES = 64  # of the shipped detector some 2 MB each; with 128, `repmet detect` held 1.6 GB
 
 
 class RecentEmbeddings:
