@@ -4,7 +4,9 @@ Frozen features leave three things to learn from a few marks: the layer that tel
 (its weight decay, which for a convex fit is what early stopping is for a network), and where a thing ends (the regression of
 boxes). Each setting is fitted to all marked images but one fold and searched in that fold, in turn; mirrored views and the
 proposals about a mark are the augmentation. A setting replaces the present one only where the class-mean AP of what was left
-out rises by more than its standard error, so that no detector is worse by its own estimate than the untuned one.
+out rises by more than twice its standard error, so that no detector is worse by its own estimate than the untuned one.
+Twice, as the best of five settings that change nothing often rises by once: with that, half of ten draws of thirty raccoons
+took a regression of boxes that cost up to seven points on new images.
 
 Shapes: N classes, I images, n finds.
 """
@@ -24,6 +26,7 @@ from repmet.detection.scoring.thresholds import held_out
 
 BOX_DECAYS = (0.3, 1.0, 3.0)  # of unit features: from 1 on they say little more than the mean offset
 DECAY_FACTORS = (0.25, 4.0)  # of the weight decay that is there
+STANDARD_ERRORS = 2.0  # that a rise must be above
 SECONDS = 180.0
 
 
@@ -106,7 +109,7 @@ def _left_out(supports: SupportSet, rule: FewShotRule) -> HeldOutFinds | None:
 
 
 def _is_better(finds: HeldOutFinds, than: HeldOutFinds, *, careful: bool) -> bool:
-    """Whether AP rises, and if careful by more than the standard error of the rise, by the jackknife over the images."""
+    """Whether AP rises, and if careful by more than `STANDARD_ERRORS` of the rise, by the jackknife over the images."""
     rise = class_mean_ap(finds) - class_mean_ap(than)
     if rise <= 0 or not careful:
         return rise > 0
@@ -116,4 +119,4 @@ def _is_better(finds: HeldOutFinds, than: HeldOutFinds, *, careful: bool) -> boo
         kept = np.arange(len(finds.objects)) != image
         without.append(class_mean_ap(finds, kept) - class_mean_ap(than, kept))
     spread = np.square(np.array(without) - np.mean(without)).sum() * (len(marked) - 1) / len(marked)
-    return bool(rise > np.sqrt(spread))
+    return bool(rise > STANDARD_ERRORS * np.sqrt(spread))

@@ -59,6 +59,18 @@ def test_what_cannot_be_bettered_stays_as_it_is() -> None:
     assert result.rule == RULE and result.before == result.after == 1 and not result.changes and result.tried == 5
 
 
+@pytest.mark.parametrize(("more", "taken"), [(2, False), (4, True)])
+def test_a_rise_is_taken_from_twice_its_standard_error_on(more: int, taken: bool) -> None:
+    # Of eight objects `more` are found in addition, so AP rises by p = more / 8; the jackknife of a mean of eight zeros and
+    # ones has the standard error sqrt(p (1 - p) / 7): the rise is 1.5 and 2.6 of them.
+    def of(count: int) -> HeldOutFinds:
+        images = np.arange(count)
+        return HeldOutFinds(np.ones(count), np.zeros(count, int), np.ones(count, bool), images, np.ones((8, 1)))
+
+    assert tuning._is_better(of(8), of(8 - more), careful=True) is taken
+    assert tuning._is_better(of(8), of(8 - more), careful=False)
+
+
 def test_one_image_or_no_time_chooses_nothing() -> None:
     data = parts()
     alone = SupportSet(data.classes[:1], [data.marks(1, 0)[0]], data.records, data.embedded)
