@@ -16,15 +16,15 @@ CHANGED = "roi_"  # how runs in changed RoI features are named
 @table("own-data")
 def own_data(runs: Sequence[Run]) -> str:
     """Class-mean AP50 of every set, method and number of marks, its paired difference from the first method, and the
-    recall of the proposals."""
-    parts = []
+    recall of the proposals; runs with the same numbers of marks in one table."""
+    bodies: dict[tuple[int, ...], list[list[str]]] = {}
     for run in with_rows(runs, "own_data"):
         if run.name.startswith(CHANGED):
             continue
         rows = _by_key(run)
-        marks = sorted({key[2] for key in rows})
+        marks = tuple(sorted({key[2] for key in rows}))
         reached = {row["set"]: row for row in run.rows.get("proposals", ()) if row["metric"] == "AR50@100"}
-        body = []
+        body = bodies.setdefault(marks, [])
         for name, method in dict.fromkeys((key[0], key[1]) for key in rows):
             first = (name, method, marks[0], "AP50_above_first") not in rows
             cells = [_cell(rows.get((name, method, k, "AP50"))) for k in marks]
@@ -34,9 +34,7 @@ def own_data(runs: Sequence[Run]) -> str:
                 above = [rows.get((name, method, k, "AP50_above_first")) for k in marks]
                 against = next(row["against"] for row in above if row)
                 body.append([name, f"{method} - {against}", *map(_cell, above), MISSING])
-        head = ["set", "method", *(f"{k} mark{'s' if k > 1 else ''}" for k in marks), "AR50@100"]
-        parts.append(markdown(head, body, 2))
-    return "\n\n".join(parts) or NOTHING
+    return "\n\n".join(markdown(_head(marks), body, 2) for marks, body in bodies.items()) or NOTHING
 
 
 @table("roi-features")
@@ -55,6 +53,10 @@ def roi_features(runs: Sequence[Run]) -> str:
             body.append([f"{'+ ' if above else ''}{method}", str(k), *map(_cell, cells), f"{100 * mean:.1f}"])
         parts.append(markdown(["features", "marks", *sets, "mean"], body, 1))
     return "\n\n".join(parts) or NOTHING
+
+
+def _head(marks: Sequence[int]) -> list[str]:
+    return ["set", "method", *(f"{k} mark{'s' if k > 1 else ''}" for k in marks), "AR50@100"]
 
 
 def _by_key(run: Run) -> dict[Key, Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from repmet.benchmarks.tables.metrics_files import run_of
 from repmet.benchmarks.tables.own_data import own_data, roi_features
+from repmet.benchmarks.tables.runs import Run
 
 FIGURE = {"mean": 0.5, "ci95": 0.02, "n": 10, "values": [0.5] * 10}
 
@@ -28,6 +29,20 @@ def test_what_the_command_writes_is_a_row_a_method() -> None:
     assert lines[0] == "| set | method | 1 mark | 5 marks | AR50@100 |"
     assert lines[2] == "| nuts | logistic | 60.0 ± 2.0 | 70.0 ± 2.0 | 91.0 |"
     assert lines[4] == "| nuts | baseline_roi - the first method | -10.0 ± 1.0 | -10.0 ± 1.0 | – |"
+
+
+def test_runs_with_the_same_numbers_of_marks_share_a_table() -> None:
+    def run(name: str, *marks: int) -> Run:
+        rows = [line("logistic", k, 0.6) | {"set": name} for k in marks]
+        sets = [{"set": name, "images": 9, "classes": ["nut"], "proposals": {}, "rows": rows}]
+        content = {"protocol": "own data", "seed": 0, "command": f"python -m detection.own_data --data {name}", "sets": sets}
+        return run_of(content, family="detection", name=name, revision="abc")
+
+    tables = own_data([run("nuts", 1, 5), run("nails", 1), run("bolts", 5, 1)]).split("\n\n")
+    assert [[row.split(" | ")[0] for row in table.splitlines()[2:]] for table in tables] == [
+        ["| nuts", "| bolts"],
+        ["| nails"],
+    ]
 
 
 def test_changed_features_are_set_beside_the_first_ones() -> None:
