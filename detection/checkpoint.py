@@ -55,11 +55,11 @@ def load_detector(cfg: Config, checkpoint: str | Path, options: Sequence[str] = 
         ValueError: the checkpoint was trained on other classes, or does not fit the model; an option asks for something else
             than it was trained with; the message says where.
     """
+    on_own = f"what it is worth on annotated images of your own says python -m detection.own_data {checkpoint} --data FOLDER"
     if isinstance(cfg.get("data"), list):
-        raise UserError(
-            f"{cfg.filename}: names sets of images to train on and none to evaluate on; what the detector is worth on "
-            f"annotated images of your own says python -m detection.own_data {checkpoint} --data FOLDER"
-        )
+        raise UserError(f"{cfg.filename}: names sets of images to train on and none to evaluate on; {on_own}")
+    if Path(checkpoint).suffix == ".safetensors" and Path(checkpoint).is_file():
+        raise UserError(f"{checkpoint}: the trained part of a detector without its frozen backbone; {on_own}")
     cfg = copy.deepcopy(cfg)
     loaded = load_checkpoint(checkpoint)
     refuse_classes(loaded, checkpoint)

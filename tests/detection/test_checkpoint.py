@@ -166,6 +166,12 @@ def test_a_file_without_weights_is_refused(experiment, trained, tmp_path):
         load_detector(experiment, tmp_path / "bare.pth")
 
 
+def test_what_ships_is_measured_by_its_own_command(experiment, tmp_path):
+    (tmp_path / "photos.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"without its frozen backbone; what it is worth .* python -m detection\.own_data"):
+        load_detector(experiment, tmp_path / "photos.safetensors")
+
+
 def test_missing_files_are_named(experiment, checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.pth: no such checkpoint"):
         load_detector(experiment, tmp_path / "none.pth")
