@@ -1,6 +1,9 @@
 """Folders are walked in order, hidden names passed over, links followed once."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from repmet.data.files.walk import files_below, make_drawn_folder
 
@@ -16,6 +19,14 @@ def test_in_order_without_hidden_ones(tmp_path) -> None:
     for hidden in ("._b.jpg", ".git/x.jpg", "__MACOSX/x.jpg", "a/.DS_Store"):
         put(tmp_path / hidden)
     assert list(files_below(tmp_path)) == wanted
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_passed_over_and_a_link_to_nothing_is_not(tmp_path, caplog) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert files_below(tmp_path) == [tmp_path / "gone.png"]
+    assert "pipe.png: a pipe, a socket or a device is passed over" in caplog.text
 
 
 def test_a_linked_folder_is_followed_once(tmp_path) -> None:
