@@ -70,10 +70,13 @@ def _walk(folder: Path, seen: set[Path], links: list[Path]) -> Iterator[Path]:
         return
     seen.add(real)
     for path in entries(folder):
-        if path.exists() and not path.is_dir() and not path.is_file():
-            say_once(f"{path}: a pipe, a socket or a device is passed over")  # to open a pipe waits for who writes into it
-        elif not path.is_dir():
+        if path.is_file():
             yield path
+        elif not path.is_dir():
+            if path.exists():
+                say_once(f"{path}: a pipe, a socket or a device is passed over")  # to open a pipe waits for its writer
+            else:  # a link to nothing: whoever reads it says so
+                yield path
         elif (path / _DRAWN).is_file():
             say_once(f"{path}: pictures that were drawn by a command are passed over")
         elif path.is_symlink():
