@@ -16,16 +16,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from repmet.classification.decoded_batches import batches
-from repmet.classification.embedding_file import check_suffix, write_vectors
+from repmet.classification.embedding_file import check_replaceable, check_suffix, write_vectors
 from repmet.classification.image_encoder import ImageEncoder, open_encoder
-from repmet.data.files.atomic import check_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.experiments.running.processes import join, process_number, processes
 from repmet.experiments.running.shared_images import UNFINISHED, SharedImages, asked
 from repmet.progress import progress
-from repmet.wording import counted
+from repmet.wording import counted, on_a_line
 
 PROG = "python -m classification.embed"
 
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     join()
     path = check_suffix(args.out)
     if process_number() == 0:
-        check_folder(path.parent)
+        check_replaceable(path)
     inputs, mine = list(image_inputs(args.images)), []
     encoder = open_encoder(args.encoder, size=args.size)
     about = {"source": encoder.source, "size": list(encoder.size), "digest": encoder.digest}
@@ -80,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     vectors = (np.frombuffer(base64.b64decode(line["embedding"]), "<f4") for _, _, line in shared.entries())
     dimensions = write_vectors(names, vectors, about, path)
     for line in unreadable:
-        print(f"passed over: {line}", file=sys.stderr)
+        print(f"passed over: {on_a_line(line)}", file=sys.stderr)
     print(f"written: {path}, {counted(len(names), 'image')} in {dimensions} dimensions")
     shared.remove()
     return 1 if unreadable and processes() == 1 else 0  # torchrun takes every other code for a death

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from repmet.data.files.atomic import write_atomically
+from repmet.data.files.atomic import check_folder, check_regular, write_atomically
 from repmet.errors import MissingPackage, UserError
 
 FORMAT = "repmet-embeddings-1"
@@ -42,6 +42,32 @@ def check_suffix(path: str | Path) -> Path:
     if path.suffix.lower() == ".parquet":
         _parquet(path)
     return path
+
+
+def check_replaceable(path: str | Path) -> Path:
+    """Whether embeddings can be written here: a command asks before it spends time.
+
+    Raises:
+        ValueError: the ending; a file that holds anything else. ImportError: Parquet, and pyarrow is not installed.
+        OSError: its folder cannot be written to; a folder or a device of its name.
+    """
+    path = check_suffix(path)
+    if path.is_file() and path.stat().st_size and not _holds_embeddings(path):
+        raise UserError(f"{path}: is there, and is no file of embeddings: name another file, or move it")
+    check_folder(path.parent)
+    return check_regular(path)
+
+
+def _holds_embeddings(path: Path) -> bool:
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                about = str(arrays["about"])
+        else:
+            about = _parquet(path)[1].read_schema(path).metadata[b"repmet"].decode()
+        return json.loads(about)["format"] == FORMAT
+    except Exception:  # whatever a damaged archive, or one of others, raises
+        return False
 
 
 def write_embeddings(embeddings: ImageEmbeddings, path: str | Path) -> None:

@@ -20,17 +20,21 @@ from collections.abc import Sequence
 from repmet.classification.confusions import Confusions, confusions
 from repmet.classification.learning_options import add_learning, open_classifier
 from repmet.classification.pictures.confusions import write_page
+from repmet.classification.pictures.html_page import INDEX, PICTURES
 from repmet.data.files.atomic import check_folder, write_text
+from repmet.data.files.output_folder import check_output, output_folder
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
-from repmet.wording import counted
+from repmet.wording import counted, on_a_line
 
 PROG = "python -m classification.explain"
+TABLE, JSON = "mislabelled.csv", "explain.json"
 PRINTED = 10  # pairs, and images
 
 
 def run(args: argparse.Namespace) -> int:
     out = check_folder(args.out)
+    check_output(out, (TABLE, JSON, INDEX))
     learnt = open_classifier(args).learnt
     if learnt is not None and learnt.several:
         raise UserError(f"{args.support}: its images may be of several classes; confusions are told where each is of one")
@@ -39,14 +43,15 @@ def run(args: argparse.Namespace) -> int:
     result = confusions(learnt)
     lines = said(result)
     for line in lines:
-        print(line)
+        print(on_a_line(line))
     text = io.StringIO()
     rows = [(s.name, s.label, s.looks_like, round(s.probability, 6), s.beside.name) for s in result.suspects]
     csv.writer(text, lineterminator="\n").writerows([("image", "class", "looks_like", "p(class)", "nearest"), *rows])
-    write_text(out / "mislabelled.csv", text.getvalue())
-    write_text(out / "explain.json", json.dumps(result.as_json(), indent=1, ensure_ascii=False) + "\n")
-    page = write_page(out, result, lines[:1])
-    print(f"written: {out / 'mislabelled.csv'}, {out / 'explain.json'}; look at {page}")
+    with output_folder(out, renewed=PICTURES) as aside:
+        write_text(aside / TABLE, text.getvalue())
+        write_text(aside / JSON, json.dumps(result.as_json(), indent=1, ensure_ascii=False) + "\n")
+        write_page(aside, result, lines[:1])
+    print(f"written: {out / TABLE}, {out / JSON}; look at {out / INDEX}")
     return 0
 
 

@@ -26,18 +26,21 @@ from pathlib import Path
 import numpy as np
 
 from repmet.classification.learning_options import Opened, add_learning, in_torch, open_classifier
+from repmet.classification.pictures.html_page import INDEX, PICTURES
 from repmet.classification.pictures.predictions import PredictionPage
 from repmet.classification.prediction import Prediction, csv_rows, from_line
 from repmet.data.files.atomic import check_folder, write_text
+from repmet.data.files.output_folder import check_output, output_folder
 from repmet.data.files.torch_file import check_replaceable
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.experiments.running.processes import agreed, join, process_number, processes, say
 from repmet.experiments.running.shared_images import UNFINISHED, SharedImages, asked
-from repmet.wording import counted
+from repmet.wording import counted, on_a_line
 
 PROG = "python -m classification.predict"
+TABLE, ROWS = "predictions.csv", "predictions.json"
 
 
 def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
     if args.save and process_number() == 0:
         check_replaceable(args.save)
     if images and process_number() == 0:
-        check_folder(args.out)
+        check_output(check_folder(args.out), (TABLE, ROWS, INDEX))
     classifier = open_classifier(args, opened)
     classifier.learnt = agreed(lambda: classifier.learnt)  # tuned in some seconds, it differs from process to process
     counts = np.bincount(classifier.learnt.labels).tolist()
@@ -75,23 +78,24 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
     if not shared.finish(mine):
         return 0
     unreadable = shared.problems()
-    page, predictions = PredictionPage(out), []
-    for _, image, values in shared.entries():
-        prediction = from_line(image, values, classifier.learnt)
-        predictions.append(prediction)
-        page.add(prediction)
-        print(f"{prediction.image.name}: {_said(prediction)}")
-    lines, pictures = _judged(predictions, dict(zip(images, truth, strict=False)), out) if args.labelled else ([], [])
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(csv_rows(predictions))
-    write_text(out / "predictions.csv", text.getvalue())
-    write_text(out / "predictions.json", json.dumps([p.row() for p in predictions], indent=1, ensure_ascii=False) + "\n")
-    page.write("Predictions", lines, pictures)
+    with output_folder(out, renewed=PICTURES) as aside:
+        page, predictions = PredictionPage(aside), []
+        for _, image, values in shared.entries():
+            prediction = from_line(image, values, classifier.learnt)
+            predictions.append(prediction)
+            page.add(prediction)
+            print(f"{on_a_line(prediction.image.name)}: {_said(prediction)}")
+        lines, pictures = _judged(predictions, dict(zip(images, truth, strict=False)), aside) if args.labelled else ([], [])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(csv_rows(predictions))
+        write_text(aside / TABLE, text.getvalue())
+        write_text(aside / ROWS, json.dumps([p.row() for p in predictions], indent=1, ensure_ascii=False) + "\n")
+        page.write("Predictions", lines, pictures)
     for line in unreadable:
-        print(f"passed over: {line}", file=sys.stderr)
+        print(f"passed over: {on_a_line(line)}", file=sys.stderr)
     for line in lines:
         print(line)
-    print(f"written: {out / 'predictions.csv'}, {counted(len(predictions), 'image')}; look at {out / 'index.html'}")
+    print(f"written: {out / TABLE}, {counted(len(predictions), 'image')}; look at {out / INDEX}")
     shared.remove()
     return 1 if unreadable and processes() == 1 else 0  # torchrun takes every other code for a death
 

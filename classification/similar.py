@@ -24,14 +24,16 @@ from repmet.classification.embedding_file import ImageEmbeddings, read_embedding
 from repmet.classification.image_encoder import open_encoder
 from repmet.classification.learning import thumbnail
 from repmet.classification.nearest import nearest
-from repmet.classification.pictures.html_page import HtmlPage, figure
+from repmet.classification.pictures.html_page import INDEX, PICTURES, HtmlPage, figure
 from repmet.data.files.atomic import check_folder, write_text
+from repmet.data.files.output_folder import check_output, output_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
-from repmet.wording import counted
+from repmet.wording import counted, on_a_line
 
 PROG = "python -m classification.similar"
+TABLE, JSON = "similar.csv", "similar.json"
 SHOWN = 200  # queries on the page, at most
 
 
@@ -40,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.number < 1:
         raise UserError(f"--number is at least 1, not {args.number}")
     kept, out = read_embeddings(args.file), check_folder(args.out)
+    check_output(out, (TABLE, JSON, INDEX))
     inputs, unreadable = list(image_inputs(args.queries)), []
     encoder = open_encoder(kept.encoder["source"], size=kept.encoder["size"][0])
     if encoder.digest != kept.encoder["digest"]:
@@ -48,18 +51,19 @@ def run(args: argparse.Namespace) -> int:
     indices, d2 = nearest(vectors, kept.vectors, args.number + 1)  # one more: a query may be in the file itself
     rows = [row_of(query, kept, *pair, args.number) for query, *pair in zip(queries, indices, d2, strict=True)]
     for row in rows:
-        print(f"{row['query']}:")
+        print(f"{on_a_line(row['query'])}:")
         for answer in row["similar"]:
-            print(f"    {answer['distance']:.3f}  {answer['image']}")
+            print(f"    {answer['distance']:.3f}  {on_a_line(answer['image'])}")
     text = io.StringIO()
     lines = [(row["query"], k, a["image"], a["distance"]) for row in rows for k, a in enumerate(row["similar"], 1)]
     csv.writer(text, lineterminator="\n").writerows([("query", "rank", "image", "distance"), *lines])
-    write_text(out / "similar.csv", text.getvalue())
-    write_text(out / "similar.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    page = write_page(out, queries, rows)
+    with output_folder(out, renewed=PICTURES) as aside:
+        write_text(aside / TABLE, text.getvalue())
+        write_text(aside / JSON, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        write_page(aside, queries, rows)
     for line in unreadable:
-        print(f"passed over: {line}", file=sys.stderr)
-    print(f"written: {out / 'similar.csv'}, of {counted(len(rows), 'image')}; look at {page}")
+        print(f"passed over: {on_a_line(line)}", file=sys.stderr)
+    print(f"written: {out / TABLE}, of {counted(len(rows), 'image')}; look at {out / INDEX}")
     return 1 if unreadable else 0
 
 

@@ -11,20 +11,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from repmet.data.files.atomic import check_folder, make_folder, write_atomically
+from repmet.data.files.atomic import check_folder
+from repmet.data.files.output_folder import check_output, output_folder
+from repmet.data.files.saved_pictures import save_picture
 from repmet.detection.episodes.open_image import picture
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.pictures.problems import problem_page
 from repmet.detection.support_parser import support_parser
 from repmet.errors import exit_code
-from repmet.wording import counted
+from repmet.wording import counted, on_a_line
 
 PROG = "python -m detection.check"
+PAGE = "check.png"
 
 
 def run(args: argparse.Namespace) -> int:
     """The command; 1 where something is amiss."""
-    check_folder(args.out)
+    check_output(check_folder(args.out), [PAGE])
     detector = FewShotDetector(args.checkpoint, marks=args.marks).learn(args.support)
     problems = detector.check()
     supports = counted(len(detector.learnt.boxes.unique()), "support")
@@ -33,13 +36,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for problem in problems:
         place = f"{problem.image}, box {', '.join(f'{side:.0f}' for side in problem.box)}: " if problem.box else ""
-        print(f"{problem.name}: {place}{problem.said}")
+        print(on_a_line(f"{problem.name}: {place}{problem.said}"))
     records = detector.supports.records
     crops = [(p, picture(records[p.image])) for p in problems if p.image is not None]
     if crops:
-        path = make_folder(Path(args.out)) / "check.png"
-        write_atomically(path, lambda file: problem_page(crops).save(file, format="PNG"))
-        print(f"written: {path}")
+        with output_folder(args.out) as aside:
+            save_picture(problem_page(crops), aside / PAGE)
+        print(f"written: {Path(args.out) / PAGE}")
     print(f"{counted(len(problems), 'problem')} in {supports}")
     return 1
 

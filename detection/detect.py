@@ -34,7 +34,7 @@ from repmet.detection.support_parser import keeps_classes, marks_option
 from repmet.detection.tiles import OFF, check_tile
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.processes import join, process_number, processes, say
-from repmet.wording import counted
+from repmet.wording import counted, on_a_line
 
 PROG = "python -m detection.detect"
 
@@ -71,6 +71,10 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
         check_replaceable(args.save)
     if (inputs or videos) and process_number() == 0:
         check_folder(args.out)
+        if inputs:
+            detect_images.check(inputs, args)
+        if videos:
+            detect_video.check(videos, args)
     detector = opened(args)
     _learn(detector, args, marks)
     if args.save and process_number() == 0:
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace, opened: Callable[[argparse.Namespace], Any] = 
     code = detect_images.look(detector, inputs, args) if inputs else 0
     problems = detect_video.look(detector, videos, args, lambda detections: shown(detections, detector, args.show))
     for problem in problems:
-        print(f"passed over: {problem}", file=sys.stderr)
+        print(f"passed over: {on_a_line(problem)}", file=sys.stderr)
     return 1 if problems and processes() == 1 else code
 
 

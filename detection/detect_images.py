@@ -12,10 +12,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from repmet.data.files.atomic import write_atomically, write_json
-from repmet.data.files.walk import make_drawn_folder
+from repmet.data.files.output_folder import check_output, output_folder
+from repmet.data.files.walk import check_drawn_folder, make_drawn_folder
 from repmet.data.readers.image_inputs import ImageInput
 from repmet.detection.drawing_thread import Drawing
-from repmet.detection.exports import export
+from repmet.detection.exports import export, files_of
 from repmet.detection.formats import coco
 from repmet.detection.image_list import with_text_names
 from repmet.detection.lines import from_line, line
@@ -24,9 +25,21 @@ from repmet.detection.scoring.calibration import PLAIN_SHOWN, PLAIN_THRESHOLD, U
 from repmet.errors import INTERRUPTED, UserError
 from repmet.experiments.running.processes import processes
 from repmet.experiments.running.shared_images import UNFINISHED, SharedImages, asked
-from repmet.wording import counted
+from repmet.wording import counted, on_a_line
 
 LINES = "jsonl"  # the format that takes no memory, however many images there are
+PICTURES, LINES_FILE, RESULTS_FILES = "pictures", "detections.jsonl", ("results.json", "images.json")
+
+
+def check(inputs: Sequence[ImageInput], args: argparse.Namespace) -> None:
+    """Raises ValueError where files of somebody else's are in the way of what `look` will write."""
+    if args.format in (None, LINES):
+        names = RESULTS_FILES if args.format is None else [LINES_FILE]
+    else:
+        names = files_of(with_text_names(inputs)[0], args.format, copied=args.copy_images)
+    check_output(args.out, names)
+    if args.pictures != 0:
+        check_drawn_folder(Path(args.out) / PICTURES)
 
 
 def look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) -> int:
@@ -45,7 +58,7 @@ def look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) 
     out, drawn = Path(args.out), len(inputs) if args.pictures is None else args.pictures
 
     def picture(number: int) -> Path:
-        return out / "pictures" / f"{number:05d}_{inputs[number].stem}.png"
+        return out / PICTURES / f"{number:05d}_{inputs[number].stem}.png"
 
     reads = [args.checkpoint, args.support, *(image for _, image, _ in args.mark)]
     shared = SharedImages(
@@ -57,7 +70,7 @@ def look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) 
         try:
             for detections in _looked(detector, shared.mine, args, mine):
                 if (number := shared.number(detections.image)) < drawn:
-                    make_drawn_folder(out / "pictures")
+                    make_drawn_folder(out / PICTURES)
                     drawing.add(shown(detections, detector, args.show), picture(number))
                 shared.add(detections.image, line(detections))
         except KeyboardInterrupt:  # what was found is written, and kept for the same command
@@ -73,7 +86,7 @@ def look(detector: Any, inputs: Sequence[ImageInput], args: argparse.Namespace) 
         raise UserError("; ".join(unreadable))
     looked_at = _write(detector, shared, args)
     for problem in unreadable:
-        print(f"passed over: {problem}", file=sys.stderr)
+        print(f"passed over: {on_a_line(problem)}", file=sys.stderr)
     if interrupted:
         left = len(inputs) - looked_at - len(problems)
         print(f"interrupted: {left} images were not looked at; the same command goes on with them", file=sys.stderr)
@@ -94,7 +107,7 @@ def _write(detector: Any, shared: SharedImages, args: argparse.Namespace) -> int
     """Writes and prints what was found in all images; the number of those that were looked at."""
     out = Path(args.out)
     if args.format == LINES:
-        boxes, images, written = _write_lines(shared, out / "detections.jsonl")
+        boxes, images, written = _write_lines(shared, out)
     else:
         classes = (*detector.classes, *[UNKNOWN] * args.unknown)
         results = [from_line(image, values, classes) for _, image, values in shared.entries()]
@@ -105,14 +118,14 @@ def _write(detector: Any, shared: SharedImages, args: argparse.Namespace) -> int
         for detections in results:
             best = [f"{name} {score:.2f}" for _, name, score, *_ in shown(detections, detector, args.show).rows()]
             more = f" and {len(best) - 8} more" if len(best) > 8 else ""
-            print(f"{detections.image.name}: {', '.join(best[:8]) or 'nothing'}{more}")
+            print(f"{on_a_line(detections.image.name)}: {', '.join(best[:8]) or 'nothing'}{more}")
         boxes, images = sum(map(len, results)), len(results)
-    pictures = "" if args.pictures == 0 else f"; look at {out / 'pictures'}"
+    pictures = "" if args.pictures == 0 else f"; look at {out / PICTURES}"
     print(f"written: {written}, {counted(boxes, 'box')} in {counted(images, 'image')}{pictures}")
     return images
 
 
-def _write_lines(shared: SharedImages, path: Path) -> tuple[int, int, Path]:
+def _write_lines(shared: SharedImages, out: Path) -> tuple[int, int, Path]:
     """A line an image, in their order; how many boxes and images, and the file."""
     boxes = images = 0
 
@@ -122,17 +135,19 @@ def _write_lines(shared: SharedImages, path: Path) -> tuple[int, int, Path]:
             file.write(f"{json.dumps(values, ensure_ascii=False)}\n".encode())
             boxes, images = boxes + len(values["detections"]), images + 1
 
-    write_atomically(path, write)
-    return boxes, images, path
+    with output_folder(out) as aside:
+        write_atomically(aside / LINES_FILE, write)
+    return boxes, images, out / LINES_FILE
 
 
 def _write_results(results: Sequence[Detections], out: Path) -> Path:
     """COCO's format of results, and what its numbers mean."""
     listing = coco(results)
     rows = [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in listing.pop("annotations")]
-    write_json(out / "results.json", rows, indent=None)
-    write_json(out / "images.json", listing)
-    return out / "results.json"
+    with output_folder(out) as aside:
+        for name, content, indent in zip(RESULTS_FILES, (rows, listing), (None, 1), strict=True):
+            write_json(aside / name, content, indent=indent)
+    return out / RESULTS_FILES[0]
 
 
 def shown(detections: Detections, detector: Any, least: float | None) -> Detections:

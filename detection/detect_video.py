@@ -21,7 +21,7 @@ from typing import Any
 from repmet.data.files.atomic import check_folder
 from repmet.data.files.lines import LineWriter
 from repmet.data.files.video import FrameTime, VideoWriter, is_video_file
-from repmet.data.files.walk import make_drawn_folder
+from repmet.data.files.walk import check_drawn_folder, make_drawn_folder
 from repmet.data.readers.image_inputs import video_frames
 from repmet.detection.results import Detections
 from repmet.detection.tracking import track
@@ -30,6 +30,7 @@ from repmet.experiments.running.processes import my_share
 from repmet.progress import progress
 from repmet.wording import counted
 
+VIDEOS = "videos"
 Shown = Callable[[Detections], Detections]
 
 
@@ -88,6 +89,12 @@ def look(detector: Any, videos: Sequence[str | int], args: argparse.Namespace, s
     return problems
 
 
+def check(videos: Iterable[str | int], args: argparse.Namespace) -> None:
+    """Raises ValueError where what `look` will write has no place of its own."""
+    _targets(videos, Path(args.out))
+    check_drawn_folder(Path(args.out) / VIDEOS)
+
+
 class Count:
     """What was seen so far, of what is shown."""
 
@@ -108,7 +115,7 @@ def _targets(videos: Iterable[str | int], out: Path) -> list[Path]:
     targets: list[Path] = []
     for video in videos:
         stem = f"camera_{video}" if isinstance(video, int) else Path(video).stem
-        target, number = out / "videos" / f"{stem}.mp4", 2
+        target, number = out / VIDEOS / f"{stem}.mp4", 2
         while target in targets:
             target, number = target.with_stem(f"{stem}-{number}"), number + 1
         if not isinstance(video, int) and target.exists() and target.samefile(Path(video).expanduser()):

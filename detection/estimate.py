@@ -15,6 +15,7 @@ from repmet.detection.examining import advice
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.support_parser import support_parser
 from repmet.errors import UserError, exit_code
+from repmet.wording import on_a_line
 
 PROG = "python -m detection.estimate"
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     if args.images:
         print("mark next:")
         for image in detector.mark_next(args.images, args.count):
-            print(f"  {image.name}")
+            print(f"  {on_a_line(image.name)}")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:

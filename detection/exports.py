@@ -27,12 +27,13 @@ import yaml
 
 from repmet.data.files.atomic import copy_file, write_atomically, write_text
 from repmet.data.files.names import composed, plain_name
-from repmet.data.files.whole_folder import whole_folder
+from repmet.data.files.output_folder import output_folder
 from repmet.detection import formats
 from repmet.errors import UserError, did_you_mean
 from repmet.label_studio_region import region
 
 if TYPE_CHECKING:
+    from repmet.data.readers.image_inputs import ImageInput
     from repmet.detection.results import Detections
 
 
@@ -60,7 +61,7 @@ def export(
             trains on these ignores the place. The other formats have no word for it and leave them out.
 
     Raises:
-        ValueError: no such format; no image.
+        ValueError: no such format; no image; a file of somebody else's is in the way (`output_folder`).
         OSError: the folder cannot be written to; an image is gone.
     """
     if kind not in KINDS:
@@ -68,8 +69,8 @@ def export(
     results = list(detections)
     if not results:
         raise UserError("there is nothing to export: no image was looked at")
-    names = file_names(results, copied=images)
-    with whole_folder(folder) as aside:
+    names = file_names([result.image for result in results], copied=images)
+    with output_folder(folder) as aside:
         if images:
             _copy(results, names, aside / _IMAGES.get(kind, "images"))
         if kind in _WITH_DOUBT:
@@ -80,24 +81,30 @@ def export(
     return Exported(Path(folder), file, len(results), sum(len(result.above(sure)) for result in results))
 
 
-def file_names(results: Sequence[Detections], *, copied: bool = False) -> list[str]:
+def files_of(images: Sequence[ImageInput], kind: str, *, copied: bool = False) -> list[str]:
+    """The files of a data set of some images, without the copies of the images; arguments as of `file_names`."""
+    stems = [PurePosixPath(name).with_suffix("") for name in file_names(images, copied=copied)]
+    return [name for file in _FILES[kind] for name in ([file.format(stem) for stem in stems] if "{}" in file else [file])]
+
+
+def file_names(images: Sequence[ImageInput], *, copied: bool = False) -> list[str]:
     """What each image is called in a data set: its path below the folder of all, no two alike but for the suffix.
 
     Args:
         copied: the set has files of its own, whose names every reader of such sets gives back (`plain_name`); a folder that
             is called `images`, which would have its labels elsewhere, gets an underscore.
     """
-    paths = [Path(os.path.abspath(result.image.path)) for result in results if result.image.path]
+    paths = [Path(os.path.abspath(image.path)) for image in images if image.path]
     try:
         above = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
     except ValueError:  # on different drives
         above = None
     names: list[str] = []
     taken: set[str] = set()
-    for result in results:
-        path = result.image.path
+    for image in images:
+        path = image.path
         if path is None:
-            name = PurePosixPath(f"{result.image.stem}.png")
+            name = PurePosixPath(f"{image.stem}.png")
         else:
             whole = Path(os.path.abspath(path))
             name = PurePosixPath((whole.relative_to(above) if above is not None else Path(whole.name)).as_posix())
@@ -213,5 +220,13 @@ def _written(path: Path, text: str) -> Path:
 
 KINDS = {"coco": _coco, "yolo": _yolo, "voc": _voc, "labelstudio": _labelstudio, "cvat": _cvat, "csv": _csv}
 _WITH_DOUBT = {"coco": _coco, "voc": _voc}
+_FILES = {
+    "coco": ("annotations.json",),
+    "yolo": ("data.yaml", "labels/{}.txt"),
+    "voc": ("labelmap.txt", "ImageSets/Main/default.txt", "Annotations/{}.xml"),
+    "labelstudio": ("tasks.json", "labels.xml"),
+    "cvat": ("annotations.xml",),
+    "csv": ("detections.csv",),
+}
 _IMAGES = {"voc": "JPEGImages"}
 _OF_SETS = ("images", "jpegimages")

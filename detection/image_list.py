@@ -7,6 +7,7 @@ from typing import Any
 
 from repmet.data.readers.class_name import name_problem
 from repmet.data.readers.image_inputs import ImageInput
+from repmet.wording import on_a_line
 
 
 def each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
@@ -22,7 +23,7 @@ def each_once(images: Iterable[ImageInput]) -> list[ImageInput]:
             again.append(twice)
     if again:
         more = f" and {len(again) - 1} more" if len(again) > 1 else ""
-        print(f"looked at once only: {again[0].name}{more}, the same file as another one", file=sys.stderr)
+        print(f"looked at once only: {on_a_line(again[0].name)}{more}, the same file as another one", file=sys.stderr)
     return list(kept.values())
 
 

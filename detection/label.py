@@ -35,7 +35,7 @@ from repmet.detection.tiles import OFF, check_tile
 from repmet.errors import UserError
 from repmet.experiments.running.processes import join, process_number, processes, say
 from repmet.experiments.running.shared_images import UNFINISHED, SharedImages, asked
-from repmet.wording import counted
+from repmet.wording import counted, on_a_line
 
 PROG = "repmet label"
 FORMATS = ("coco", "yolo", "voc")
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, inputs: Sequence[ImageInput], detector: Any) -
             prepare_training(aside, detector.classes)
     _tell(labelled, args)
     for problem in unreadable:
-        print(f"passed over: {problem}", file=sys.stderr)
+        print(f"passed over: {on_a_line(problem)}", file=sys.stderr)
     print(f"written: {args.out}, {counted(made.boxes, 'box')} in {counted(made.images, 'image')}")
     if not made.boxes:
         advice = "mark more, or lower --accept and name a new folder"

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-from repmet.wording import shortened
+from repmet.wording import on_a_line, shortened
 
 
 class UserError(ValueError):
@@ -104,9 +104,11 @@ def one_line(error: BaseException) -> str:
     """What an error says, with the name of the file where the system says it; from a data worker, what went wrong there."""
     if isinstance(error, OSError) and error.strerror:
         return (
-            error.strerror if error.filename is None else f"{shortened(os.fsdecode(error.filename), 300)}: {error.strerror}"
+            error.strerror
+            if error.filename is None
+            else f"{on_a_line(shortened(os.fsdecode(error.filename), 300))}: {error.strerror}"
         )
     lines = [line.strip() for line in str(error).split("\n") if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Caught "):  # torch puts the worker's traceback in front
         return lines[-1].partition(": ")[2] or lines[-1]
-    return " ".join(lines)
+    return on_a_line(" ".join(lines))

@@ -1,11 +1,21 @@
 """Things in messages: their number (1 class, 2 classes), and what files say, quoted and never longer than a line."""
 
+import unicodedata
+
 
 def counted(number: int, thing: str) -> str:
     """The number with its noun, in the plural where it is not one: 0 images, 1 image, 3 boxes."""
     if number == 1:
         return f"1 {thing}"
     return f"{number} {thing}es" if thing.endswith(("s", "x", "ch", "sh")) else f"{number} {thing}s"
+
+
+def on_a_line(text: object) -> str:
+    """A text with its control characters written out, so that a name of a file is on one line and moves no cursor."""
+    return "".join(letter if unicodedata.category(letter) not in _CONTROLS else repr(letter)[1:-1] for letter in str(text))
+
+
+_CONTROLS = ("Cc", "Zl", "Zp")  # control characters, line and paragraph separators
 
 
 def shortened(text: object, longest: int = 80) -> str:

@@ -1,7 +1,6 @@
-"""A page of pictures that commands leave behind: index.html, and the small pictures in page/ beside it."""
+"""A page of pictures that commands leave behind: `INDEX`, and the small pictures in `PICTURES` beside it."""
 
 import html
-import shutil
 from pathlib import Path
 
 from PIL import Image
@@ -9,6 +8,7 @@ from PIL import Image
 from repmet.data.files.atomic import write_text
 from repmet.data.files.saved_pictures import save_picture
 
+INDEX, PICTURES = "index.html", "page"
 STYLE = (
     "body{font:15px sans-serif;margin:2em} td,th{text-align:left;vertical-align:top;padding:6px 18px 6px 0}"
     "figure{display:inline-block;margin:0 8px 8px 0;vertical-align:top;max-width:180px} img{max-width:100%}"
@@ -17,25 +17,23 @@ STYLE = (
 
 
 class HtmlPage:
-    """`index.html` in a folder; pictures of an earlier page there are taken away.
+    """A page in a folder.
 
     Args:
-        folder: where to write.
+        folder: a new one, such as `data.files.output_folder` gives.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.rmtree(folder / "page", ignore_errors=True)
-        (folder / "page").mkdir(parents=True)
 
     def picture(self, picture: Image.Image, stem: str) -> str:
         """Writes a picture and returns its address on the page."""
-        save_picture(picture, self.folder / "page" / f"{stem}.jpg", quality=88)
-        return f"page/{stem}.jpg"
+        save_picture(picture, self.folder / PICTURES / f"{stem}.jpg", quality=88)
+        return f"{PICTURES}/{stem}.jpg"
 
     def write(self, title: str, body: str) -> Path:
         """Writes the page around its HTML."""
-        path = self.folder / "index.html"
+        path = self.folder / INDEX
         name = html.escape(title)
         head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>"
         write_text(path, f"{head}<h1>{name}</h1>{body}</html>\n")

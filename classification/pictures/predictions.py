@@ -57,7 +57,7 @@ class PredictionPage:
     """A page of answers, `index.html` with small pictures in `page/` beside it, filled one answer after another.
 
     Args:
-        folder: where to write; pictures of an earlier page there are taken away.
+        folder: as of `HtmlPage`.
         limit: answers shown at most.
     """
 

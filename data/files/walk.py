@@ -8,6 +8,8 @@ from pathlib import Path
 
 from repmet.data.files.atomic import make_folder
 from repmet.data.files.pictures import is_image_file
+from repmet.errors import UserError
+from repmet.wording import on_a_line
 
 # What systems leave beside hidden files: archives made on a Mac, thumbnails of network disks and of Windows.
 _LEFT_BY_SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin")
@@ -16,10 +18,22 @@ _DRAWN = ".drawn"  # lies in folders of copies with boxes drawn on them, which a
 
 
 def make_drawn_folder(folder: str | Path) -> Path:
-    """A folder for what a command draws on images; where it lies among images, it is passed over from then on."""
+    """A folder for what a command draws on images; where it lies among images, it is passed over from then on.
+
+    Raises:
+        ValueError: as `check_drawn_folder`. OSError: it cannot be made.
+    """
+    check_drawn_folder(folder)
     folder = make_folder(folder)
     (folder / _DRAWN).touch()
     return folder
+
+
+def check_drawn_folder(folder: str | Path) -> None:
+    """Raises ValueError for a folder of somebody's own files, which would be passed over with what is drawn there."""
+    folder = Path(folder)
+    if folder.is_dir() and not (folder / _DRAWN).exists() and entries(folder):
+        raise UserError(f"{folder}: holds other files than those that are drawn by a command; name another folder by --out")
 
 
 def is_hidden(path: Path) -> bool:
@@ -96,4 +110,4 @@ def tell_passed_over(where: str | Path, passed: Iterable[Path]) -> None:
 @cache
 def say_once(message: str) -> None:
     """Says something once in the life of the process, however often a folder is read."""
-    logging.getLogger(__name__).warning("%s", message)
+    logging.getLogger(__name__).warning("%s", on_a_line(message))

@@ -42,6 +42,14 @@ def test_an_image_alone_in_its_class_is_not_judged() -> None:
     assert result.number == 4 and result.alone == 1 and result.suspects == [] and result.pairs == []
 
 
+@pytest.mark.parametrize("name", ["mislabelled.csv", "explain.json", "index.html"])
+def test_nobody_elses_file_is_replaced(checkpoint, folders, tmp_path, capsys, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    assert explain.main([str(checkpoint), "--support", str(folders), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / name}: was not written by an earlier run")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
+
+
 def test_the_page_and_the_files(checkpoint, folders, tmp_path, capsys) -> None:
     shutil.copytree(folders, tmp_path / "set")
     shutil.copy(folders / "red" / "3.png", tmp_path / "set" / "blue" / "wrong.png")

@@ -94,6 +94,13 @@ def test_refusals_are_one_line(checkpoint, folders, embedded, tmp_path, capsys, 
 
     images = folders / "red"
     assert "written as .npz or .parquet" in refused(embed.main, "--images", images, "--out", tmp_path / "a.csv")
+    np.savez(tmp_path / "mine.npz", names=["a"], embeddings=np.ones((1, 2)))
+    before = (tmp_path / "mine.npz").read_bytes()
+    assert "is no file of embeddings" in refused(embed.main, checkpoint, "--images", images, "--out", tmp_path / "mine.npz")
+    assert (tmp_path / "mine.npz").read_bytes() == before
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/index.html").write_text("mine")
+    assert "site/index.html: was not" in refused(similar.main, images, "--in", embedded, "--out", tmp_path / "site")
     assert "no such image" in refused(embed.main, checkpoint, "--images", tmp_path / "typo", "--out", tmp_path / "a.npz")
     assert "make it by repmet embed" in refused(similar.main, images, "--in", tmp_path / "typo.npz")
     (tmp_path / "other.npz").write_bytes(b"PK no archive")

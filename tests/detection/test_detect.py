@@ -54,6 +54,49 @@ def test_what_it_drew_is_not_looked_at_again(glyph_run, photos, capsys, tmp_path
         assert "4 images" in capsys.readouterr().out
 
 
+FORMATS = (
+    ("", "images.json"),
+    ("--format jsonl", "detections.jsonl"),
+    ("--format yolo", "labels/wide.txt"),
+    ("--format yolo --copy-images", "data.yaml"),
+    ("--format voc", "Annotations/wide.xml"),
+    ("", "pictures/holiday.png"),
+)
+
+
+@pytest.mark.parametrize(("options", "name"), FORMATS)
+def test_nobody_elses_file_is_replaced(glyph_run, photos, capsys, tmp_path, monkeypatch, options: str, name: str) -> None:
+    """Refused before the detector is opened; what the command wrote itself is written again."""
+    words = [str(glyph_run), "--images", str(photos), "--out", str(tmp_path / "set"), *options.split()]
+    path = tmp_path / "set" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("by hand")
+    with monkeypatch.context() as context:
+        context.setattr(detect, "in_torch", lambda args: pytest.fail("opened"))
+        assert detect.main(words) == 2
+    said = capsys.readouterr().err
+    place = path.parent if name.startswith("pictures") else path
+    assert said.startswith(f"error: {place}: ") and said.count("\n") == 1
+    assert [other for other in (tmp_path / "set").rglob("*") if other.is_file()] == [path]
+    assert path.read_text() == "by hand"
+    path.unlink()
+    assert [detect.main(words), detect.main(words)] == [0, 0]
+    if place is path:
+        path.write_text("corrected")
+        assert detect.main(words) == 2 and path.read_text() == "corrected"
+
+
+def test_a_name_with_a_line_break_is_told_on_a_line(glyph_run, photos, capsys, tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    shutil.copy(photos / "wide.png", tmp_path / "mine/a\n\x1b[31mb.png")
+    (tmp_path / "mine/c\nd.png").write_bytes(b"none")
+    assert detect.main([str(glyph_run), "--images", str(tmp_path / "mine"), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "/a\\n\\x1b[31mb.png: " in said.out and "\x1b" not in said.out
+    (line,) = (line for line in said.err.splitlines() if line.startswith("passed over"))
+    assert "/c\\nd.png" in line
+
+
 def test_the_command_writes_coco_results_and_pictures(taught, glyph_run, support, photos, tmp_path, capsys) -> None:
     saved, out = tmp_path / "mine.pth", tmp_path / "out"
     arguments = [glyph_run, "--support", support, "--images", photos, "--save", saved, "--out", out, "--min-score", "0.01"]

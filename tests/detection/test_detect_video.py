@@ -151,6 +151,16 @@ def test_a_video_is_not_written_over(glyph_run, clip, support, tmp_path, capsys)
     assert "would be written over the video" in capsys.readouterr().err and target.read_bytes() == clip.read_bytes()
 
 
+def test_videos_of_ones_own_stay_what_they_are(glyph_run, clip, support, tmp_path, capsys) -> None:
+    """A folder of drawn videos is passed over by later commands: a folder of one's own is not made one."""
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/other.mp4").write_bytes(clip.read_bytes())
+    words = [str(glyph_run), "--support", str(support), "--images", str(clip), "--out", str(tmp_path)]
+    assert detect.main(words) == 2
+    assert f"{tmp_path / 'videos'}: holds other files" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["other.mp4"]
+
+
 def test_from_python_a_video_streams(taught, clip) -> None:
     results = taught.detect(clip, min_score=0.0)
     assert next(results).image.frame.number == 0

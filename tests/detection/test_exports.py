@@ -15,9 +15,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from repmet import Detections, export
+from repmet.data.files.output_folder import NOTE
 from repmet.data.readers.annotated_folder import read_images
 from repmet.data.readers.image_inputs import image_inputs
-from repmet.detection.exports import KINDS, file_names
+from repmet.detection.exports import KINDS, file_names, files_of
+from repmet.errors import UserError
 
 CLASSES = ("nut & bolt", "ねじ größe")
 BOXES = {"a.png": [(10, 20, 60, 80), (100.5, 30.25, 150, 70)], "sub/b c.png": [], "sub/größe ねじ.png": [(0, 0, 200, 100)]}
@@ -129,7 +131,8 @@ def test_copies_have_names_that_our_readers_read_back(tmp_path, kind, names):
     boxes = {r.width - 60: r.boxes.round(1).tolist() for r in records}
     assert len(records) == len(results)
     assert all(abs(boxes[n][0][3] - 20 - n) <= 1 for n in range(len(results)))
-    assert file_names(results)[0] == NAMES[names][0]  # without copies they are those of the user's files
+    without_copies = file_names([result.image for result in results])
+    assert without_copies[0] == NAMES[names][0]  # those of the user's files
 
 
 def test_cvat_comes_back(results, tmp_path):
@@ -208,7 +211,7 @@ def test_images_of_one_stem_do_not_take_each_others_labels(tmp_path, results):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (200, 100)).save(path)
         renamed.append(Detections(**{**vars(results[0]), "image": image_inputs(path)[0]}))
-    assert file_names(renamed) == ["x/a.png", "y/a.png", "y/A-2.jpg", "y/a-3.bmp"]
+    assert file_names([result.image for result in renamed]) == ["x/a.png", "y/a.png", "y/A-2.jpg", "y/a-3.bmp"]
     export(renamed, tmp_path / "out", "yolo", images=True)
     assert (
         len(list((tmp_path / "out" / "labels").rglob("*.txt"))) == len(list((tmp_path / "out" / "images").rglob("*.*"))) == 4
@@ -283,3 +286,43 @@ def test_whichever_file_has_no_room_the_set_is_not_begun(kind, results, tmp_path
         named.add(Path(raised.value.filename).relative_to(folder))
         assert not folder.exists()
     assert named == whole
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_files_are_known_before_anything_is_found(results, tmp_path, kind, copied) -> None:
+    """So that a command can refuse before it looks at an image."""
+    export(results, tmp_path / "out", kind, images=copied)
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    written = {name for name in written if not name.startswith(("images/", "JPEGImages/")) and name != NOTE}
+    assert sorted(written) == sorted(files_of([result.image for result in results], kind, copied=copied))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_marks_made_by_hand_stay(results, tmp_path, kind) -> None:
+    images = [result.image for result in results]
+    for name in files_of(images, kind):
+        for text in ("by hand", ""):  # an empty file of labels says that there is no object
+            path = tmp_path / "set" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            with pytest.raises(UserError, match="was not written by an earlier run") as raised:
+                export(results, tmp_path / "set", kind)
+            assert str(path) in str(raised.value) and path.read_text() == text
+            assert [other for other in (tmp_path / "set").rglob("*") if other.is_file()] == [path]
+            path.unlink()
+    assert export(results, tmp_path / "set", kind) == export(results, tmp_path / "set", kind)
+
+
+def test_photographs_are_not_replaced_by_copies(results, tmp_path) -> None:
+    photo = tmp_path / "set/images/a.png"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"another photograph of this name")
+    with pytest.raises(UserError, match=r"images/a\.png: was not written"):
+        export(results, tmp_path / "set", "yolo", images=True)
+    assert photo.read_bytes() == b"another photograph of this name" and not (tmp_path / "set/labels").exists()
+
+
+def test_voc_names_no_other_maker(results, tmp_path) -> None:
+    export(results, tmp_path, "voc")
+    assert xml.parse(tmp_path / "Annotations/a.xml").findtext("source/database") == "repmet"

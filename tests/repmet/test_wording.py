@@ -2,7 +2,7 @@
 
 import pytest
 
-from repmet.wording import counted, quoted, shortened
+from repmet.wording import counted, on_a_line, quoted, shortened
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,18 @@ def test_what_files_say_is_quoted_and_fits_into_a_line() -> None:
     assert shortened("x" * 80) == "x" * 80
     text = shortened("a" * 1000 + "b" * 1000)
     assert len(text) == 80 and text.startswith("aaa") and text.endswith("bbb") and " ... " in text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("größe ねじ 🔩.jpg", "größe ねじ 🔩.jpg"),
+        ("a\nb\r\tc", "a\\nb\\r\\tc"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\u2028b\x85c\x7f", "a\\u2028b\\x85c\\x7f"),
+        ("back\\slash", "back\\slash"),
+        ("\udcff", "\udcff"),
+    ],
+)
+def test_a_name_is_on_one_line(name, said) -> None:
+    assert on_a_line(name) == said and len(on_a_line(name).splitlines()) == 1
