@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from repmet.errors import UserError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -74,7 +76,13 @@ class Prediction:
         return float(self.probabilities.max())
 
     def top(self, number: int = 5) -> list[tuple[str, float]]:
-        """The most probable classes with their probabilities."""
+        """The most probable classes with their probabilities; fewer where there are fewer.
+
+        Raises:
+            ValueError: `number` is no whole number of at least 1.
+        """
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise UserError(f"the number of classes is at least 1, not {number!r}")
         order = np.argsort(-self.probabilities, kind="stable")[:number]
         return [(self.classes[i], float(self.probabilities[i])) for i in order]
 

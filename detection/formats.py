@@ -84,4 +84,5 @@ def voc(detections: Detections) -> str:
     width, height = detections.size
     name = detections.image.path.name if detections.image.path else detections.image.name
     name = _NOT_IN_XML.sub("_", name)
-    return detections_to_pascal_voc(to_supervision(detections), list(detections.classes), name, (height, width, 3))
+    text = detections_to_pascal_voc(to_supervision(detections), list(detections.classes), name, (height, width, 3))
+    return re.sub("(<database>).*?(</database>)", r"\1repmet\2", text)  # supervision names its maker's

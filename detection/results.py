@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,8 @@ class Detections(detections.Detections):
         Raises:
             ValueError: a score outside [0, 1], or a class that is none of `self.classes`.
         """
-        if not 0 <= score <= 1:
-            raise UserError(f"a score is in [0, 1], not {score}")
+        if not (isinstance(score, Real) and 0 <= score <= 1):
+            raise UserError(f"a score is in [0, 1], not {score!r}")
         if classes is None:
             return self.above(score)
         wanted = [classes] if isinstance(classes, str) else list(classes)
@@ -92,12 +93,14 @@ class Detections(detections.Detections):
         (.txt, with scores), VOC (.xml) or a table (.csv). Folders are made; the file appears whole or not at all.
 
         Raises:
-            ValueError: another end.
+            ValueError: another end, or the image that was looked at, whose place nothing takes.
         """
         from repmet.data.files.atomic import write_atomically, write_text
         from repmet.data.files.pictures import IMAGE_SUFFIXES
 
         path = Path(path)
+        if self.image.path is not None and path.exists() and path.samefile(self.image.path):
+            raise UserError(f"{path}: is the image that was looked at; name another file")
         path.parent.mkdir(parents=True, exist_ok=True)
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES:

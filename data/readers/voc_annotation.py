@@ -98,13 +98,20 @@ def read_annotation(xml_path: Path, image_path: Path, image_id: str | None = Non
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
-    """The root of an XML file in any encoding that Python knows.
+    """The root of an XML file in any encoding that Python knows; of names in a namespace, the names alone.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is not well-formed, or of an unknown encoding; the message names it.
     """
-    content = path.read_bytes()
+    root = _root(path, path.read_bytes())
+    for element in root.iter():
+        if isinstance(element.tag, str):  # comments have none
+            element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def _root(path: Path, content: bytes) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(content)
     except ElementTree.ParseError as error:

@@ -40,7 +40,10 @@ def test_probabilities_are_the_posterior_on_class_means(classifier, folders, pic
                         for n, of_class in zip(COLOURS, shown, strict=True) for k in range(4))  # fmt: skip
         np.testing.assert_allclose(prediction.distances, [d for d, _ in to_all[:3]], atol=1e-5)
         assert {s.name for s in prediction.nearest} == {name for _, name in to_all[:3]}
-        assert prediction.top(1) == [(prediction.name, prediction.probability)]
+        assert prediction.top(1) == [(prediction.name, prediction.probability)] and len(prediction.top(9)) == 3
+        for number in (0, -1, 1.5, "2"):
+            with pytest.raises(ValueError, match="number of classes is at least 1"):
+                prediction.top(number)
 
 
 def test_all_images_and_k_means_as_representatives(folders) -> None:

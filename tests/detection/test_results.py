@@ -72,8 +72,18 @@ def test_parts_are_detections_of_the_same_image(result) -> None:
         result[3]
     with pytest.raises(ValueError, match="no class 'nail' was looked for; there are: nut, wing nut"):
         result.filter(classes="nail")
-    with pytest.raises(ValueError, match=r"in \[0, 1\], not 50"):
-        result.filter(score=50)
+    for score, said in ((50, "50"), ("a", "'a'"), (None, "None"), (float("nan"), "nan")):
+        with pytest.raises(ValueError, match=rf"in \[0, 1\], not {said}"):
+            result.filter(score=score)
+
+
+def test_the_image_itself_is_not_replaced(result, photo, tmp_path) -> None:
+    before = photo.read_bytes()
+    (tmp_path / "link.png").symlink_to(photo)
+    for path in (photo, tmp_path / "link.png", f"{photo.parent}/./{photo.name}"):
+        with pytest.raises(ValueError, match="is the image that was looked at"):
+            result.save(path)
+    assert photo.read_bytes() == before
 
 
 def test_best_first_keeps_the_order_of_equals(photo) -> None:

@@ -21,6 +21,17 @@ def test_records(devkit):
     assert c.difficult.dtype == bool and c.difficult.tolist() == [True, False]
 
 
+def test_names_in_a_namespace_are_names(devkit):
+    """As tools write that take the annotation for a document of a schema."""
+    path = devkit / "Annotations/a.xml"
+    before = read_image_set(devkit, "train", classes=["cat", "dog"])[1]
+    text = path.read_text()
+    assert "<annotation>" in text
+    path.write_text(text.replace("<annotation>", '<annotation xmlns="http://example.org/voc"><!-- by a tool -->'))
+    after = read_image_set(devkit, "train", classes=["cat", "dog"])[1]
+    assert after.boxes.tolist() == before.boxes.tolist() and after.names == before.names
+
+
 def test_an_image_without_objects_is_kept(devkit):
     (devkit / "Annotations/a.xml").write_text(xml())
     record = read_image_set(devkit, "train")[1]
