@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from repmet.classification.confusions import Confusions, confusions
 from repmet.classification.learning_options import add_learning, open_classifier
 from repmet.classification.pictures.confusions import write_page
-from repmet.classification.pictures.html_page import INDEX, PICTURES
+from repmet.classification.pictures.html_page import INDEX, PICTURES, check_page
 from repmet.data.files.atomic import check_folder, write_text
-from repmet.data.files.output_folder import check_output, output_folder
+from repmet.data.files.output_folder import output_folder
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
 from repmet.wording import counted, on_a_line
@@ -34,7 +34,7 @@ PRINTED = 10  # pairs, and images
 
 def run(args: argparse.Namespace) -> int:
     out = check_folder(args.out)
-    check_output(out, (TABLE, JSON, INDEX))
+    check_page(out, (TABLE, JSON))
     learnt = open_classifier(args).learnt
     if learnt is not None and learnt.several:
         raise UserError(f"{args.support}: its images may be of several classes; confusions are told where each is of one")

@@ -167,7 +167,7 @@ def write_classes(learnt: LearntImages, path: str | Path, encoder: Mapping[str, 
     Args:
         encoder: `source`, `size` and `digest` of what made the embeddings.
     """
-    check_replaceable(path)
+    check_replaceable(path, [FORMAT])
     kept = {name: getattr(learnt, name) for name in _FIELDS}
     kept |= {"tuning": astuple(learnt.tuning), "several": learnt.several}
     write_torch_file({"format": FORMAT, "encoder": dict(encoder), **kept}, path)

@@ -26,11 +26,12 @@ from pathlib import Path
 import numpy as np
 
 from repmet.classification.learning_options import Opened, add_learning, in_torch, open_classifier
-from repmet.classification.pictures.html_page import INDEX, PICTURES
+from repmet.classification.learnt_images import FORMAT
+from repmet.classification.pictures.html_page import INDEX, PICTURES, check_page
 from repmet.classification.pictures.predictions import PredictionPage
 from repmet.classification.prediction import Prediction, csv_rows, from_line
 from repmet.data.files.atomic import check_folder, write_text
-from repmet.data.files.output_folder import check_output, output_folder
+from repmet.data.files.output_folder import output_folder
 from repmet.data.files.torch_file import check_replaceable
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
@@ -56,9 +57,9 @@ def run(args: argparse.Namespace, opened: Opened = in_torch) -> int:
     if args.several and (args.labelled or args.none_share is not None):
         raise UserError("--several goes with neither --labelled nor --none-share: those know a single class an image")
     if args.save and process_number() == 0:
-        check_replaceable(args.save)
+        check_replaceable(args.save, [FORMAT])
     if images and process_number() == 0:
-        check_output(check_folder(args.out), (TABLE, ROWS, INDEX))
+        check_page(check_folder(args.out), (TABLE, ROWS))
     classifier = open_classifier(args, opened)
     classifier.learnt = agreed(lambda: classifier.learnt)  # tuned in some seconds, it differs from process to process
     counts = np.bincount(classifier.learnt.labels).tolist()

@@ -24,9 +24,9 @@ from repmet.classification.embedding_file import ImageEmbeddings, read_embedding
 from repmet.classification.image_encoder import open_encoder
 from repmet.classification.learning import thumbnail
 from repmet.classification.nearest import nearest
-from repmet.classification.pictures.html_page import INDEX, PICTURES, HtmlPage, figure
+from repmet.classification.pictures.html_page import INDEX, PICTURES, HtmlPage, check_page, figure
 from repmet.data.files.atomic import check_folder, write_text
-from repmet.data.files.output_folder import check_output, output_folder
+from repmet.data.files.output_folder import output_folder
 from repmet.data.readers.image_inputs import ImageInput, image_inputs
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.allocator import keep_freed_memory
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.number < 1:
         raise UserError(f"--number is at least 1, not {args.number}")
     kept, out = read_embeddings(args.file), check_folder(args.out)
-    check_output(out, (TABLE, JSON, INDEX))
+    check_page(out, (TABLE, JSON))
     inputs, unreadable = list(image_inputs(args.queries)), []
     encoder = open_encoder(kept.encoder["source"], size=kept.encoder["size"][0])
     if encoder.digest != kept.encoder["digest"]:

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from repmet.data.files.atomic import check_folder
-from repmet.data.files.torch_file import check_replaceable
 from repmet.data.readers.image_inputs import image_inputs
 from repmet.detection import detect_images, detect_video
+from repmet.detection.classes_file import check_replaceable
 from repmet.detection.detect_images import LINES, shown
 from repmet.detection.exports import KINDS
 from repmet.detection.image_list import each_once

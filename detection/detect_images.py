@@ -16,7 +16,7 @@ from repmet.data.files.output_folder import check_output, output_folder
 from repmet.data.files.walk import check_drawn_folder, make_drawn_folder
 from repmet.data.readers.image_inputs import ImageInput
 from repmet.detection.drawing_thread import Drawing
-from repmet.detection.exports import export, files_of
+from repmet.detection.exports import LABELS, export, files_of
 from repmet.detection.formats import coco
 from repmet.detection.image_list import with_text_names
 from repmet.detection.lines import from_line, line
@@ -34,10 +34,10 @@ PICTURES, LINES_FILE, RESULTS_FILES = "pictures", "detections.jsonl", ("results.
 def check(inputs: Sequence[ImageInput], args: argparse.Namespace) -> None:
     """Raises ValueError where files of somebody else's are in the way of what `look` will write."""
     if args.format in (None, LINES):
-        names = RESULTS_FILES if args.format is None else [LINES_FILE]
+        check_output(args.out, RESULTS_FILES if args.format is None else [LINES_FILE])
     else:
         names = files_of(with_text_names(inputs)[0], args.format, copied=args.copy_images)
-    check_output(args.out, names)
+        check_output(args.out, names, LABELS.get(args.format))
     if args.pictures != 0:
         check_drawn_folder(Path(args.out) / PICTURES)
 

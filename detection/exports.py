@@ -70,7 +70,7 @@ def export(
     if not results:
         raise UserError("there is nothing to export: no image was looked at")
     names = file_names([result.image for result in results], copied=images)
-    with output_folder(folder) as aside:
+    with output_folder(folder, whole=LABELS.get(kind)) as aside:
         if images:
             _copy(results, names, aside / _IMAGES.get(kind, "images"))
         if kind in _WITH_DOUBT:
@@ -82,9 +82,11 @@ def export(
 
 
 def files_of(images: Sequence[ImageInput], kind: str, *, copied: bool = False) -> list[str]:
-    """The files of a data set of some images, without the copies of the images; arguments as of `file_names`."""
-    stems = [PurePosixPath(name).with_suffix("") for name in file_names(images, copied=copied)]
-    return [name for file in _FILES[kind] for name in ([file.format(stem) for stem in stems] if "{}" in file else [file])]
+    """The files of a data set of some images; arguments as of `file_names`."""
+    names = file_names(images, copied=copied)
+    stems = [PurePosixPath(name).with_suffix("") for name in names]
+    files = [name for file in _FILES[kind] for name in ([file.format(stem) for stem in stems] if "{}" in file else [file])]
+    return files + [f"{_IMAGES.get(kind, 'images')}/{name}" for name in names if copied]
 
 
 def file_names(images: Sequence[ImageInput], *, copied: bool = False) -> list[str]:
@@ -228,5 +230,6 @@ _FILES = {
     "cvat": ("annotations.xml",),
     "csv": ("detections.csv",),
 }
+LABELS = {"yolo": "labels", "voc": "Annotations"}  # folders of a file an image, which belong to one list of classes
 _IMAGES = {"voc": "JPEGImages"}
 _OF_SETS = ("images", "jpegimages")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repmet.data.files.torch_file import check_replaceable
+from repmet.detection.classes_file import FIRST_FORMAT, FORMAT, check_replaceable
 from repmet.detection.embedding.embedded_image import EmbeddedImage, at_proposals
 from repmet.detection.looking import Found
 from repmet.detection.metrics.iou import pairwise_iou
@@ -29,8 +29,6 @@ from repmet.model_definitions.representatives import squared_distances
 from repmet.model_definitions.roi_layers import nms
 
 SPACE = "repmet"  # of the support embeddings, in which the support nearest to a detection is looked for
-FORMAT = "repmet-classes-2"
-FIRST_FORMAT = "repmet-representatives-1"  # RepMet's representatives alone, with their rule beside them
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

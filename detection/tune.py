@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from repmet.data.files.torch_file import check_replaceable
+from repmet.detection.classes_file import check_replaceable
 from repmet.detection.few_shot_detector import FewShotDetector
 from repmet.detection.scoring.tuning import SECONDS
 from repmet.detection.support_parser import support_parser

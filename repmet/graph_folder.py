@@ -17,6 +17,17 @@ def weights_file(graph: Path) -> Path:
     return graph.with_suffix(".bin") if graph.suffix == ".xml" else graph
 
 
+def files_of(format: str, facts: str) -> tuple[str, ...]:
+    """What an exported model consists of.
+
+    Args:
+        format: one of `GRAPHS`.
+        facts: the JSON file's name.
+    """
+    graph = Path(GRAPHS[format])
+    return (facts, *dict.fromkeys((graph.name, weights_file(graph).name)))
+
+
 def write_description(path: str | Path, format: str, facts: Mapping[str, Any]) -> None:
     """Writes the JSON file, last of all: a folder without it is none.
 

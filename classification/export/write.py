@@ -10,15 +10,15 @@ import torch
 
 from repmet.classification.export.network import INPUTS, OUTPUTS, ExportedClassifier
 from repmet.classification.exported.encoder import ExportedEncoder
-from repmet.classification.exported.folder import ClassifierFacts, write_facts
+from repmet.classification.exported.folder import FACTS, ClassifierFacts, write_facts
 from repmet.classification.image_encoder import ImageEncoder
 from repmet.data.files.atomic import check_folder
 from repmet.data.files.digest import sha256_of
-from repmet.data.files.whole_folder import whole_folder
+from repmet.data.files.output_folder import check_output, output_folder
 from repmet.errors import UserError, one_line
 from repmet.experiments.running.onnx_graph import OPSET, check_format, write_graph, write_onnx
 from repmet.experiments.running.plain_values import plain
-from repmet.graph_folder import GRAPHS, weights_file
+from repmet.graph_folder import GRAPHS, files_of, weights_file
 from repmet.graph_session import RUNTIMES
 from repmet.installation import version
 
@@ -41,6 +41,7 @@ def export_classifier(encoder: ImageEncoder, folder: str | Path, format: str = "
         OSError: no room, or the folder cannot be written to.
     """
     check_format(format)
+    check_output(folder, files_of(format, FACTS))
     generator = np.random.default_rng(0)
     pictures = list(generator.integers(0, 256, (PICTURES, *encoder.size, encoder.channels), np.uint8))
     expected = encoder.embedded(pictures)
@@ -58,7 +59,7 @@ def export_classifier(encoder: ImageEncoder, folder: str | Path, format: str = "
         dim=expected.shape[1],
         sigma=encoder.sigma,
     )
-    with whole_folder(folder) as aside, tempfile.TemporaryDirectory() as scratch:
+    with output_folder(folder) as aside, tempfile.TemporaryDirectory() as scratch:
         traced, graph = Path(scratch) / "traced.onnx", aside / facts.graph
         _trace(encoder, traced, facts)
         write_graph(traced, graph)

@@ -1,12 +1,15 @@
 """A page of pictures that commands leave behind: `INDEX`, and the small pictures in `PICTURES` beside it."""
 
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from repmet.data.files.atomic import write_text
+from repmet.data.files.output_folder import check_output
 from repmet.data.files.saved_pictures import save_picture
+from repmet.data.files.walk import check_drawn_folder, make_drawn_folder
 
 INDEX, PICTURES = "index.html", "page"
 STYLE = (
@@ -14,6 +17,16 @@ STYLE = (
     "figure{display:inline-block;margin:0 8px 8px 0;vertical-align:top;max-width:180px} img{max-width:100%}"
     "figcaption,small{color:#555;font-size:12px;overflow-wrap:anywhere}"
 )
+
+
+def check_page(folder: Path, beside: Iterable[str]) -> None:
+    """Whether a page can be written to a folder, with files beside it: a command asks before it spends time.
+
+    Raises:
+        ValueError: somebody else's files are in the way.
+    """
+    check_output(folder, (*beside, INDEX))
+    check_drawn_folder(folder / PICTURES)
 
 
 class HtmlPage:
@@ -25,6 +38,7 @@ class HtmlPage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        make_drawn_folder(folder / PICTURES)
 
     def picture(self, picture: Image.Image, stem: str) -> str:
         """Writes a picture and returns its address on the page."""

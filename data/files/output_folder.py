@@ -21,11 +21,12 @@ Noted = dict[str, list[Facts]]
 
 
 @contextlib.contextmanager
-def output_folder(folder: str | Path, renewed: str | None = None) -> Iterator[Path]:
+def output_folder(folder: str | Path, renewed: str | None = None, whole: str | None = None) -> Iterator[Path]:
     """As `whole_folder`, of files that take the place of this project's alone.
 
     Args:
         renewed: a folder below, whose files of earlier runs are taken away.
+        whole: as of `check_output`.
 
     Raises:
         ValueError: a file in the way, as `check_output` says; nothing has been written then.
@@ -35,7 +36,7 @@ def output_folder(folder: str | Path, renewed: str | None = None) -> Iterator[Pa
     with whole_folder(folder) as aside:
         yield aside
         written = {path.relative_to(aside).as_posix(): _facts(path) for path in aside.rglob("*") if path.is_file()}
-        check_output(folder, written)
+        check_output(folder, written, whole)
         noted = _noted(folder)
         both = {name: [*noted.get(name, []), facts] for name, facts in written.items()}
         write_json(folder / NOTE, noted | both, indent=None)  # of a run that is killed from here on either may be there
@@ -48,18 +49,22 @@ def output_folder(folder: str | Path, renewed: str | None = None) -> Iterator[Pa
     write_json(folder / NOTE, kept | {name: [facts] for name, facts in written.items()}, indent=None)
 
 
-def check_output(folder: str | Path, names: Iterable[str]) -> None:
+def check_output(folder: str | Path, names: Iterable[str], whole: str | None = None) -> None:
     """Whether files may be written to a folder: a command asks before it spends time.
 
     Args:
         names: of the files, below the folder.
+        whole: a folder below whose files make one set: none of an earlier run may be left among them.
 
     Raises:
-        ValueError: a file is there that no run of this project wrote, or that was changed since.
+        ValueError: a file is there that no run of this project wrote, or that was changed since, or is left.
     """
-    folder = Path(folder)
+    folder, names = Path(folder), set(names)
     noted = _noted(folder)
-    for name in names:
+    for name in sorted(noted.keys() - names):
+        if whole is not None and name.startswith(f"{whole}/") and (folder / name).exists():
+            raise UserError(f"{folder / name}: is of an earlier run on other images; name another folder, or move it")
+    for name in sorted(names):
         facts = _facts(folder / name)
         if facts is not None and facts not in noted.get(name, []):
             raise UserError(

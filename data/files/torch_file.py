@@ -9,6 +9,7 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -59,26 +60,32 @@ def read_torch_file(path: str | Path) -> Any:
         raise UserError(f"{path}: damaged, or no file of tensors and plain values ({error})") from None
 
 
-def check_replaceable(path: str | Path) -> None:
-    """Whether such a file can be written here: a command asks before it spends time.
+def check_replaceable(path: str | Path, formats: Collection[str]) -> None:
+    """Whether a file of learnt classes can be written here: a command asks before it spends time.
+
+    Args:
+        formats: what its key `format` may say.
 
     Raises:
         OSError: its folder cannot be written to; a folder or a device of its name.
-        ValueError: it would take the place of a file of another kind, such as a photograph or the supports themselves.
+        ValueError: it would take the place of a file of another kind, such as a photograph, the supports themselves, a
+            checkpoint, or what another kind of model has learnt.
     """
     path = Path(path)
-    if path.is_file() and path.stat().st_size and not _is_torch_file(path):
-        raise UserError(f"{path}: is there, and is no file of learnt classes: name another file, or take it away")
+    if path.is_file() and path.stat().st_size and _format(path) not in formats:
+        raise UserError(f"{path}: is there, and is no file of learnt classes of this kind: name another file, or take it away")
     check_folder(path.parent)
     check_regular(path)
 
 
-def _is_torch_file(path: Path) -> bool:
+def _format(path: Path) -> object:
+    """What a file says of itself under `format`; None of one that says nothing, or is no such file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return False
+            content = _Outline(archive).load()
+    except Exception:  # whatever a damaged archive, or one of other objects, raises
+        return None
+    return content.get("format") if isinstance(content, dict) else None
 
 
 def write_torch_file(content: Any, path: str | Path) -> None:
@@ -127,6 +134,16 @@ class _Reader(pickle.Unpickler):
         if kind != "storage":
             raise pickle.UnpicklingError(f"it holds a {kind}")
         return _Storage(np.frombuffer(self.archive.read(f"{self.root}data/{name}"), dtype, count))
+
+
+class _Outline(_Reader):
+    """The plain values alone: of a large file no tensor is read."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return (lambda *_: None) if (module, name) == REBUILD else super().find_class(module, name)
+
+    def persistent_load(self, key: Any) -> None:
+        return None
 
 
 def _rebuilt(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> np.ndarray:

@@ -47,8 +47,8 @@ def entries(folder: str | Path) -> list[Path]:
 
 
 def subfolders(folder: str | Path) -> list[Path]:
-    """The folders in a folder itself, linked ones too, by name."""
-    return [path for path in entries(folder) if path.is_dir()]
+    """The folders in a folder itself, linked ones too, by name; without what a command has drawn (`make_drawn_folder`)."""
+    return [path for path in entries(folder) if path.is_dir() and not (path / _DRAWN).is_file()]
 
 
 def images_in(folder: str | Path) -> list[Path]:

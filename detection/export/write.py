@@ -10,16 +10,16 @@ from torch import nn
 
 from repmet.data.files.atomic import check_folder, naming
 from repmet.data.files.digest import sha256_of
-from repmet.data.files.whole_folder import whole_folder
+from repmet.data.files.output_folder import check_output, output_folder
 from repmet.detection.checkpoint import Detector
 from repmet.detection.embedding.kept_maps import view_of
 from repmet.detection.export.network import INPUTS, OUTPUTS, ExportedNetwork
 from repmet.detection.export.quantise import quantise
-from repmet.detection.exported.folder import ExportedFacts, write_facts
+from repmet.detection.exported.folder import FACTS, ExportedFacts, write_facts
 from repmet.detection.scoring.rule import few_shot_rule
 from repmet.errors import UserError
 from repmet.experiments.running.onnx_graph import OPSET, check_format, write_graph, write_onnx
-from repmet.graph_folder import GRAPHS, weights_file
+from repmet.graph_folder import GRAPHS, files_of, weights_file
 from repmet.installation import version
 from repmet.model_definitions.weights_digest import weights_digest
 
@@ -41,6 +41,7 @@ def export_detector(
     Raises:
         ValueError: a detector of another kind or method, or no such format.
         FileNotFoundError: there is no such folder of images.
+        ValueError: files of others are in the folder, under the names of what is written (`output_folder`).
         MissingPackage: the packages that write the format are not installed.
         OSError: no room, or the folder cannot be written to; before any of the work where that can be known.
     """
@@ -56,6 +57,7 @@ def export_detector(
         )
     room = sum(value.nbytes for value in model.state_dict().values())
     check_folder(folder, room)
+    check_output(folder, files_of(format, FACTS))
     check_folder(tempfile.gettempdir(), 2 * room if calibration is None else 4 * room)
     facts: dict[str, Any] = {
         "version": version(),
@@ -71,7 +73,7 @@ def export_detector(
         "std": tuple(network.std.flatten().tolist()),
         "multiple": network.multiple,
     }
-    with whole_folder(folder) as aside, tempfile.TemporaryDirectory() as scratch:
+    with output_folder(folder) as aside, tempfile.TemporaryDirectory() as scratch:
         traced, graph = Path(scratch) / "traced.onnx", aside / GRAPHS[format]
         write_network(network, traced, facts)
         if calibration is not None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repmet.data.files.torch_file import check_replaceable, read_torch_file, write_torch_file
+from repmet.data.files.torch_file import read_torch_file, write_torch_file
+from repmet.detection.classes_file import FORMAT, check_replaceable
 from repmet.detection.exported.look import Seen
 from repmet.detection.exported.suppression import class_nms
 from repmet.detection.metrics.iou import pairwise_iou
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from repmet.runtime.supports import Supports
 
 Floats = NDArray[np.float32]
-FORMAT, SCORER = "repmet-classes-2", "LogisticRegression"
+SCORER = "LogisticRegression"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,20 +72,34 @@ def test_writes_tables_and_a_page(checkpoint, folders, photos, tmp_path, capsys)
         assert value == (pytest.approx(entry[key], abs=2e-6) if numbers else entry[key]), key
 
 
-@pytest.mark.parametrize("name", ["predictions.csv", "predictions.json", "index.html", "page/image_00000.jpg"])
-def test_nobody_elses_file_is_replaced(checkpoint, folders, photos, tmp_path, capsys, name: str) -> None:
-    """A page of one's own stays, and so does its folder of pictures."""
-    out = tmp_path / "site"
-    words = [str(checkpoint), "--support", str(folders), "--images", str(photos), "--out", str(out)]
-    for text, path in (("mine", out / name), ("my picture", out / "page/mine.jpg")):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    assert predict.main(words) == 2
-    assert capsys.readouterr().err.startswith(f"error: {out / name}: was not written by an earlier run")
-    assert (out / name).read_text() == "mine" and (out / "page/mine.jpg").read_text() == "my picture"
-    (out / name).unlink()
+@pytest.mark.parametrize("name", ["predictions.csv", "predictions.json", "index.html", "page/mine.jpg"])
+def test_nobody_elses_file_is_replaced(checkpoint, folders, photos, tmp_path, capsys, monkeypatch, name: str) -> None:
+    """Refused before the images are looked at; what the command wrote itself is written again."""
+    path = tmp_path / "site" / name
+    words = [str(checkpoint), "--support", str(folders), "--images", str(photos), "--out", str(tmp_path / "site")]
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with monkeypatch.context() as context:
+        context.setattr(predict, "open_classifier", lambda *_: pytest.fail("opened"))
+        assert predict.main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path.parent if name.startswith('page') else path}: ") and said.count("\n") == 1
+    assert path.read_text() == "mine" and [p for p in (tmp_path / "site").rglob("*") if p.is_file()] == [path]
+    path.unlink()
     assert [predict.main(words), predict.main([*words, "--none-share", "0.1"])] == [0, 0]
-    assert (out / "page/mine.jpg").read_text() == "my picture" and (out / "page/image_00000.jpg").is_file()
+
+
+def test_its_own_page_is_not_looked_at(checkpoint, folders, photos, tmp_path, capsys) -> None:
+    """Where results lie among the images, or among the supports."""
+    images = [str(checkpoint), "--support", str(folders), "--images", str(photos), "--out", str(photos)]
+    shutil.copytree(folders, tmp_path / "mine")
+    supports = [str(checkpoint), "--support", str(tmp_path / "mine"), "--images", str(photos / "red/0.png")]
+    for words in (images, [*supports, "--out", str(tmp_path / "mine")]):
+        said = []
+        for _ in range(2):
+            assert predict.main(words) == 0
+            said.append(capsys.readouterr().out)
+        assert said[0] == said[1]
 
 
 def test_tunes_and_says_by_what(checkpoint, folders, photos, tmp_path, capsys) -> None:

@@ -58,7 +58,7 @@ FORMATS = (
     ("", "images.json"),
     ("--format jsonl", "detections.jsonl"),
     ("--format yolo", "labels/wide.txt"),
-    ("--format yolo --copy-images", "data.yaml"),
+    ("--format yolo --copy-images", "images/wide.png"),
     ("--format voc", "Annotations/wide.xml"),
     ("", "pictures/holiday.png"),
 )

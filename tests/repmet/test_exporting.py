@@ -60,6 +60,17 @@ def test_without_room_the_earlier_export_stays(format, tmp_path, capsys, room, t
     read_facts(tmp_path / "mine")
 
 
+@pytest.mark.parametrize("name", ["network.onnx", "detector.json"])
+def test_nobody_elses_model_is_replaced(name, tmp_path, capsys, monkeypatch, traced) -> None:
+    (tmp_path / name).write_text("mine")
+    with monkeypatch.context() as context:
+        context.setattr(write, "write_network", lambda *_: pytest.fail("worked in vain"))
+        assert f"{tmp_path / name}: was not written by an earlier run" in error_of(["--out", str(tmp_path)], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+    (tmp_path / name).unlink()
+    assert [exporting.main(["--out", str(tmp_path)]) for _ in range(2)] == [0, 0]  # its own is
+
+
 def _full(file) -> None:
     file.write(b"half")
     raise OSError(errno.ENOSPC, "No space left on device")

@@ -128,3 +128,10 @@ def test_the_command_exports_and_says_what_does_not_go_together(checkpoint, tmp_
     ):
         assert main(["export", source, *words, "--out", str(tmp_path / "no")]) == 2
         assert message in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+def test_nobody_elses_model_is_replaced(encoder, tmp_path) -> None:
+    (tmp_path / "network.onnx").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"network\.onnx: was not written by an earlier run"):
+        export_classifier(encoder, tmp_path)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("network.onnx", b"mine")]

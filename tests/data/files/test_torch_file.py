@@ -80,21 +80,28 @@ def test_a_tensor_beyond_its_storage_is_refused(offset, shape, strides) -> None:
 
 
 def test_only_files_of_this_kind_are_replaced(tmp_path) -> None:
-    check_replaceable(tmp_path / "new/classes.pth")
+    formats = ("classes-1", "classes-2")
+    check_replaceable(tmp_path / "new/classes.pth", formats)
     assert not (tmp_path / "new").exists()
     (tmp_path / "empty.pth").touch()
-    torch.save({"a": 1}, tmp_path / "theirs.pth")
-    write_torch_file({"a": 1}, tmp_path / "ours.pth")
-    for name in ("empty.pth", "theirs.pth", "ours.pth"):
-        check_replaceable(tmp_path / name)
+    torch.save({"format": "classes-1", "weights": {"a": torch.ones(3)}}, tmp_path / "by_torch.pth")
+    write_torch_file({"format": "classes-2", "b": np.ones(2, np.float32)}, tmp_path / "without.pth")
+    for name in ("empty.pth", "by_torch.pth", "without.pth"):
+        check_replaceable(tmp_path / name, formats)
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 a photograph")
-    with pytest.raises(UserError, match=r"photo\.jpg: is there, and is no file of learnt classes"):
-        check_replaceable(tmp_path / "photo.jpg")
+    torch.save({"state_dict": {"a": torch.ones(3)}, "meta": {"format": "classes-1"}}, tmp_path / "checkpoint.pth")
+    torch.save({"format": "classes-3"}, tmp_path / "other.pth")
+    torch.save({"format": "classes-1", "path": tmp_path}, tmp_path / "objects.pth")
+    torch.save(["format"], tmp_path / "list.pth")
+    torch.save({"format": ["classes-1"]}, tmp_path / "odd.pth")
+    for name in ("photo.jpg", "checkpoint.pth", "other.pth", "objects.pth", "list.pth", "odd.pth"):
+        with pytest.raises(UserError, match=f"{name}: is there, and is no file of learnt classes"):
+            check_replaceable(tmp_path / name, formats)
     with pytest.raises(IsADirectoryError):
-        check_replaceable(tmp_path)
+        check_replaceable(tmp_path, formats)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="is a device or a pipe"):
-        check_replaceable(tmp_path / "pipe")
+        check_replaceable(tmp_path / "pipe", formats)
     with pytest.raises(OSError, match="is a device or a pipe"):
         write_torch_file({}, tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo()
