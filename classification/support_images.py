@@ -110,9 +110,9 @@ def _of_csv(path: Path) -> dict[str, list[ImageInput]]:
     by_class: dict[str, list[ImageInput]] = {}
     rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
-        if not {"image", "class"} <= set(rows.fieldnames or ()):
-            columns = ", ".join(rows.fieldnames or ())
-            raise UserError(f"{path}: its first line names the columns image and class, not {columns}")
+        columns = list(rows.fieldnames or ())
+        if columns.count("image") != 1 or columns.count("class") != 1:
+            raise UserError(f"{path}: its first line names the columns image and class, each once, not {', '.join(columns)}")
         for row in rows:
             image, name = (row["image"] or "").strip(), composed((row["class"] or "").strip())
             if not image or not name:

@@ -73,7 +73,7 @@ def check_replaceable(path: str | Path, formats: Collection[str]) -> None:
     """
     path = Path(path)
     if path.is_file() and path.stat().st_size and _format(path) not in formats:
-        raise UserError(f"{path}: is there, and is no file of learnt classes of this kind: name another file, or take it away")
+        raise UserError(f"{path}: is there, and is no file of learnt classes of this kind: name another, or take it away")
     check_folder(path.parent)
     check_regular(path)
 

@@ -8,6 +8,7 @@ meant is decided here, so that all problems come in one message and every layout
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,10 @@ def read_yolo_folder(file: Path) -> YOLOFolder:
         say_once(f"{file}: {len(missing)} of its folders are not there and are passed over: {', '.join(missing)}")
     shape = content.get("kpt_shape")
     values = int(np.prod(shape)) if isinstance(shape, list) and all(isinstance(n, int) for n in shape) else 0
-    return YOLOFolder(file, {int(str(k)): composed(str(v).strip()) for k, v in names.items()}, parts, values)
+    classes = {int(str(k)): composed(str(v).strip()) for k, v in names.items()}
+    if twice := [name for name, count in Counter(classes.values()).items() if count > 1]:
+        say_once(f"{file}: {', '.join(map(quoted, twice))} stands in `names` for several numbers, which become one class")
+    return YOLOFolder(file, classes, parts, values)
 
 
 def read_yolo(folder: YOLOFolder, image_set: str) -> list[ImageRecord]:

@@ -68,3 +68,10 @@ def test_a_line_that_comes_twice_counts_once_and_is_said(photo, caplog) -> None:
     assert line.endswith("a.png of nut; each counts once")
     picture = Image.new("RGB", (8, 8))
     assert len(read_support_images({"nut": [picture, picture, picture.copy()]})["nut"]) == 2
+
+
+@pytest.mark.parametrize("columns", ["image,class,class", "image,image,class", "image,label", ""])
+def test_a_list_names_each_column_once(photo, columns) -> None:
+    (photo.parent / "list.csv").write_text(f"{columns}\na.png,nut,bolt\n")
+    with pytest.raises(UserError, match=r"list\.csv: its first line names the columns image and class, each once, not"):
+        read_support_images(photo.parent / "list.csv")

@@ -103,6 +103,14 @@ def test_names_by_number_in_any_script_and_a_part_that_is_not_there(tmp_path: Pa
     assert any("1 of its folders are not there and are passed over: ../test/images" in m for m in caplog.messages)
 
 
+def test_a_name_of_several_numbers_is_told(tmp_path: Path, caplog) -> None:
+    labels = {"images/a.jpg": "0 0.5 0.5 0.1 0.1", "images/b.jpg": "2 0.5 0.5 0.1 0.1"}
+    write(tmp_path, labels, names=["nut", "bolt", " nut"], train="images")
+    with caplog.at_level(logging.WARNING):
+        assert {r.names for r in read_images(tmp_path)} == {("nut",)}
+    assert any("'nut' stands in `names` for several numbers" in m for m in caplog.messages)
+
+
 @pytest.mark.parametrize(
     ("names", "count", "fits"), [(["a", "b"], 2, True), (["a", "b"], 3, False), ({0: "a", 7: "b"}, 8, True)]
 )
