@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
@@ -49,6 +50,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
 
     Anything else is a defect, and its traceback shows. REPMET_TRACEBACK=1 shows that of a user's error too.
     """
+    warnings.formatwarning = _plain_warning
     try:
         return command() or 0
     except BrokenPipeError:  # nobody reads any more: no error of the disk
@@ -68,6 +70,18 @@ def exit_code(command: Callable[[], int | None]) -> int:
             file=sys.stderr,
         )
         return 2
+
+
+_python_warning = warnings.formatwarning
+
+
+def _plain_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning to users as its message on one line, without the place in the source; another one as Python has it."""
+    if category is not UserWarning or os.environ.get("REPMET_TRACEBACK"):
+        return _python_warning(message, category, filename, lineno, line)
+    return f"warning: {on_a_line(' '.join(str(message).split()))}\n"
 
 
 _NO_MEMORY = (

@@ -23,6 +23,19 @@ def test_a_users_error_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture
     assert "in refuses" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_warning_to_users_is_one_line(shown: bool) -> None:
+    """Such as that a damaged cache is made anew; the source is for who asks for it."""
+    program = (
+        "import warnings; from repmet.errors import exit_code; exit_code(lambda: warnings.warn('a.pt: damaged\\n  anew'))"
+    )
+    environment = os.environ | ({"REPMET_TRACEBACK": "1"} if shown else {})
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    ).stderr
+    assert ("UserWarning: a.pt" in said) if shown else said == "warning: a.pt: damaged anew\n"
+
+
 def test_what_a_command_returns_is_its_exit_code() -> None:
     assert exit_code(lambda: None) == 0
     assert exit_code(lambda: 1) == 1
