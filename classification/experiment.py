@@ -1,5 +1,7 @@
 """What a classification YAML may say beyond mmengine's sections, and how it becomes a data set and a model of its size."""
 
+from collections.abc import Mapping
+
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
@@ -54,7 +56,27 @@ def arguments_of(cfg: Config) -> dict:
     arguments = dict(cfg.data.get("arguments") or {})
     if "seed" in arguments and arguments["seed"] is None:
         arguments["seed"] = (cfg.get("randomness") or {}).get("seed") or 0
+    seed = arguments.get("seed", 0)
+    if type(seed) is not int or seed < 0:
+        raise UserError(f"data.arguments.seed is a whole number from 0, not {seed!r}")
     return arguments
+
+
+def image_size(cfg: Config) -> int | tuple[int, int] | None:
+    """`data.size`: a side in pixels, height and width, or None. Raises ValueError for anything else."""
+    size = cfg.data.get("size")
+    sides = list(size) if isinstance(size, list | tuple) else [size, size]
+    if size is not None and not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)):
+        raise UserError(f"data.size is a side in pixels, or a list of height and width, not {size!r}")
+    return size
+
+
+def transforms(cfg: Config, pipeline: str) -> list[dict]:
+    """The batch transforms of `train_pipeline` or `test_pipeline`. Raises ValueError for what is no list of them."""
+    value = cfg.get(pipeline) or []
+    if not isinstance(value, list | tuple) or not all(isinstance(section, Mapping) for section in value):
+        raise UserError(f"{pipeline} is a list of transforms, such as {{type: ToFloat}}, not {value!r}")
+    return list(value)
 
 
 def read_split(cfg: Config, part: str) -> LabelledImages:
@@ -83,7 +105,7 @@ def image_set(cfg: Config, part: str, pipeline: str) -> dict:
     """The section that builds `data.train`, `data.val` or `data.test` as an `ImageSet`, or as a `FeatureSet`.
 
     Raises:
-        ValueError: features are to be cached and cannot be.
+        ValueError: features are to be cached and cannot be; a size or transforms that are none.
     """
     data = cfg.data
     section = {
@@ -92,13 +114,13 @@ def image_set(cfg: Config, part: str, pipeline: str) -> dict:
         "root": data.get("root"),
         "split": data[part],
         "arguments": arguments_of(cfg),
-        "size": data.get("size"),
-        "transform": list(cfg.get(pipeline) or []),
+        "size": image_size(cfg),
+        "transform": transforms(cfg, pipeline),
     }
     if data.get("cache_features"):
         if not cfg.model.encoder.get("frozen"):
             raise UserError("data.cache_features: the encoder is trained; set model.encoder.frozen or leave it out")
-        test = list(cfg.get("test_pipeline") or [])
+        test = transforms(cfg, "test_pipeline")
         mirrored = check_mirrored(section["transform"], test)
         section |= {"type": "FeatureSet", "transform": test, "mirrored": mirrored}
     return section

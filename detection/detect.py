@@ -32,6 +32,7 @@ from repmet.detection.exports import KINDS
 from repmet.detection.image_list import each_once
 from repmet.detection.support_parser import keeps_classes, marks_option
 from repmet.detection.tiles import OFF, check_tile
+from repmet.detection.tracking import check_trackers
 from repmet.errors import UserError, exit_code
 from repmet.experiments.running.processes import join, process_number, processes, say
 from repmet.wording import counted, on_a_line
@@ -108,6 +109,8 @@ def _check(args: argparse.Namespace, images: bool, videos: bool) -> None:
         raise UserError(f"--every is at least 1, not {args.every}")
     if (args.track or args.every > 1) and not videos:
         raise UserError("--track and --every go with a video: name one by --images")
+    if args.track:
+        check_trackers()
     if args.format and videos:
         raise UserError("--format writes a data set of images; of a video the lines of JSON have everything that was found")
 

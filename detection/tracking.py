@@ -6,6 +6,7 @@ hardly seen. Each class has a tracker of its own, so that a track never changes 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from repmet.detection.results import Detections
 
 LEAST_LOST = 5.0  # looked-at frames for which a lost object is remembered at least; else a second's
+
+
+def check_trackers() -> None:
+    """Raises ImportError where `trackers` is not installed."""
+    if importlib.util.find_spec("trackers") is None:
+        raise MissingPackage("tracks need the extra `video`: pip install 'repmet[video]'")
 
 
 def track(results: Iterable[Detections], thresholds: Mapping[str, float] | float = 0.5) -> Iterator[Detections]:
@@ -36,10 +43,9 @@ def track(results: Iterable[Detections], thresholds: Mapping[str, float] | float
     Raises:
         ImportError: `trackers` is not installed.
     """
-    try:
-        from trackers import ByteTrackTracker
-    except ImportError:
-        raise MissingPackage("tracks need the extra `video`: pip install 'repmet[video]'") from None
+    check_trackers()
+    from trackers import ByteTrackTracker
+
     by_class: dict[int, Any] = {}
     numbers: dict[tuple[int, int], int] = {}
     for frame in results:

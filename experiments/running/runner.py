@@ -69,6 +69,10 @@ class ExperimentRunner(Runner):
         return logger
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        optimizer = optim_wrapper.get("optimizer") if isinstance(optim_wrapper, Mapping) else None
+        for key, value in optimizer.items() if isinstance(optimizer, Mapping) else ():
+            if isinstance(value, str) and key != "type":  # torch compares it with a number, and names no key
+                raise UserError(f"optim_wrapper.optimizer.{key} is no number: {value!r}")
         with _section("optim_wrapper"):
             return super().build_optim_wrapper(optim_wrapper)
 

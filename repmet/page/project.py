@@ -22,11 +22,14 @@ from repmet.page.marks import Box, Mark, State
 from repmet.page.project_folder import ProjectFolder
 
 FORMAT = "repmet-page-1"
+CLASSES, FINDS = "classes.repmet", "finds.json"
 Size = tuple[int, int]
 
 
 class Project(ProjectFolder[State]):
     """The marks of a project, on disk and in memory; see `ProjectFolder`."""
+
+    main, others = "marks.json", (CLASSES, FINDS)
 
     def __init__(self, folder: str | Path) -> None:
         self.sizes: dict[str, Size] = {}  # of every image that was marked or looked at
@@ -36,11 +39,11 @@ class Project(ProjectFolder[State]):
 
     @property
     def marks_file(self) -> Path:
-        return self.folder / "marks.json"
+        return self.folder / self.main
 
     @property
     def classes_file(self) -> Path:
-        return self.folder / "classes.repmet"
+        return self.folder / CLASSES
 
     def new_number(self) -> int:
         """For the next mark."""
@@ -60,7 +63,7 @@ class Project(ProjectFolder[State]):
             for image, image_finds in finds.items()
             for box, name, score in image_finds
         ]
-        write_text(self.folder / "finds.json", json.dumps(self._coco(self.state.classes, rows), ensure_ascii=False) + "\n")
+        write_text(self.folder / FINDS, json.dumps(self._coco(self.state.classes, rows), ensure_ascii=False) + "\n")
 
     def _write(self, state: State) -> None:
         rows = [

@@ -23,13 +23,25 @@ class ProjectFolder(ABC, Generic[State]):
         folder: is made where it is not there.
         state: as long as the folder holds none.
 
+    Attributes:
+        main: the file of the state. others: what the page writes beside it.
+
     Raises:
-        ValueError: another page has the folder open; its file is none of such a project.
+        ValueError: another page has the folder open; its file is none of such a project, or files of others are in the way.
         OSError: it cannot be written to.
     """
 
+    main: str
+    others: tuple[str, ...] = ()
+
     def __init__(self, folder: str | Path, state: State) -> None:
         self.folder = Path(os.path.abspath(folder))
+        if not (self.folder / self.main).exists():
+            for name in self.others:
+                if (self.folder / name).exists():
+                    raise UserError(
+                        f"{self.folder / name}: is there without {self.main}, so of no project; name another by --project"
+                    )
         check_folder(self.folder)
         make_folder(self.folder)
         self._lock = FileLock(str(self.folder / ".lock"))

@@ -46,12 +46,14 @@ class Labels:
 class WholeProject(ProjectFolder[Labels]):
     """Labels on disk and in memory; see `ProjectFolder`."""
 
+    main = "whole.json"
+
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder, Labels())
 
     @property
     def file(self) -> Path:
-        return self.folder / "whole.json"
+        return self.folder / self.main
 
     def _write(self, labels: Labels) -> None:
         content = {"format": FORMAT, "classes": list(labels.classes), "labels": dict(sorted(labels.by_image.items()))}

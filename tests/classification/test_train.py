@@ -93,6 +93,14 @@ def test_validation_by_iterations(experiment, tmp_path):
         (["model.type=ProtoNett"], "did you mean 'ProtoNet'?"),
         (["data.rot=x"], "did you mean 'root'?"),
         (["train_pipeline=[{type: ToFlot}]"], "did you mean 'ToFloat'?"),
+        (["train_pipeline=3"], "train_pipeline is a list of transforms, such as {type: ToFloat}, not 3"),
+        (["train_pipeline=[ToFloat]"], "train_pipeline is a list of transforms"),
+        (["data.size=-3"], "data.size is a side in pixels, or a list of height and width, not -3"),
+        (["data.size=abc"], "data.size is a side in pixels, or a list of height and width, not 'abc'"),
+        (["data.size=[16,16,3]"], "data.size is a side"),
+        (["data.size=true"], "data.size is a side"),
+        (["data.arguments.seed=abc"], "data.arguments.seed is a whole number from 0, not 'abc'"),
+        (["optim_wrapper.optimizer.lr=abc"], "optim_wrapper.optimizer.lr is no number: 'abc'"),
     ],
 )
 def test_errors_are_one_line(experiment, tmp_path, capsys, options, said):

@@ -1,6 +1,7 @@
 """`detect` on videos and a camera: a line and a picture for every frame, nothing is held, a class is shown on a frame."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,12 @@ def test_a_video_is_not_written_over(glyph_run, clip, support, tmp_path, capsys)
     words = [str(glyph_run), "--support", str(support), "--images", str(target), "--out", str(tmp_path)]
     assert detect.main(words) == 2
     assert "would be written over the video" in capsys.readouterr().err and target.read_bytes() == clip.read_bytes()
+
+
+def test_without_trackers_nothing_is_looked_at(run, clip, support, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    code, _ = run("--support", support, "--images", clip, "--track")
+    assert code == 2 and "pip install 'repmet[video]'" in capsys.readouterr().err
 
 
 def test_videos_of_ones_own_stay_what_they_are(glyph_run, clip, support, tmp_path, capsys) -> None:

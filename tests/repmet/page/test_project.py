@@ -103,6 +103,14 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
     project.close()
 
 
+@pytest.mark.parametrize("name", ["finds.json", "classes.repmet"])
+def test_a_folder_of_other_files_is_made_no_project(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name}: is there without marks.json"):
+        Project(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_kill_loses_nothing_that_was_drawn(tmp_path):
     for round_ in range(3):
