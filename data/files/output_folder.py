@@ -85,6 +85,10 @@ def _noted(folder: Path) -> Noted:
     """What was written here before; nothing where the note is damaged, so that what is there stays."""
     try:
         noted = json.loads((folder / NOTE).read_bytes())
-        return {name: [[int(number) for number in facts] for facts in listed] for name, listed in noted.items()}
+        return {
+            name: [[int(number) for number in facts] for facts in listed]
+            for name, listed in noted.items()
+            if ".." not in name.split("/")  # a note that somebody else has made leads nowhere else
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

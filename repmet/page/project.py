@@ -63,6 +63,8 @@ class Project(ProjectFolder[State]):
             for image, image_finds in finds.items()
             for box, name, score in image_finds
         ]
+        if not self.marks_file.exists():  # by which the folder is known as a project
+            self._write(self.state)
         write_text(self.folder / FINDS, json.dumps(self._coco(self.state.classes, rows), ensure_ascii=False) + "\n")
 
     def _write(self, state: State) -> None:

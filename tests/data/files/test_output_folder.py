@@ -1,5 +1,6 @@
 """Results in a folder that people know: own files are replaced, nobody else's."""
 
+import json
 import os
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_a_damaged_note_says_nothing(tmp_path: Path, note: str) -> None:
     with pytest.raises(UserError):
         write(tmp_path, results="2")
     assert files(tmp_path) == {"results": "1"}
+
+
+def test_a_note_made_by_somebody_else_takes_no_file_elsewhere_away(tmp_path: Path) -> None:
+    write_text(tmp_path / "mine", "mine")
+    state = (tmp_path / "mine").lstat()
+    write(tmp_path / "out", page__a="1")
+    note = {f"page/../../{name}": [[state.st_size, state.st_mtime_ns]] for name in ("mine", "out/../mine")}
+    (tmp_path / "out" / NOTE).write_text(json.dumps(note | {"page/a": [[0, 0]]}))
+    (tmp_path / "out/page/a").unlink()
+    write(tmp_path / "out", page__b="2")
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2])

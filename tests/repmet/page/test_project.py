@@ -111,6 +111,14 @@ def test_a_folder_of_other_files_is_made_no_project(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
 
 
+def test_a_project_without_a_mark_is_opened_again(tmp_path):
+    project = Project(tmp_path)
+    project.write_finds({})
+    project.close()
+    assert (tmp_path / "finds.json").exists()
+    Project(tmp_path).close()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_kill_loses_nothing_that_was_drawn(tmp_path):
     for round_ in range(3):
